@@ -1,1 +1,29 @@
-//! x
+//! The pure part of auth-reconciler: what is decided, without anything that acts.
+//!
+//! Facts and the time go in, commands come out. Nothing here reads a clock, opens a socket or draws
+//! a random number; the daemon does that and feeds the results back. That is why every rule of the
+//! status column can be tested with plain functions, in any order of events.
+//!
+//! * [`verdict`] — from facts to a status: [`verdict::plan`] before the probe, [`verdict::conclude`]
+//!   after it.
+//! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.
+//! * [`profile`] — providers as data: where to ask and how to read the answer.
+//! * [`queue`] — one keyed queue: doubles merge, one run per key, bounded slots, fair to first looks.
+//! * [`backoff`], [`corrections`] — how patience grows, and when two writers stop fighting.
+
+pub mod answer;
+pub mod backoff;
+pub mod cause;
+pub mod corrections;
+pub mod facts;
+pub mod key;
+pub mod profile;
+pub mod queue;
+pub mod reason;
+pub mod status;
+pub mod verdict;
+
+pub use answer::Answer;
+pub use cause::Cause;
+pub use reason::Reason;
+pub use status::AuthStatus;

@@ -1,0 +1,62 @@
+//! How long to wait before looking again when no event says so.
+
+use std::time::Duration;
+
+/// Growth per attempt. Small steps: when nothing but the clock can tell, the lateness of a look is
+/// one step, and with 1.5 a step is a third of the time waited so far (with 2 it would be half).
+const FACTOR: f64 = 1.5;
+
+/// Share of a step by which chance may lengthen it, so that instances that fell together do not
+/// come back together.
+const JITTER: f64 = 0.25;
+
+/// Exponential backoff: `min`, growing by half each attempt, up to exactly `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// First step.
+    pub min: Duration,
+    /// Longest step; reached, never passed.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The step after `attempt` attempts without success. `chance` is drawn by the caller from
+    /// `[0, 1)`.
+    #[must_use]
+    pub fn delay(&self, attempt: u32, chance: f64) -> Duration {
+        let max = self.max.as_secs_f64();
+        let exponent = f64::from(attempt.min(1_000));
+        let step = (self.min.as_secs_f64() * FACTOR.powf(exponent)).min(max);
+        let jittered = (step * (1.0 + JITTER * chance.clamp(0.0, 1.0))).min(max);
+        Duration::try_from_secs_f64(jittered).unwrap_or(self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(60) };
+
+    #[test]
+    fn starts_at_the_minimum_and_ends_at_exactly_the_maximum() {
+        assert_eq!(BACKOFF.delay(0, 0.0), Duration::from_millis(50));
+        assert!(BACKOFF.delay(0, 0.999) < Duration::from_millis(63));
+        for attempt in [18, 40, 1_000, u32::MAX] {
+            assert_eq!(BACKOFF.delay(attempt, 0.0), BACKOFF.max, "one look a minute at most");
+            assert_eq!(BACKOFF.delay(attempt, 0.999), BACKOFF.max);
+        }
+    }
+
+    #[test]
+    fn a_step_is_a_bounded_share_of_the_time_waited_before_it() {
+        let mut waited = Duration::ZERO;
+        for attempt in 0..18 {
+            let step = BACKOFF.delay(attempt, 0.0);
+            if attempt > 4 {
+                assert!(step < waited.mul_f64(0.65), "attempt {attempt}: {step:?} after {waited:?}");
+            }
+            waited += step;
+        }
+    }
+}

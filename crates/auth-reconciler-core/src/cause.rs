@@ -1,0 +1,123 @@
+//! Why a look happens. A cause goes to the log and the history; the key alone says what to do.
+
+use std::fmt;
+
+/// What asked for a look. The order is the order of telling: when several causes merge, the
+/// greatest one is the one that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The backoff deadline of an instance that is not final, or the retry after a passing error.
+    Backoff,
+    /// The daemon compared everything after a gap in hearing (start, take-over, new ear session).
+    Resync,
+    /// A change row whose cause this version does not know.
+    Other,
+    /// `watch()` attached the triggers; every existing row is looked at once.
+    Watch,
+    /// Somebody else changed `auth_status`.
+    Drift,
+    /// An operator called `reconcile` or `reconcile_all`.
+    Operator,
+    /// The table was truncated.
+    Truncate,
+    /// The row was deleted.
+    Delete,
+    /// The primary key of the row was changed.
+    Id,
+    /// A write repeated the value of `api_key` or `account` (watched with `assigned => true` only): a
+    /// sign that the container started again.
+    Assigned,
+    /// `type_instance` changed.
+    Type,
+    /// `provider` changed.
+    Provider,
+    /// `port_api` changed.
+    Port,
+    /// The row was inserted.
+    Insert,
+    /// `api_key` changed.
+    ApiKey,
+    /// `account` changed.
+    Account,
+}
+
+impl Cause {
+    const ALL: [Self; 16] = [
+        Self::Backoff,
+        Self::Resync,
+        Self::Other,
+        Self::Watch,
+        Self::Drift,
+        Self::Operator,
+        Self::Truncate,
+        Self::Delete,
+        Self::Id,
+        Self::Assigned,
+        Self::Type,
+        Self::Provider,
+        Self::Port,
+        Self::Insert,
+        Self::ApiKey,
+        Self::Account,
+    ];
+
+    /// The word that stands in the change log, in the history and in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::Resync => "resync",
+            Self::Other => "other",
+            Self::Watch => "watch",
+            Self::Drift => "drift",
+            Self::Operator => "operator",
+            Self::Truncate => "truncate",
+            Self::Delete => "delete",
+            Self::Id => "id",
+            Self::Assigned => "assigned",
+            Self::Type => "type_instance",
+            Self::Provider => "provider",
+            Self::Port => "port_api",
+            Self::Insert => "insert",
+            Self::ApiKey => "api_key",
+            Self::Account => "account",
+        }
+    }
+
+    /// Reads a word of the change log; one that is not known is [`Cause::Other`], never an error:
+    /// a change is a change whatever it is called.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text).unwrap_or(Self::Other)
+    }
+
+    /// Whether this change of the row begins a new life of the instance: what was known of the API
+    /// behind the old key, port or provider says nothing about the new one.
+    #[must_use]
+    pub const fn begins_anew(self) -> bool {
+        match self {
+            Self::Insert
+            | Self::ApiKey
+            | Self::Port
+            | Self::Provider
+            | Self::Assigned
+            | Self::Type
+            | Self::Id => true,
+            Self::Backoff
+            | Self::Resync
+            | Self::Other
+            | Self::Watch
+            | Self::Drift
+            | Self::Operator
+            | Self::Truncate
+            | Self::Delete
+            | Self::Account => false,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,126 @@
+//! The budget that keeps two writers of one column from spinning.
+//!
+//! Each look that finds a foreign write of `auth_status` spends one correction. When a minute's
+//! budget is spent the instance is *contested*: foreign writes alone no longer cause a look until a
+//! growing hold is over, then it is corrected once, and so on until a hold passes in which nobody
+//! wrote. Looks are what is counted, not writes: a writer that flips the value back and forth would
+//! otherwise make us read and probe without end though there is nothing to correct.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::backoff::Backoff;
+
+/// The time that one budget is for.
+const WINDOW: TimeDelta = TimeDelta::seconds(60);
+
+/// How holds grow while an instance is contested.
+const HOLD: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+/// What was spent so far on one instance. Kept in the database, so that a restart does not refill it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Corrections {
+    /// Corrections spent in the current window.
+    pub spent: u32,
+    /// When the current window began.
+    pub window_start: Option<DateTime<Utc>>,
+    /// Zero while the budget lasts; then how often the hold has grown.
+    pub contested: u32,
+    /// Until when a foreign write alone causes no look.
+    pub hold_until: Option<DateTime<Utc>>,
+}
+
+impl Corrections {
+    /// Whether the budget is spent and somebody keeps writing.
+    #[must_use]
+    pub const fn is_contested(&self) -> bool {
+        self.contested > 0
+    }
+
+    /// The end of the hold, if one is in force at `now`.
+    #[must_use]
+    pub fn held(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.hold_until.filter(|until| *until > now)
+    }
+
+    /// The state after a look at `now`. `foreign` says whether somebody else wrote the column since
+    /// the last look; `budget` is the number of corrections a minute; `chance` is from `[0, 1)`.
+    #[must_use]
+    pub fn after_look(self, foreign: bool, budget: u32, now: DateTime<Utc>, chance: f64) -> Self {
+        if !foreign {
+            // A hold that ended without a foreign write is peace. One still in force goes on: the
+            // look had another cause.
+            return if self.is_contested() && self.held(now).is_none() { Self::default() } else { self };
+        }
+        if self.is_contested() {
+            return self.contest(now, chance);
+        }
+        let in_window = self.window_start.filter(|start| now - *start < WINDOW);
+        let spent = if in_window.is_some() { self.spent.saturating_add(1) } else { 1 };
+        let next = Self { spent, window_start: in_window.or(Some(now)), ..self };
+        if spent >= budget { next.contest(now, chance) } else { next }
+    }
+
+    fn contest(self, now: DateTime<Utc>, chance: f64) -> Self {
+        let hold = TimeDelta::from_std(HOLD.delay(self.contested, chance)).unwrap_or(WINDOW);
+        Self {
+            contested: self.contested.saturating_add(1),
+            hold_until: Some(now + hold),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    #[test]
+    fn the_budget_is_spent_by_looks_then_the_instance_is_contested() {
+        let mut state = Corrections::default();
+        for _ in 0..9 {
+            state = state.after_look(true, 10, at(5), 0.0);
+            assert!(!state.is_contested());
+        }
+        state = state.after_look(true, 10, at(6), 0.0);
+        assert!(state.is_contested());
+        assert_eq!(state.held(at(6)), Some(at(7)));
+        assert_eq!(state.held(at(7)), None);
+    }
+
+    #[test]
+    fn a_mad_writer_is_corrected_ever_more_rarely() {
+        let mut state = Corrections::default();
+        let (mut now, mut looks) = (at(0), 0);
+        while now < at(3_600) {
+            state = state.after_look(true, 10, now, 0.0);
+            looks += 1;
+            now = state.held(now).unwrap_or(now);
+        }
+        assert!(looks < 90, "{looks} looks in an hour of madness");
+    }
+
+    #[test]
+    fn a_hold_without_a_foreign_write_is_peace() {
+        let mut state = Corrections::default();
+        for _ in 0..10 {
+            state = state.after_look(true, 10, at(0), 0.0);
+        }
+        assert!(state.after_look(false, 10, at(0), 0.0).is_contested(), "another cause, hold in force");
+        assert_eq!(state.after_look(false, 10, at(2), 0.0), Corrections::default());
+    }
+
+    #[test]
+    fn a_slow_writer_never_spends_the_budget() {
+        let mut state = Corrections::default();
+        for turn in 0..100 {
+            state = state.after_look(true, 10, at(turn * 15), 0.0);
+            assert!(!state.is_contested(), "the manager's own loop of 15 s is no fight");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! One keyed queue: who is looked at next, and when.
+//!
+//! Guarantees, whatever the order of calls:
+//!
+//! * a key never runs twice at once; a wake during a run is kept and runs after it;
+//! * doubles merge: a key waits at most once, under the greatest of its causes and since the first;
+//! * at most [`Limits::slots`] runs at once, of which retries may hold [`Limits::retry_slots`], so
+//!   that a fleet of hanging instances leaves room for those of which something is new;
+//! * retries yield to first looks in waiting, too; and a run that has held its slot for
+//!   [`Limits::patience`] while a first look waits is asked to give way ([`Command::GiveWay`]);
+//! * per key, looks beyond [`Limits::burst`] follow each other no faster than [`Limits::interval`];
+//! * memory is bounded by the keys that wait, run, have a deadline, or ran within the last minutes.
+//!
+//! Time is an argument: a [`Moment`] is the time since an origin that the caller keeps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
+
+use crate::Cause;
+
+#[cfg(test)]
+mod tests;
+
+/// Monotonic time since an origin of the caller's.
+pub type Moment = Duration;
+
+/// The bounds that the queue keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Runs at once.
+    pub slots: usize,
+    /// Of these, runs that are retries.
+    pub retry_slots: usize,
+    /// How long a run may hold its slot while a first look waits for one.
+    pub patience: Duration,
+    /// Looks at one key that may follow each other at once.
+    pub burst: u32,
+    /// The time after which one look of the burst may be had again.
+    pub interval: Duration,
+}
+
+impl Limits {
+    /// Limits for so many slots: retries leave a quarter of them, at least one where there are two.
+    #[must_use]
+    pub fn with_slots(slots: usize, burst: u32, interval: Duration) -> Self {
+        let slots = slots.max(1);
+        let retry_slots = (slots - slots / 4).min(slots.saturating_sub(1)).max(1);
+        Self { slots, retry_slots, patience: Duration::from_millis(250), burst: burst.max(1), interval }
+    }
+}
+
+/// Why and since when a key waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// The greatest of the merged causes.
+    pub cause: Cause,
+    /// When the first of them came.
+    pub since: Moment,
+}
+
+impl Wake {
+    fn merge(self, other: Self) -> Self {
+        Self { cause: self.cause.max(other.cause), since: self.since.min(other.since) }
+    }
+}
+
+/// What the caller is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<K> {
+    /// Run this key now, and call [`Queue::finish`] at its end.
+    Start {
+        /// The key.
+        key: K,
+        /// Why.
+        wake: Wake,
+    },
+    /// End the probe of this running key without an answer; it is still to be finished.
+    GiveWay {
+        /// The key.
+        key: K,
+    },
+}
+
+/// What is to happen to a key after its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing but events.
+    Settled,
+    /// Another look at this moment at the latest.
+    At {
+        /// When.
+        due: Moment,
+        /// Until then foreign writes cause no look.
+        hold_drift: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    First,
+    Retry,
+}
+
+impl Lane {
+    const fn of(cause: Cause) -> Self {
+        match cause {
+            // What a resync finds unsettled was failing before.
+            Cause::Backoff | Cause::Resync => Self::Retry,
+            Cause::Other
+            | Cause::Watch
+            | Cause::Drift
+            | Cause::Operator
+            | Cause::Truncate
+            | Cause::Delete
+            | Cause::Id
+            | Cause::Assigned
+            | Cause::Type
+            | Cause::Provider
+            | Cause::Port
+            | Cause::Insert
+            | Cause::ApiKey
+            | Cause::Account => Self::First,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// In a lane: its place there.
+    waiting: Option<(Lane, u64)>,
+    /// Merged wakes that no run has taken yet.
+    wake: Option<Wake>,
+    /// The deadline that is armed, and why.
+    due: Option<(Moment, Cause)>,
+    running: Option<Running>,
+    /// Foreign writes cause no look until then.
+    drift_held: Option<Moment>,
+    pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    lane: Lane,
+    since: Moment,
+    asked_to_give_way: bool,
+}
+
+/// A token bucket that holds its debt as a moment: looks are allowed while the moment at which the
+/// bucket would be full lies less than a burst ahead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    full_at: Moment,
+}
+
+impl Pace {
+    fn allowed_at(self, limits: &Limits) -> Moment {
+        (self.full_at + limits.interval).saturating_sub(limits.interval * limits.burst)
+    }
+
+    fn spend(&mut self, now: Moment, limits: &Limits) {
+        self.full_at = self.full_at.max(now) + limits.interval;
+    }
+}
+
+/// The queue. See the module for what it guarantees.
+#[derive(Debug)]
+pub struct Queue<K> {
+    limits: Limits,
+    entries: HashMap<K, Entry>,
+    first: BTreeMap<u64, K>,
+    retry: BTreeMap<u64, K>,
+    due: BTreeSet<(Moment, K)>,
+    running: usize,
+    running_retries: usize,
+    ticket: u64,
+    sweep_at: usize,
+}
+
+impl<K: Clone + Ord + Hash> Queue<K> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: HashMap::new(),
+            first: BTreeMap::new(),
+            retry: BTreeMap::new(),
+            due: BTreeSet::new(),
+            running: 0,
+            running_retries: 0,
+            ticket: 0,
+            sweep_at: 1024,
+        }
+    }
+
+    /// Something happened to `key`: look at it as soon as there is a slot.
+    pub fn wake(&mut self, key: K, cause: Cause, now: Moment) {
+        let entry = self.entry(&key, now);
+        if cause == Cause::Drift && entry.drift_held.is_some_and(|until| until > now) {
+            // The deadline at the end of the hold is armed; the change waits in the log until then.
+            return;
+        }
+        let wake = Wake { cause, since: now };
+        entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
+        if entry.running.is_none() {
+            self.line_up(&key, now);
+        }
+    }
+
+    /// The next thing to do at `now`, if there is one. Call it until it returns `None`.
+    pub fn next(&mut self, now: Moment) -> Option<Command<K>> {
+        self.ring_alarms(now);
+        while self.running < self.limits.slots {
+            let Some(key) = self.take() else { break };
+            if let Some(start) = self.start(key, now) {
+                return Some(start);
+            }
+        }
+        self.ask_to_give_way(now)
+    }
+
+    /// The run of `key` has ended.
+    pub fn finish(&mut self, key: &K, next: Next, now: Moment) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(run) = entry.running.take() else { return };
+        self.running -= 1;
+        if run.lane == Lane::Retry {
+            self.running_retries -= 1;
+        }
+        entry.drift_held = None;
+        match next {
+            Next::Settled => self.disarm(key),
+            Next::At { due, hold_drift } => {
+                if hold_drift {
+                    entry.drift_held = Some(due);
+                    // Kept wakes of the run that were foreign writes alone wait for the end of the hold.
+                    if entry.wake.is_some_and(|wake| wake.cause <= Cause::Drift) {
+                        entry.wake = None;
+                    }
+                }
+                self.arm(key, due, Cause::Backoff);
+            }
+        }
+        self.line_up(key, now);
+    }
+
+    /// When [`Queue::next`] has something to do though nothing happens until then.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let alarm = self.due.first().map(|(moment, _)| *moment);
+        let give_way = if self.first.is_empty() || self.running < self.limits.slots {
+            None
+        } else {
+            self.entries
+                .values()
+                .filter_map(|entry| entry.running)
+                .filter(|run| !run.asked_to_give_way)
+                .map(|run| run.since + self.limits.patience)
+                .min()
+        };
+        alarm.into_iter().chain(give_way).min()
+    }
+
+    /// Keys that wait for a slot.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.first.len() + self.retry.len()
+    }
+
+    /// Keys that run.
+    #[must_use]
+    pub const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Keys that have a deadline armed.
+    #[must_use]
+    pub fn armed(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Forgets every key that does not run, and every wake and deadline: after a gap in knowing, a
+    /// resync queues anew what must be looked at.
+    pub fn clear(&mut self) {
+        self.first.clear();
+        self.retry.clear();
+        self.due.clear();
+        self.entries.retain(|_, entry| {
+            entry.waiting = None;
+            entry.wake = None;
+            entry.due = None;
+            entry.drift_held = None;
+            entry.running.is_some()
+        });
+    }
+
+    fn entry(&mut self, key: &K, now: Moment) -> &mut Entry {
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, entry| !entry.is_idle(now));
+            self.sweep_at = (self.entries.len() * 2).max(1024);
+        }
+        self.entries.entry(key.clone()).or_default()
+    }
+
+    /// Puts a key with a wake and without a run into its lane, or moves it to a better one.
+    fn line_up(&mut self, key: &K, now: Moment) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(wake) = entry.wake else { return };
+        let lane = Lane::of(wake.cause);
+        match entry.waiting {
+            Some((Lane::First, _)) => return,
+            Some((Lane::Retry, _)) if lane == Lane::Retry => return,
+            Some((Lane::Retry, place)) => {
+                self.retry.remove(&place);
+            }
+            None => {}
+        }
+        let allowed = entry.pace.allowed_at(&self.limits);
+        if allowed > now {
+            entry.waiting = None;
+            self.arm(key, allowed, wake.cause);
+            return;
+        }
+        self.ticket += 1;
+        entry.waiting = Some((lane, self.ticket));
+        match lane {
+            Lane::First => self.first.insert(self.ticket, key.clone()),
+            Lane::Retry => self.retry.insert(self.ticket, key.clone()),
+        };
+    }
+
+    /// Arms the deadline of a key; of two the earlier wins.
+    fn arm(&mut self, key: &K, due: Moment, cause: Cause) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match entry.due {
+            Some((armed, _)) if armed <= due => return,
+            Some((armed, _)) => {
+                self.due.remove(&(armed, key.clone()));
+            }
+            None => {}
+        }
+        entry.due = Some((due, cause));
+        self.due.insert((due, key.clone()));
+    }
+
+    fn disarm(&mut self, key: &K) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Some((armed, _)) = entry.due.take() {
+            self.due.remove(&(armed, key.clone()));
+        }
+    }
+
+    fn ring_alarms(&mut self, now: Moment) {
+        while let Some((moment, key)) = self.due.first().cloned() {
+            if moment > now {
+                return;
+            }
+            self.due.pop_first();
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
+            entry.drift_held = entry.drift_held.filter(|until| *until > now);
+            let wake = Wake { cause, since: moment };
+            entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
+            if entry.running.is_none() {
+                self.line_up(&key, now);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<K> {
+        if let Some((_, key)) = self.first.pop_first() {
+            return Some(key);
+        }
+        if self.running_retries < self.limits.retry_slots {
+            return self.retry.pop_first().map(|(_, key)| key);
+        }
+        None
+    }
+
+    fn start(&mut self, key: K, now: Moment) -> Option<Command<K>> {
+        let limits = self.limits;
+        let entry = self.entries.get_mut(&key)?;
+        let (lane, _) = entry.waiting.take()?;
+        let wake = entry.wake.take()?;
+        entry.pace.spend(now, &limits);
+        entry.running = Some(Running { lane, since: now, asked_to_give_way: false });
+        self.running += 1;
+        if lane == Lane::Retry {
+            self.running_retries += 1;
+        }
+        // The run answers for whatever the deadline was for.
+        self.disarm(&key);
+        Some(Command::Start { key, wake })
+    }
+
+    fn ask_to_give_way(&mut self, now: Moment) -> Option<Command<K>> {
+        if self.first.is_empty() || self.running < self.limits.slots {
+            return None;
+        }
+        let patience = self.limits.patience;
+        let (key, run) = self
+            .entries
+            .iter_mut()
+            .filter_map(|(key, entry)| entry.running.as_mut().map(|run| (key, run)))
+            .filter(|(_, run)| !run.asked_to_give_way && run.since + patience <= now)
+            .min_by_key(|(_, run)| (run.lane == Lane::First, run.since))?;
+        run.asked_to_give_way = true;
+        Some(Command::GiveWay { key: key.clone() })
+    }
+}
+
+impl Entry {
+    fn is_idle(&self, now: Moment) -> bool {
+        self.running.is_none()
+            && self.wake.is_none()
+            && self.due.is_none()
+            && self.pace.full_at <= now
+    }
+}

@@ -1,0 +1,410 @@
+//! From facts to a verdict.
+//!
+//! A run asks [`plan`] first: some facts decide alone (no key, a dead container), the others need
+//! the API's answer. [`conclude`] turns facts and answer into a [`Verdict`]. Both are functions of
+//! their arguments; an event's name is none of them. Changes of the row count only as rows that were
+//! read from the change log, so a run after a crash decides as the run before it would have.
+//!
+//! "Not yet" in the first second after a beginning or an account write is no evidence: the real
+//! container commits its account before it calls itself ready. Only READY is.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::backoff::Backoff;
+use crate::corrections::Corrections;
+use crate::facts::{Container, Facts, Recorded, Row};
+use crate::profile::Profile;
+use crate::reason::Streak;
+use crate::{Answer, AuthStatus, Reason};
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+/// For how long after a beginning or an account write "not yet" says nothing.
+const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
+
+/// For how long after an account write looks follow each other in short steps: the container was
+/// ready 2–50 ms after it.
+const EAGER: TimeDelta = TimeDelta::milliseconds(400);
+
+/// Shortest and longest of those short steps.
+const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
+
+/// The settings that decisions depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Steps between looks at an instance that is not final.
+    pub backoff: Backoff,
+    /// How long an instance may wait or start without being in trouble.
+    pub grace: Duration,
+    /// How long an API may answer "not connected" before it is failed: it will not recover alone.
+    pub not_connected_limit: Duration,
+    /// Misses in a row before an API that was ready is failed …
+    pub misses: u32,
+    /// … and the time over which they must have happened.
+    pub miss_window: Duration,
+    /// Corrections of foreign writes a minute.
+    pub corrections: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff { min: Duration::from_millis(50), max: Duration::from_secs(60) },
+            grace: Duration::from_secs(30),
+            not_connected_limit: Duration::from_secs(30),
+            misses: 3,
+            miss_window: Duration::from_secs(10),
+            corrections: 10,
+        }
+    }
+}
+
+/// What a run does after its read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The facts decide alone: record this.
+    Settle(Box<Verdict>),
+    /// Ask the API on this port, then [`conclude`].
+    Probe {
+        /// Where on the instance's host.
+        port: u16,
+        /// What to ask, and how to read the answer.
+        profile: &'static Profile,
+    },
+    /// The instance is contested and only foreign writes happened: look again then, record nothing.
+    Defer {
+        /// The end of the hold.
+        until: DateTime<Utc>,
+    },
+    /// There is no such row: forget what was recorded of it.
+    Forget,
+}
+
+/// What is to be recorded of one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The value that `auth_status` must have; `None` leaves the column alone.
+    pub status: Option<AuthStatus>,
+    /// Why.
+    pub reason: Reason,
+    /// The same for a person, with what to do about it.
+    pub message: String,
+    /// When to look again without an event; `None` is final: events only.
+    pub retry: Option<Duration>,
+    /// How long after `since` of this status and reason the instance counts as in trouble; `None`
+    /// is never.
+    pub trouble_after: Option<Duration>,
+    /// What the next decision builds on.
+    pub memory: Recorded,
+}
+
+/// Decides what a run does after it read its facts. `chance` is from `[0, 1)`.
+#[must_use]
+pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
+    let Some(row) = &facts.row else { return Plan::Forget };
+    if let Some(until) = hold(facts) {
+        return Plan::Defer { until };
+    }
+    let settle = |status, reason, message| {
+        Plan::Settle(Box::new(finish(policy, facts, Draft::last(status, reason, message), chance)))
+    };
+    let Some(profile) = Profile::of(row.provider.as_deref()) else {
+        return settle(None, Reason::UnsupportedProvider, message::unsupported(row));
+    };
+    if !row.serves_api {
+        return settle(None, Reason::UnsupportedType, message::NOT_API.to_owned());
+    }
+    if let Some((status, reason, message)) = container_verdict(facts.container) {
+        return settle(Some(status), reason, message);
+    }
+    match (&row.api_key, checked_port(row)) {
+        (Ok(None), _) => settle(
+            Some(AuthStatus::Pending),
+            Reason::AwaitingApiKey,
+            message::AWAITING_KEY.to_owned(),
+        ),
+        (Err(fault), _) => {
+            settle(Some(AuthStatus::Failed), Reason::InvalidApiKey, message::key_fault(*fault))
+        }
+        (Ok(Some(_)), Ok(None)) => settle(
+            Some(AuthStatus::Pending),
+            Reason::AwaitingContainer,
+            message::AWAITING_PORT.to_owned(),
+        ),
+        (Ok(Some(_)), Err(port)) => {
+            settle(Some(AuthStatus::Failed), Reason::InvalidPort, message::port_fault(port))
+        }
+        (Ok(Some(_)), Ok(Some(port))) => Plan::Probe { port, profile },
+    }
+}
+
+/// Decides from the facts of a run and the answer that its probe saw at `now` (the database's time:
+/// the time of the read plus what went by since). `chance` is from `[0, 1)`.
+#[must_use]
+pub fn conclude(
+    policy: &Policy,
+    facts: &Facts,
+    profile: &Profile,
+    answer: &Answer,
+    now: DateTime<Utc>,
+    chance: f64,
+) -> Verdict {
+    let facts = &Facts { now, ..facts.clone() };
+    let draft = match answer {
+        Answer::Ready => Draft::last(Some(AuthStatus::ClientReady), Reason::Ready, message::ready(profile)),
+        Answer::Authenticated => Draft {
+            status: Some(AuthStatus::Authenticated),
+            reason: Reason::Authenticated,
+            message: message::AUTHENTICATED.to_owned(),
+            last: false,
+        },
+        Answer::QrReady => Draft {
+            status: Some(AuthStatus::QrReady),
+            reason: Reason::AwaitingScan,
+            message: message::AWAITING_SCAN.to_owned(),
+            last: false,
+        },
+        Answer::Rejected { code } => {
+            Draft::last(Some(AuthStatus::Failed), Reason::ApiKeyRejected, message::rejected(*code))
+        }
+        Answer::NotConnected => not_connected(policy, facts, profile),
+        Answer::ProviderError => provider_error(facts, profile),
+        Answer::Http { code } => silent(policy, facts, Some(http_reason(*code)), &message::http(*code)),
+        Answer::Malformed { what } => {
+            silent(policy, facts, Some(Reason::ApiMalformed), &message::malformed(what))
+        }
+        Answer::TooLarge { cap } => {
+            silent(policy, facts, Some(Reason::ApiTooLarge), &message::too_large(*cap))
+        }
+        Answer::Silent(silence) => silent(policy, facts, None, &message::silence(*silence)),
+    };
+    finish(policy, facts, draft, chance)
+}
+
+/// A verdict before the bookkeeping that all of them share.
+struct Draft {
+    status: Option<AuthStatus>,
+    reason: Reason,
+    message: String,
+    /// Final: only an event can change it.
+    last: bool,
+}
+
+impl Draft {
+    const fn last(status: Option<AuthStatus>, reason: Reason, message: String) -> Self {
+        Self { status, reason, message, last: true }
+    }
+}
+
+fn hold(facts: &Facts) -> Option<DateTime<Utc>> {
+    let recorded = facts.recorded.as_ref()?;
+    if facts.only_foreign() { recorded.corrections.held(facts.now) } else { None }
+}
+
+fn checked_port(row: &Row) -> Result<Option<u16>, i64> {
+    match row.port {
+        None => Ok(None),
+        Some(port) => match u16::try_from(port) {
+            Ok(0) | Err(_) => Err(port),
+            Ok(port) => Ok(Some(port)),
+        },
+    }
+}
+
+fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String)> {
+    match container {
+        Container::Unknown | Container::Running { .. } => None,
+        Container::NeverSeen => Some((
+            AuthStatus::Pending,
+            Reason::AwaitingContainer,
+            message::AWAITING_CONTAINER.to_owned(),
+        )),
+        Container::Paused => {
+            Some((AuthStatus::Failed, Reason::ContainerPaused, message::PAUSED.to_owned()))
+        }
+        Container::Stopped { exit_code, out_of_memory } => Some((
+            AuthStatus::Failed,
+            Reason::ContainerStopped,
+            message::stopped(exit_code, out_of_memory),
+        )),
+        Container::Removed => {
+            Some((AuthStatus::Failed, Reason::ContainerStopped, message::REMOVED.to_owned()))
+        }
+    }
+}
+
+const fn http_reason(code: u16) -> Reason {
+    match code {
+        300..=399 => Reason::ApiRedirected,
+        404 => Reason::ApiNotFound,
+        400..=499 => Reason::ApiClientError,
+        500..=599 => Reason::ApiServerError,
+        _ => Reason::ApiMalformed,
+    }
+}
+
+/// The API answers, and says that it is not connected.
+fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
+    if no_evidence(facts) {
+        return Draft {
+            status: Some(standing(facts)),
+            reason: profile.connecting,
+            message: message::connecting(profile),
+            last: false,
+        };
+    }
+    let (_, since) = streak(facts, Streak::NotConnected);
+    let too_long = elapsed(since, facts.now) >= policy.not_connected_limit;
+    let (status, reason, message) = if too_long {
+        (AuthStatus::Failed, profile.not_connected, message::not_connected(profile))
+    } else {
+        (AuthStatus::Pending, profile.connecting, message::connecting(profile))
+    };
+    Draft { status: Some(status), reason, message, last: false }
+}
+
+/// The API answers, and says that its provider has an error: once is a hiccup.
+fn provider_error(facts: &Facts, profile: &Profile) -> Draft {
+    let (misses, _) = streak(facts, Streak::ProviderError);
+    let status = if misses <= 1 { standing(facts) } else { AuthStatus::Failed };
+    Draft {
+        status: Some(status),
+        reason: profile.error,
+        message: message::provider_error(profile),
+        last: false,
+    }
+}
+
+/// No usable answer. `named` is the reason where the kind of answer has one of its own.
+fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what: &str) -> Draft {
+    let draft = |status, reason, message| Draft { status: Some(status), reason, message, last: false };
+    if ready_since_start(facts).is_none() {
+        let status = if no_evidence(facts) { standing(facts) } else { AuthStatus::Pending };
+        return draft(status, named.unwrap_or(Reason::ApiStarting), message::starting(what));
+    }
+    let reason = named.unwrap_or(Reason::ApiUnresponsive);
+    let (misses, since) = streak(facts, Streak::Silent);
+    if misses >= policy.misses && elapsed(since, facts.now) >= policy.miss_window {
+        draft(AuthStatus::Failed, reason, message::unresponsive(what, misses))
+    } else {
+        draft(standing(facts), reason, message::missed(what, misses, policy.misses))
+    }
+}
+
+/// Our last verdict, which a single doubt does not change.
+fn standing(facts: &Facts) -> AuthStatus {
+    facts.recorded.as_ref().and_then(|recorded| recorded.status).unwrap_or(AuthStatus::Pending)
+}
+
+/// The last moment at which the instance began anew, or its account was written.
+fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
+    let container = match facts.container {
+        Container::Running { since } => Some(since),
+        Container::Unknown
+        | Container::NeverSeen
+        | Container::Paused
+        | Container::Stopped { .. }
+        | Container::Removed => None,
+    };
+    let recorded = facts.recorded.as_ref().and_then(|recorded| recorded.started_at);
+    [recorded, container, facts.began_anew(), facts.account_written()].into_iter().flatten().max()
+}
+
+fn no_evidence(facts: &Facts) -> bool {
+    started_at(facts).is_some_and(|start| facts.now - start < NO_EVIDENCE)
+}
+
+fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
+    let recorded = facts.recorded.as_ref().and_then(|recorded| recorded.account_at);
+    recorded.max(facts.account_written())
+}
+
+/// Last READY of this life of the instance: one before it began anew is of another life.
+fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
+    let ready = facts.recorded.as_ref().and_then(|recorded| recorded.ready_at)?;
+    let began = match facts.container {
+        Container::Running { since } => facts.began_anew().max(Some(since)),
+        Container::Unknown
+        | Container::NeverSeen
+        | Container::Paused
+        | Container::Stopped { .. }
+        | Container::Removed => facts.began_anew(),
+    };
+    began.is_none_or(|began| began <= ready).then_some(ready)
+}
+
+/// The streak that an answer of this kind makes: how many in a row, and since when.
+fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
+    match &facts.recorded {
+        Some(recorded)
+            if recorded.reason.and_then(Reason::streak) == Some(kind)
+                && recorded.misses > 0
+                && facts.began_anew().is_none() =>
+        {
+            (recorded.misses.saturating_add(1), recorded.first_miss_at.unwrap_or(facts.now))
+        }
+        Some(_) | None => (1, facts.now),
+    }
+}
+
+fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or_default()
+}
+
+/// The bookkeeping of every verdict: streaks, backoff, corrections, trouble.
+fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
+    let before = facts.recorded.clone().unwrap_or_default();
+    let corrections = match draft.status {
+        Some(_) => before.corrections.after_look(facts.foreign(), policy.corrections, facts.now, chance),
+        // Hands off: there is nothing to correct.
+        None => Corrections::default(),
+    };
+    let afresh = facts.began_anew().is_some() || facts.account_written().is_some() || facts.asked();
+    let spent = if afresh { 0 } else { before.attempts };
+    let (misses, first_miss_at) = match draft.reason.streak() {
+        Some(kind) if !no_evidence(facts) || kind == Streak::ProviderError => {
+            let (misses, since) = streak(facts, kind);
+            (misses, Some(since))
+        }
+        Some(_) | None => (0, None),
+    };
+    let eager = account_at(facts).is_some_and(|at| facts.now - at < EAGER);
+    let (retry, attempts) = if draft.last {
+        (None, 0)
+    } else if eager {
+        let (shortest, longest) = EAGER_STEP;
+        (Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))), spent)
+    } else {
+        (Some(policy.backoff.delay(spent, chance)), spent.saturating_add(1))
+    };
+    let hold = corrections.held(facts.now).map(|until| elapsed(facts.now, until));
+    let ready_at = if draft.reason == Reason::Ready { Some(facts.now) } else { ready_since_start(facts) };
+    let trouble_after = if corrections.is_contested() {
+        Some(Duration::ZERO)
+    } else {
+        draft.reason.trouble_at_once(draft.status).map(|now| if now { Duration::ZERO } else { policy.grace })
+    };
+    Verdict {
+        status: draft.status,
+        reason: draft.reason,
+        message: draft.message,
+        // A contested instance is looked at when its hold ends, final or not.
+        retry: retry.into_iter().chain(hold).min(),
+        trouble_after,
+        memory: Recorded {
+            status: draft.status,
+            reason: Some(draft.reason),
+            ready_at,
+            started_at: started_at(facts),
+            account_at: account_at(facts),
+            attempts,
+            misses,
+            first_miss_at,
+            corrections,
+        },
+    }
+}
