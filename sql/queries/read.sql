@@ -1,0 +1,40 @@
+-- One look's facts, in one statement and so of one moment: the watched row, its changes, and what
+-- was recorded. {relation} and {serves_api} are filled in per watched table.
+select
+    clock_timestamp() as now,
+    w.id is not null as present,
+    w.provider::text as provider,
+    w.api_key::text as api_key,
+    w.port_api::bigint as port_api,
+    w.auth_status::text as auth_status,
+    {serves_api} as serves_api,
+    coalesce(c.ids, '{}') as change_ids,
+    coalesce(c.causes, '{}') as change_causes,
+    coalesce(c.times, '{}') as change_times,
+    greatest(i.generation, c.last, 0) as generation,
+    i.version,
+    i.auth_status as recorded_status,
+    i.reason as recorded_reason,
+    i.ready_at,
+    i.started_at,
+    i.account_at,
+    i.attempts,
+    i.misses,
+    i.first_miss_at,
+    i.corrections_spent,
+    i.corrections_since,
+    i.contested,
+    i.hold_until
+from (values ($1::integer, $2::uuid)) as wanted (watched_id, instance_id)
+left join {relation} as w on w.id = wanted.instance_id
+left join auth_reconciler.instance as i
+    on i.watched_id = wanted.watched_id and i.instance_id = wanted.instance_id
+left join lateral (
+    select
+        array_agg(change.id order by change.id) as ids,
+        array_agg(change.cause order by change.id) as causes,
+        array_agg(change.changed_at order by change.id) as times,
+        max(change.id) as last
+    from auth_reconciler.change
+    where change.watched_id = wanted.watched_id and change.instance_id = wanted.instance_id
+) as c on true

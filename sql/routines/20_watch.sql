@@ -1,0 +1,232 @@
+-- Attaching and removing the triggers. Whoever changes the watched table's schema waits at most
+-- 200 ms at a time for its lock, because the manager's statements queue behind a waiting lock.
+
+create or replace function auth_reconciler.lock_briefly(relation regclass, mode text) returns void
+language plpgsql
+as $body$
+declare
+    tries constant integer := 150;
+    kept constant text := current_setting('lock_timeout');
+begin
+    for attempt in 1 .. tries loop
+        begin
+            perform set_config('lock_timeout', '200ms', true);
+            execute format('lock table %s in %s mode', relation, mode);
+            perform set_config('lock_timeout', kept, true);
+            return;
+        exception when lock_not_available then
+            perform pg_sleep(0.05 + random() * 0.1);
+        end;
+    end loop;
+    raise exception 'could not lock table % within % tries of 200 ms', relation, tries
+        using errcode = 'lock_not_available',
+              hint = 'A long transaction holds the table; see pg_locks, end it or try again later.';
+end
+$body$;
+
+comment on function auth_reconciler.lock_briefly(regclass, text) is
+    'Locks a table for a change of its schema in short tries, so that other writers never queue behind us for long.';
+
+create or replace function auth_reconciler.missing_triggers(relation regclass, assigned boolean) returns text[]
+language sql
+stable
+as $body$
+    select coalesce(array_agg(wanted.name order by wanted.name), '{}')
+    from unnest(
+        array['auth_reconciler_delete', 'auth_reconciler_insert', 'auth_reconciler_truncate', 'auth_reconciler_update']
+        || case when assigned then array['auth_reconciler_assigned'] else '{}' end
+    ) as wanted (name)
+    where not exists (
+        select
+        from pg_catalog.pg_trigger as t
+        where t.tgrelid = relation and t.tgname = wanted.name and t.tgenabled in ('O', 'A')
+            and t.tgfoid = 'auth_reconciler.log_change()'::regprocedure
+    )
+$body$;
+
+comment on function auth_reconciler.missing_triggers(regclass, boolean) is
+    'Names of our triggers that are absent from the table or disabled.';
+
+create or replace function auth_reconciler.check_watchable(relation regclass) returns void
+language plpgsql
+as $body$
+declare
+    kind "char";
+    problems text;
+begin
+    select c.relkind into kind from pg_catalog.pg_class as c where c.oid = relation;
+    if kind not in ('r', 'p') then
+        raise exception '% is not a table', relation
+            using errcode = 'wrong_object_type',
+                  hint = 'Name the table that the manager writes to.';
+    end if;
+    select string_agg(
+        case when a.attname is null
+            then format('column %s is missing', wanted.name)
+            else format('column %s is %s, not %s', wanted.name, format_type(a.atttypid, a.atttypmod), wanted.types)
+        end, '; ' order by wanted.place)
+    into problems
+    from (
+        values
+            (1, 'id', 'uuid', array['uuid']),
+            (2, 'provider', 'text', array['text', 'varchar', 'bpchar']),
+            (3, 'port_api', 'an integer', array['int4', 'int2', 'int8']),
+            (4, 'api_key', 'text', array['text', 'varchar', 'bpchar']),
+            (5, 'account', 'text', array['text', 'varchar', 'bpchar']),
+            (6, 'auth_status', 'text', array['text', 'varchar']),
+            (7, 'updated_at', 'a timestamp', array['timestamp', 'timestamptz'])
+    ) as wanted (place, name, types, names)
+    left join pg_catalog.pg_attribute as a
+        on a.attrelid = relation and a.attname = wanted.name and a.attnum > 0 and not a.attisdropped
+    left join pg_catalog.pg_type as t on t.oid = a.atttypid
+    where a.attname is null or t.typname <> all (wanted.names);
+    if problems is not null then
+        raise exception 'table % cannot be watched: %', relation, problems
+            using errcode = 'undefined_column',
+                  hint = 'Name the table in which the manager keeps its instances (AUTH_RECONCILER_TABLE).';
+    end if;
+    -- Rows are looked up and locked one by one; without a unique index each look would read the table.
+    if not exists (
+        select
+        from pg_catalog.pg_index as i
+        join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
+            and i.indisvalid and a.attname = 'id'
+    ) then
+        raise exception 'table % cannot be watched: column id has no unique index', relation
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'Make id the primary key.';
+    end if;
+end
+$body$;
+
+comment on function auth_reconciler.check_watchable(regclass) is
+    'Raises an error that names every column that a table lacks to be watched.';
+
+create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
+language plpgsql
+as $body$
+declare
+    typed boolean;
+    known auth_reconciler.watched_table;
+    facts text;
+    found_rows bigint;
+begin
+    perform auth_reconciler.check_watchable(relation);
+    typed := exists (
+        select
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = relation and a.attname = 'type_instance' and not a.attisdropped
+    );
+    select * into known from auth_reconciler.watched_table as w where w.relation = watch.relation;
+    if known.id is not null and known.assigned = watch.assigned and known.has_type_instance = typed
+        and cardinality(auth_reconciler.missing_triggers(relation, assigned)) = 0
+    then
+        return format('%s is watched already', relation);
+    end if;
+    if current_setting('max_prepared_transactions')::integer > 0 then
+        raise warning 'max_prepared_transactions is %: a transaction that changes % and is then prepared will fail, because NOTIFY cannot be part of PREPARE TRANSACTION',
+            current_setting('max_prepared_transactions'), relation;
+    end if;
+
+    perform auth_reconciler.lock_briefly(relation, 'share row exclusive');
+    -- A trigger that is no longer wanted can only be dropped under the stronger lock.
+    if known.assigned and not assigned then
+        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+        execute format('drop trigger if exists auth_reconciler_assigned on %s', relation);
+    end if;
+    insert into auth_reconciler.watched_table as w (relation, has_type_instance, assigned)
+    values (watch.relation, typed, watch.assigned)
+    on conflict on constraint watched_table_relation_key do update
+        set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned
+    returning * into known;
+
+    -- WHEN, not UPDATE OF: a BEFORE trigger may change a column that the statement did not name.
+    facts := 'old.id is distinct from new.id'
+        || ' or old.api_key is distinct from new.api_key'
+        || ' or old.account is distinct from new.account'
+        || ' or old.port_api is distinct from new.port_api'
+        || ' or old.provider is distinct from new.provider'
+        || case when typed then ' or old.type_instance is distinct from new.type_instance' else '' end;
+    execute format(
+        $sql$
+        create or replace trigger auth_reconciler_insert after insert on %1$s
+            for each row execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_delete after delete on %1$s
+            for each row execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_truncate after truncate on %1$s
+            for each statement execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_update after update on %1$s
+            for each row when (
+                %3$s
+                or (
+                    old.auth_status is distinct from new.auth_status
+                    -- Our own write is marked with key and value; only exactly that is no drift. A
+                    -- marker of an earlier transaction reads as the empty string, not as null.
+                    and coalesce(pg_catalog.current_setting('auth_reconciler.writing', true), '')
+                        is distinct from %2$L || '/' || new.id::text || '/' || coalesce(new.auth_status::text, '')
+                )
+            )
+            execute function auth_reconciler.log_change(%2$L);
+        $sql$,
+        relation, known.id::text, facts);
+    if assigned then
+        execute format(
+            $sql$
+            create or replace trigger auth_reconciler_assigned after update of api_key, account on %1$s
+                for each row when (not (%3$s))
+                execute function auth_reconciler.log_change(%2$L, 'assigned');
+            $sql$,
+            relation, known.id::text, facts);
+    end if;
+    execute format(
+        $sql$
+        alter table %1$s enable trigger auth_reconciler_insert, enable trigger auth_reconciler_delete,
+            enable trigger auth_reconciler_truncate, enable trigger auth_reconciler_update
+        $sql$
+        || case when assigned then ', enable trigger auth_reconciler_assigned' else '' end,
+        relation);
+
+    -- After the triggers: whatever is committed from now on is logged, and whatever was is here.
+    execute format(
+        'insert into auth_reconciler.change (watched_id, instance_id, cause) select %L::integer, id, ''watch'' from %s',
+        known.id, relation);
+    get diagnostics found_rows = row_count;
+    perform pg_notify('auth_reconciler', 'scan');
+    return format('%s is watched, %s rows will be looked at', relation, found_rows);
+end
+$body$;
+
+comment on function auth_reconciler.watch(regclass, boolean) is
+    'Attaches the triggers to a table of instances and queues a look at every row. With assigned => true a write that repeats api_key or account counts, too: the only sign of a restarted container where no Docker Engine can be reached.';
+
+create or replace function auth_reconciler.unwatch(relation regclass) returns text
+language plpgsql
+as $body$
+declare
+    removed integer;
+    name text;
+begin
+    perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+    foreach name in array array['insert', 'delete', 'truncate', 'update', 'assigned'] loop
+        if exists (
+            select from pg_catalog.pg_trigger as t
+            where t.tgrelid = relation and t.tgname = 'auth_reconciler_' || name
+        ) then
+            execute format('drop trigger auth_reconciler_%s on %s', name, relation);
+        end if;
+    end loop;
+    delete from auth_reconciler.watched_table as w where w.relation = unwatch.relation returning w.id into removed;
+    if removed is null then
+        return format('%s was not watched', relation);
+    end if;
+    delete from auth_reconciler.change as c where c.watched_id = removed;
+    delete from auth_reconciler.instance as i where i.watched_id = removed;
+    delete from auth_reconciler.transition as t where t.watched_id = removed;
+    perform pg_notify('auth_reconciler', 'resync');
+    return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
+end
+$body$;
+
+comment on function auth_reconciler.unwatch(regclass) is
+    'Removes the triggers from a table and everything that was recorded of its rows.';

@@ -1,0 +1,261 @@
+-- The only way by which a verdict reaches a watched table. Several statements in one READ COMMITTED
+-- transaction, one round trip: each statement sees what was committed before it, which a single
+-- statement with CTEs does not.
+
+create or replace function auth_reconciler.refusal(
+    epoch uuid, watched_id integer, instance_id uuid, version uuid, changes bigint[]
+) returns text
+language plpgsql
+as $body$
+declare
+    current_epoch uuid;
+    recorded uuid;
+begin
+    -- (a) The epoch of the process that read. FOR SHARE makes a take-over wait until this
+    -- transaction has ended, so nothing of an old epoch is committed after it.
+    select l.epoch into current_epoch from auth_reconciler.leadership as l for share;
+    if current_epoch is distinct from refusal.epoch then
+        return 'epoch';
+    end if;
+    -- (b) Our own row is still the one that was read.
+    select i.version into recorded
+    from auth_reconciler.instance as i
+    where i.watched_id = refusal.watched_id and i.instance_id = refusal.instance_id
+    for update;
+    if recorded is distinct from refusal.version then
+        return 'version';
+    end if;
+    -- (c) Nothing happened to this instance beside what was read.
+    if exists (
+        select
+        from auth_reconciler.change as c
+        where c.watched_id = refusal.watched_id and c.instance_id = refusal.instance_id
+            and c.id <> all (refusal.changes)
+    ) then
+        return 'change';
+    end if;
+    return null;
+end
+$body$;
+
+comment on function auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]) is
+    'The fence: null when a verdict may be recorded, else which of its three parts refuses it: epoch, version or change.';
+
+create or replace function auth_reconciler.record(
+    p_epoch uuid,
+    p_version uuid,
+    p_changes bigint[],
+    p_verdict jsonb,
+    p_context jsonb,
+    out outcome text,
+    out from_status text,
+    out reaction_ms double precision
+)
+language plpgsql
+as $body$
+#variable_conflict use_column
+declare
+    verdict auth_reconciler.instance := jsonb_populate_record(null::auth_reconciler.instance, p_verdict);
+    woken_ms constant double precision := (p_context ->> 'woken_ms')::double precision;
+    retry_ms double precision := (p_context ->> 'retry_ms')::double precision;
+    trouble_ms double precision := (p_context ->> 'trouble_ms')::double precision;
+    overridden_retry_ms constant double precision := (p_context ->> 'overridden_retry_ms')::double precision;
+    relation text;
+    present boolean;
+    current_status text;
+    written text;
+    wrote boolean := false;
+    overridden boolean := false;
+    known auth_reconciler.instance;
+    noticed_at timestamptz;
+    this_moment timestamptz;
+begin
+    -- The record is atomic with the removal of the changes it answers for, so a server crash
+    -- re-opens the work; and the row lock, which can mislead the manager, does not span an fsync.
+    perform set_config('synchronous_commit', 'off', true);
+
+    select w.relation::text into relation from auth_reconciler.watched_table as w where w.id = verdict.watched_id;
+    if relation is null then
+        outcome := 'unwatched';
+        return;
+    end if;
+    execute format('select true, auth_status::text from %s where id = $1', relation)
+        into present, current_status using verdict.instance_id;
+    if present is null then
+        outcome := 'gone';
+        return;
+    end if;
+
+    -- 1. Lock the watched row, only if it will be written, and never wait for it.
+    if verdict.auth_status is not null and current_status is distinct from verdict.auth_status then
+        present := null;
+        execute format('select true, auth_status::text from %s where id = $1 for no key update skip locked', relation)
+            into present, current_status using verdict.instance_id;
+        if present is null then
+            execute format('select true from %s where id = $1', relation) into present using verdict.instance_id;
+            outcome := case when present then 'busy' else 'gone' end;
+            return;
+        end if;
+    end if;
+
+    -- 2. The fence.
+    outcome := auth_reconciler.refusal(p_epoch, verdict.watched_id, verdict.instance_id, p_version, p_changes);
+    if outcome is not null then
+        return;
+    end if;
+
+    select * into known
+    from auth_reconciler.instance as i
+    where i.watched_id = verdict.watched_id and i.instance_id = verdict.instance_id;
+    this_moment := clock_timestamp();
+    if known.version is null then
+        -- The first record of this instance. Of two at once, one inserts; the other is refused here,
+        -- before it has written anything.
+        verdict.version := gen_random_uuid();
+        verdict.generation := 0;
+        verdict.since := this_moment;
+        verdict.settled := false;
+        verdict.reaction_ms := 0;
+        verdict.recorded_at := this_moment;
+        verdict.looks := 0;
+        insert into auth_reconciler.instance select verdict.*
+        on conflict on constraint instance_pkey do nothing;
+        if not found then
+            outcome := 'version';
+            return;
+        end if;
+    end if;
+
+    -- 3. Write the column if it differs.
+    from_status := current_status;
+    if verdict.auth_status is not null and current_status is distinct from verdict.auth_status then
+        perform set_config(
+            'auth_reconciler.writing',
+            verdict.watched_id || '/' || verdict.instance_id || '/' || verdict.auth_status,
+            true);
+        execute format(
+            'update %s set auth_status = $2, updated_at = localtimestamp where id = $1 returning auth_status::text',
+            relation)
+            into written using verdict.instance_id, verdict.auth_status;
+        perform set_config('auth_reconciler.writing', '', true);
+        -- A BEFORE trigger of somebody else may have replaced the value, or stopped the write.
+        overridden := written is distinct from verdict.auth_status;
+        wrote := not overridden;
+    end if;
+
+    -- 4. Note what was found, and delete exactly the changes that were read.
+    this_moment := clock_timestamp();
+    select min(c.changed_at) into noticed_at from auth_reconciler.change as c where c.id = any (p_changes);
+    reaction_ms := coalesce(extract(epoch from this_moment - noticed_at)::double precision * 1000, woken_ms);
+    if known.auth_status is not distinct from verdict.auth_status and known.reason = verdict.reason then
+        verdict.since := known.since;
+    else
+        verdict.since := this_moment;
+    end if;
+    if overridden then
+        verdict.message := format(
+            'the verdict is %s, but a trigger of table %s made it %s; remove that trigger or unwatch the table',
+            verdict.auth_status, relation, coalesce(written, 'stay ' || coalesce(current_status, 'null')));
+        verdict.contested := greatest(verdict.contested, 1);
+        retry_ms := least(retry_ms, overridden_retry_ms);
+        trouble_ms := 0;
+    end if;
+    update auth_reconciler.instance as i
+    set version = gen_random_uuid(),
+        generation = greatest(known.generation, (select max(change_id) from unnest(p_changes) as change_id), 0),
+        auth_status = verdict.auth_status,
+        reason = verdict.reason,
+        message = verdict.message,
+        since = verdict.since,
+        settled = retry_ms is null,
+        next_attempt_at = this_moment + retry_ms * interval '1 ms',
+        trouble_at = verdict.since + trouble_ms * interval '1 ms',
+        cause = verdict.cause,
+        reaction_ms = record.reaction_ms,
+        recorded_at = this_moment,
+        looks = coalesce(known.looks, 0) + 1,
+        attempts = verdict.attempts,
+        misses = verdict.misses,
+        first_miss_at = verdict.first_miss_at,
+        ready_at = verdict.ready_at,
+        started_at = verdict.started_at,
+        account_at = verdict.account_at,
+        corrections_spent = verdict.corrections_spent,
+        corrections_since = verdict.corrections_since,
+        contested = verdict.contested,
+        hold_until = verdict.hold_until
+    where i.watched_id = verdict.watched_id and i.instance_id = verdict.instance_id;
+
+    if not wrote then
+        -- Somebody else wrote the right value before us; what moved is our verdict.
+        from_status := known.auth_status;
+    end if;
+    if not overridden and from_status is distinct from verdict.auth_status and (wrote or known.version is not null) then
+        insert into auth_reconciler.transition
+            (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
+        values (
+            verdict.watched_id, verdict.instance_id, this_moment, record.from_status, verdict.auth_status,
+            verdict.reason, verdict.message, verdict.cause, record.reaction_ms);
+        perform auth_reconciler.prune(
+            verdict.watched_id, verdict.instance_id,
+            (p_context ->> 'history_per_instance')::integer,
+            (p_context ->> 'history_max_age_ms')::double precision * interval '1 ms');
+    end if;
+    delete from auth_reconciler.change as c where c.id = any (p_changes);
+    outcome := case when overridden then 'overridden' when wrote then 'written' else 'right' end;
+end
+$body$;
+
+comment on function auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb) is
+    'Records one verdict behind the fence and writes auth_status if it differs. Outcome: written, right (it was so already), overridden (a trigger of the table replaced it), busy (somebody holds the row), gone, unwatched, or the part of the fence that refused: epoch, version, change.';
+
+create or replace function auth_reconciler.prune(
+    watched_id integer, instance_id uuid, per_instance integer, max_age interval
+) returns void
+language sql
+as $body$
+    delete from auth_reconciler.transition as t
+    where t.watched_id = prune.watched_id and t.instance_id = prune.instance_id
+        and t.id <= (
+            select kept.id
+            from auth_reconciler.transition as kept
+            where kept.watched_id = prune.watched_id and kept.instance_id = prune.instance_id
+            order by kept.id desc
+            offset prune.per_instance limit 1
+        );
+    -- A few old ones of any instance go with each new one, so the whole shrinks by itself.
+    delete from auth_reconciler.transition as t
+    where t.id in (
+        select old.id
+        from auth_reconciler.transition as old
+        where old.at < clock_timestamp() - prune.max_age
+        order by old.at
+        limit 10
+    );
+$body$;
+
+comment on function auth_reconciler.prune(integer, uuid, integer, interval) is
+    'Keeps the history of an instance within its count, and takes some of what is too old with it.';
+
+create or replace function auth_reconciler.forget(
+    p_epoch uuid, p_watched_id integer, p_instance_id uuid, p_version uuid, p_changes bigint[]
+) returns text
+language plpgsql
+as $body$
+declare
+    refused text;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    refused := auth_reconciler.refusal(p_epoch, p_watched_id, p_instance_id, p_version, p_changes);
+    if refused is not null then
+        return refused;
+    end if;
+    delete from auth_reconciler.instance as i
+    where i.watched_id = p_watched_id and i.instance_id = p_instance_id;
+    delete from auth_reconciler.change as c where c.id = any (p_changes);
+    return 'forgotten';
+end
+$body$;
+
+comment on function auth_reconciler.forget(uuid, integer, uuid, uuid, bigint[]) is
+    'Answers for the changes of a row that is gone, behind the same fence as record().';

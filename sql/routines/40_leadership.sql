@@ -1,0 +1,68 @@
+-- Who leads. The advisory lock is held by the session of the ear and ends with it; the epoch is what
+-- keeps a former leader, whose ear is gone and whose pool lives, from recording.
+
+create or replace function auth_reconciler.leadership_lock() returns bigint
+language sql
+immutable
+as $body$ select 7022647185898824559 $body$;
+
+comment on function auth_reconciler.leadership_lock() is
+    'Key of the advisory lock that the active process of this database holds.';
+
+create or replace function auth_reconciler.take_over(p_epoch uuid) returns bigint
+language plpgsql
+as $body$
+declare
+    new_term bigint;
+begin
+    if not exists (
+        select
+        from pg_catalog.pg_locks as l
+        where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.granted
+            and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+            and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
+    ) then
+        raise exception 'this session does not hold the leadership lock'
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    -- Flushed whatever the default is: an epoch that a crash takes back would bring a former leader back.
+    perform set_config('synchronous_commit', 'local', true);
+    update auth_reconciler.leadership as l
+    set epoch = p_epoch,
+        term = l.term + 1,
+        pid = pg_backend_pid(),
+        backend_start = (select a.backend_start from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()),
+        taken_at = clock_timestamp()
+    returning l.term into new_term;
+    if new_term is null then
+        insert into auth_reconciler.leadership (epoch, term, pid, backend_start, taken_at)
+        select p_epoch, 1, a.pid, a.backend_start, clock_timestamp()
+        from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()
+        returning term into new_term;
+    end if;
+    return new_term;
+end
+$body$;
+
+comment on function auth_reconciler.take_over(uuid) is
+    'Begins a new epoch for the session that holds the leadership lock; returns the number of the term.';
+
+create or replace function auth_reconciler.expand_truncations() returns bigint
+language sql
+as $body$
+    with truncation as (
+        delete from auth_reconciler.change as c where c.instance_id is null returning c.watched_id, c.changed_at
+    ),
+    expanded as (
+        insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
+        select i.watched_id, i.instance_id, 'truncate', min(t.changed_at)
+        from truncation as t
+        join auth_reconciler.instance as i on i.watched_id = t.watched_id
+        group by i.watched_id, i.instance_id
+        returning 1
+    )
+    select count(*) from expanded
+$body$;
+
+comment on function auth_reconciler.expand_truncations() is
+    'Turns the change of a truncated table into one change for each instance that was recorded of it.';
