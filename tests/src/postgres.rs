@@ -13,13 +13,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 pub use self::installation::{private_folder, program, server_owner};
+use crate::certificates::Identity;
 use crate::patience::{Caller, PATIENCE, within};
 use crate::process::Process;
 
@@ -61,12 +62,12 @@ impl ClusterOptions {
         self
     }
 
-    /// Switches TLS on with this certificate and key.
+    /// Switches TLS on with this certificate.
     #[must_use]
-    pub fn tls(self, certificate: &Path, key: &Path) -> Self {
+    pub fn tls(self, identity: &Identity) -> Self {
         self.set("ssl", "on")
-            .set("ssl_cert_file", &certificate.to_string_lossy())
-            .set("ssl_key_file", &key.to_string_lossy())
+            .set("ssl_cert_file", &identity.certificate.to_string_lossy())
+            .set("ssl_key_file", &identity.key.to_string_lossy())
     }
 
     /// Refuses TCP connections without TLS; the harness itself then uses [`Cluster::socket_url`].

@@ -3,3 +3,4 @@
 mod cluster;
 mod link;
 mod stub;
+mod tls;
