@@ -137,6 +137,11 @@ impl Daemon {
         }
     }
 
+    /// Waits for its end without any limit, for who watches it all the time.
+    pub async fn exit(&self) -> ExitStatus {
+        self.process.ended().await
+    }
+
     /// Everything that it has logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<LogLine> {
@@ -356,6 +361,12 @@ fn secrets(url: &str, settings: &[Setting<'_>]) -> Vec<String> {
         .filter(|secret| !secret.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// The text without the passwords in these settings, for what is shown to people.
+#[must_use]
+pub fn without_secrets(text: &str, url: &str, settings: &[Setting<'_>]) -> String {
+    redact(text, &secrets(url, settings))
 }
 
 fn redact(text: &str, secrets: &[String]) -> String {

@@ -118,10 +118,11 @@ impl Watcher {
         self.client
             .batch_execute(&format!("drop trigger if exists zz_test_watch on {table}"))
             .await?;
-        // Another watcher of the same database may still need the function.
+        // Another watcher may still need the function.
+        let function = function(table);
         let _ = self
             .client
-            .batch_execute("drop function if exists public.zz_test_watch() restrict")
+            .batch_execute(&format!("drop function if exists {function}() restrict"))
             .await;
         Ok(())
     }
@@ -130,6 +131,18 @@ impl Watcher {
     #[must_use]
     pub fn mark(&self) -> usize {
         self.heard.borrow().observations.len()
+    }
+
+    /// Everything heard after `mark`, of all rows, in order.
+    #[must_use]
+    pub fn observations(&self, mark: usize) -> Vec<Observation> {
+        self.heard
+            .borrow()
+            .observations
+            .iter()
+            .skip(mark)
+            .cloned()
+            .collect()
     }
 
     /// Everything heard of one row so far, in order.
@@ -304,10 +317,17 @@ impl Drop for Watcher {
     }
 }
 
+/// The trigger's function lives beside its table, so that nothing is left when the table's schema is dropped.
+fn function(table: &str) -> String {
+    let schema = table.split_once('.').map_or("public", |(schema, _)| schema);
+    format!("{schema}.zz_test_watch")
+}
+
 fn install(table: &str) -> String {
+    let function = function(table);
     format!(
         "select pg_advisory_lock(7777);
-         create or replace function public.zz_test_watch() returns trigger language plpgsql as $body$
+         create or replace function {function}() returns trigger language plpgsql as $body$
          declare
            seen record := coalesce(new, old);
          begin
@@ -319,7 +339,7 @@ fn install(table: &str) -> String {
          end $body$;
          drop trigger if exists zz_test_watch on {table};
          create trigger zz_test_watch after insert or update or delete on {table}
-           for each row execute function public.zz_test_watch();
+           for each row execute function {function}();
          select pg_advisory_unlock(7777);"
     )
 }
