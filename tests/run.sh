@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs every check of the project on a fresh Debian or Ubuntu machine (or any other that has Rust and PostgreSQL):
+# installs what is missing, starts a private PostgreSQL server, checks format, lints, documentation, scripts and tests,
+# and cleans up whatever happens. Exit 0: all passed.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+# shellcheck source=../deploy/postgres.sh
+. deploy/postgres.sh
+
+ensure_postgres
+ensure_compiler
+ensure_rust "$root" rustfmt clippy
+command -v shellcheck >/dev/null || install_packages shellcheck
+
+server=$(mktemp -d /tmp/auth-reconciler-tests.XXXXXX)
+clean_up() {
+    postgres_stop "$server" immediate
+    rm -rf "$server"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+say "starting a private PostgreSQL server"
+postgres_init "$server"
+postgres_start "$server" max_connections=200 fsync=on
+AUTH_RECONCILER_TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$(postgres_port "$server")/postgres"
+export AUTH_RECONCILER_TEST_DATABASE_URL
+
+summary=()
+failed=0
+
+# step NAME COMMAND...: runs a check, notes how it ended and how long it took, and lets the next one run.
+step() {
+    local name=$1 begin=$SECONDS result=passed
+    shift
+    say "$name: $*"
+    "$@" </dev/null || {
+        result=FAILED
+        failed=1
+    }
+    summary+=("$(printf '%-8s %4d s  %s' "$result" $((SECONDS - begin)) "$name")")
+    [ "$result" = passed ]
+}
+
+mapfile -t scripts < <(find . -path ./target -prune -o -path ./.git -prune -o -name '*.sh' -print | sort)
+
+step "shell scripts" shellcheck -x -P SCRIPTDIR .ci/run "${scripts[@]}" || true
+step "format" cargo fmt --all --check || true
+step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true
+step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked || true
+if step "build" cargo build --workspace --locked; then
+    step "tests" cargo test --workspace --locked --no-fail-fast || true
+fi
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+if [ "$failed" -ne 0 ]; then
+    printf '\nsome checks FAILED\n'
+    exit 1
+fi
+printf '\nall checks passed\n'

@@ -1,0 +1,125 @@
+//! Certificates for a server with TLS: the right one, one for the wrong host, and an authority that signed neither.
+//!
+//! Written as PEM files into a private folder; keys belong to the server's user and nobody else may read them, which
+//! PostgreSQL insists on.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+use crate::postgres::{private_folder, server_owner};
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key, readable by the server's user alone.
+    pub key: PathBuf,
+}
+
+/// The files; dropping this removes them.
+pub struct Certificates {
+    folder: PathBuf,
+    /// The authority that signed both identities.
+    pub authority: PathBuf,
+    /// An authority that signed nothing here.
+    pub other_authority: PathBuf,
+    /// For `localhost` and 127.0.0.1.
+    pub server: Identity,
+    /// For `elsewhere.example` only.
+    pub wrong_host: Identity,
+}
+
+impl Certificates {
+    /// Makes new keys and certificates.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn create() -> Result<Self> {
+        let owner = server_owner()?;
+        let folder = private_folder(owner)?;
+        let mut certificates = Self {
+            authority: folder.join("authority.pem"),
+            other_authority: folder.join("other-authority.pem"),
+            server: identity(&folder, "server"),
+            wrong_host: identity(&folder, "wrong-host"),
+            folder,
+        };
+        certificates.write(owner)?;
+        Ok(certificates)
+    }
+
+    fn write(&mut self, owner: Option<(u32, u32)>) -> Result<()> {
+        let (pem, issuer) = authority("the tests' authority")?;
+        write(&self.authority, &pem, 0o644, owner)?;
+        write(
+            &self.other_authority,
+            &authority("another authority")?.0,
+            0o644,
+            owner,
+        )?;
+        sign(&issuer, &["localhost", "127.0.0.1"], &self.server, owner)?;
+        sign(&issuer, &["elsewhere.example"], &self.wrong_host, owner)
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn identity(folder: &Path, name: &str) -> Identity {
+    Identity {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+    }
+}
+
+fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate()?;
+    let pem = params.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(params, key)))
+}
+
+fn sign(
+    issuer: &Issuer<'static, KeyPair>,
+    hosts: &[&str],
+    identity: &Identity,
+    owner: Option<(u32, u32)>,
+) -> Result<()> {
+    let mut params = CertificateParams::new(
+        hosts
+            .iter()
+            .map(|host| (*host).to_owned())
+            .collect::<Vec<_>>(),
+    )?;
+    params.distinguished_name.push(
+        DnType::CommonName,
+        hosts.first().copied().unwrap_or_default(),
+    );
+    let key = KeyPair::generate()?;
+    write(
+        &identity.certificate,
+        &params.signed_by(&key, issuer)?.pem(),
+        0o644,
+        owner,
+    )?;
+    write(&identity.key, &key.serialize_pem(), 0o600, owner)
+}
+
+fn write(path: &Path, text: &str, mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    if let Some((user, group)) = owner {
+        chown(path, Some(user), Some(group))?;
+    }
+    Ok(())
+}

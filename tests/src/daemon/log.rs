@@ -1,0 +1,71 @@
+//! The daemon's log as tests read it: JSON lines with fields and spans.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::process::{Line, Stream};
+
+/// A line of the daemon's output, read as a JSON log line where it is one.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// When it was read.
+    pub at: DateTime<Utc>,
+    /// Where it was written.
+    pub stream: Stream,
+    /// The whole line.
+    pub text: String,
+    /// The line as JSON; null if it is none.
+    pub json: Value,
+}
+
+impl LogLine {
+    pub(super) fn parse(line: &Line) -> Self {
+        let json = serde_json::from_str(&line.text).unwrap_or_default();
+        Self {
+            at: line.at,
+            stream: line.stream,
+            text: line.text.clone(),
+            json,
+        }
+    }
+
+    /// The message, if it is a log line.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.json["fields"]["message"].as_str()
+    }
+
+    /// Whether this is its message.
+    #[must_use]
+    pub fn is(&self, message: &str) -> bool {
+        self.message() == Some(message)
+    }
+
+    /// The level (`INFO`), if it is a log line.
+    #[must_use]
+    pub fn level(&self) -> Option<&str> {
+        self.json["level"].as_str()
+    }
+
+    /// A field of the event or, failing that, of the spans around it, the innermost first; null if there is none.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &Value {
+        let spans = self.json["spans"].as_array().into_iter().flatten().rev();
+        let places = [&self.json["fields"], &self.json["span"]]
+            .into_iter()
+            .chain(spans);
+        places
+            .map(|place| &place[name])
+            .find(|value| !value.is_null())
+            .unwrap_or(&Value::Null)
+    }
+
+    /// Whether the field has this value, given as text (numbers and booleans as in JSON; a missing field as `null`).
+    #[must_use]
+    pub fn has(&self, name: &str, value: &str) -> bool {
+        match self.field(name).as_str() {
+            Some(text) => text == value,
+            None => self.field(name) == &serde_json::from_str::<Value>(value).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! A TCP link that a test can spoil: slow, stalled, cut or refusing. Made for PostgreSQL connections, works for any.
+//!
+//! A stall keeps every socket open and forwards nothing, which is what a half-open connection looks like from inside a
+//! program (the kernel still acknowledges, so its own keepalive finds nothing wrong). What was held back goes on when
+//! the link passes again, as after a real pause; [`Proxy::cut_all`] ends it instead.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::connection_url;
+use crate::stub::reserve;
+
+/// What the link does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Forwards both ways.
+    Pass,
+    /// Accepts and keeps connections open, forwards nothing.
+    BlackHole,
+    /// Refuses new connections; those that exist go on.
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    link: Link,
+    to_server: Duration,
+    to_client: Duration,
+    /// Goes up with every cut.
+    cuts: u64,
+}
+
+struct Shared {
+    target: SocketAddr,
+    setting: watch::Sender<Setting>,
+    listening: watch::Sender<Option<bool>>,
+    open: watch::Sender<usize>,
+}
+
+/// A link to one server; dropping it cuts everything.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Opens a port that leads to `target`.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn start(target: SocketAddr) -> Result<Self> {
+        let socket = reserve(0)?;
+        let port = socket.local_addr()?.port();
+        let setting = Setting {
+            link: Link::Pass,
+            to_server: Duration::ZERO,
+            to_client: Duration::ZERO,
+            cuts: 0,
+        };
+        let shared = Arc::new(Shared {
+            target,
+            setting: watch::Sender::new(setting),
+            listening: watch::Sender::new(Some(false)),
+            open: watch::Sender::new(0),
+        });
+        let task = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                if run(&shared, socket, port).await.is_err() {
+                    shared.listening.send_replace(None);
+                }
+            }
+        });
+        let proxy = Self { port, shared, task };
+        proxy.settled().await?;
+        Ok(proxy)
+    }
+
+    /// A link to the server of a connection URL.
+    ///
+    /// # Errors
+    /// When the URL's host is no name of this machine, or as for [`Proxy::start`].
+    pub async fn to(url: &str) -> Result<Self> {
+        let address = connection_url::address(url)?;
+        let target = tokio::net::lookup_host(address)
+            .await?
+            .next()
+            .context("the server's name has no address")?;
+        Self::start(target).await
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same connection URL, through this link.
+    ///
+    /// # Errors
+    /// When `url` is not a connection URL.
+    pub fn url(&self, url: &str) -> Result<String> {
+        connection_url::with_address(url, &Ipv4Addr::LOCALHOST.to_string(), self.port)
+    }
+
+    /// Changes what the link does, also for connections that exist.
+    ///
+    /// # Errors
+    /// When the port cannot be opened again.
+    pub async fn set(&self, link: Link) -> Result<()> {
+        self.shared
+            .setting
+            .send_modify(|setting| setting.link = link);
+        self.settled().await
+    }
+
+    /// Delays what is read from now on, by so much in each direction.
+    pub fn delay(&self, to_server: Duration, to_client: Duration) {
+        self.shared.setting.send_modify(|setting| {
+            setting.to_server = to_server;
+            setting.to_client = to_client;
+        });
+    }
+
+    /// Cuts every connection that exists, with a reset, and waits until they are gone.
+    ///
+    /// # Errors
+    /// Only if the link has failed altogether.
+    pub async fn cut_all(&self) -> Result<()> {
+        self.shared.setting.send_modify(|setting| setting.cuts += 1);
+        self.shared
+            .open
+            .subscribe()
+            .wait_for(|open| *open == 0)
+            .await?;
+        Ok(())
+    }
+
+    /// The number of connections that are open at the moment.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        *self.shared.open.borrow()
+    }
+
+    async fn settled(&self) -> Result<()> {
+        let wanted = self.shared.setting.borrow().link != Link::Refuse;
+        let mut listening = self.shared.listening.subscribe();
+        let state = *listening
+            .wait_for(|state| state.is_none_or(|state| state == wanted))
+            .await?;
+        state.context("a proxy could not open its port")?;
+        Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Result<()> {
+    let mut setting = shared.setting.subscribe();
+    let mut reserved = Some(socket);
+    let mut connections = JoinSet::new();
+    loop {
+        if setting
+            .wait_for(|setting| setting.link != Link::Refuse)
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+        let socket = match reserved.take() {
+            Some(socket) => socket,
+            None => reserve(port)?,
+        };
+        let listener = socket.listen(1024)?;
+        shared.listening.send_replace(Some(true));
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let (client, _) = accepted?;
+                    while connections.try_join_next().is_some() {}
+                    let cuts = shared.setting.borrow().cuts;
+                    connections.spawn(connection(Arc::clone(shared), client, cuts));
+                }
+                _ = setting.wait_for(|setting| setting.link == Link::Refuse) => break,
+            }
+        }
+        drop(listener);
+        reserved = Some(reserve(port)?);
+        shared.listening.send_replace(Some(false));
+    }
+}
+
+/// Carries one connection until it ends or is cut.
+async fn connection(shared: Arc<Shared>, mut client: TcpStream, cuts: u64) {
+    let _open = Open::new(&shared);
+    let mut setting = shared.setting.subscribe();
+    let cut = tokio::select! {
+        _ = carry(&shared, &mut client) => false,
+        _ = setting.wait_for(|setting| setting.cuts != cuts) => true,
+    };
+    if cut {
+        // A reset: a cut must not look like an orderly end.
+        let _ = client.set_zero_linger();
+    }
+}
+
+async fn carry(shared: &Shared, client: &mut TcpStream) -> std::io::Result<()> {
+    passing(shared).await;
+    let mut server = TcpStream::connect(shared.target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (client_read, client_write) = client.split();
+    let (server_read, server_write) = server.split();
+    tokio::join!(
+        forward(shared, client_read, server_write, |setting| setting
+            .to_server),
+        forward(shared, server_read, client_write, |setting| setting
+            .to_client),
+    );
+    Ok(())
+}
+
+/// Forwards one direction, each piece as late as the link was slow when it came.
+async fn forward(
+    shared: &Shared,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    delay: fn(&Setting) -> Duration,
+) {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let read = async move {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(size @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + delay(&shared.setting.borrow());
+            if sender.send((due, buffer[..size].to_vec())).is_err() {
+                return;
+            }
+        }
+    };
+    let write = async move {
+        while let Some((due, bytes)) = receiver.recv().await {
+            tokio::time::sleep_until(due).await;
+            passing(shared).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        passing(shared).await;
+        let _ = to.shutdown().await;
+    };
+    tokio::join!(read, write);
+}
+
+/// Waits while the link is a black hole.
+async fn passing(shared: &Shared) {
+    let _ = shared
+        .setting
+        .subscribe()
+        .wait_for(|setting| setting.link != Link::BlackHole)
+        .await;
+}
+
+/// Counts a connection as open for as long as it lives.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.open.send_modify(|open| *open += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}

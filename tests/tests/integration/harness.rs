@@ -1,0 +1,6 @@
+//! The harness proves itself: a stub that does not misbehave as asked would make every other test worthless.
+
+mod cluster;
+mod link;
+mod stub;
+mod tls;

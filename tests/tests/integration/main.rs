@@ -1,0 +1,3 @@
+//! The integration tests, as one binary: linked once, and run against one shared server.
+
+mod harness;
