@@ -1,2 +1,4 @@
 //! x
+mod database;
+mod settings;
 fn main() {}

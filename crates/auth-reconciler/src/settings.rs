@@ -1,0 +1,367 @@
+//! What the operator can tell the program: flags and environment become checked values, or an error that names the
+//! setting, the value and what is accepted.
+//!
+//! The way of a value: the flag, else the environment variable, else the default; an empty one counts as not given.
+//! The environment comes in as a function, so everything here is a plain function of its input. A value that may hold
+//! a secret (database URL, password) is read in [`crate::database`], whose errors repeat nothing of it; for the same
+//! reason an argument that does not belong is refused without being repeated.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::database::{Database, DatabaseError, Defaults, Names, TlsMode};
+
+mod cli;
+mod probe_url;
+mod run;
+mod setting;
+mod table;
+mod value;
+
+use cli::{Cli, CommandArgs, CommonArgs};
+pub(crate) use probe_url::{ProbeUrl, ProbeUrlError, Target};
+pub(crate) use run::{Docker, ProbeSettings, RunSettings, VerdictSettings};
+use setting::Setting;
+pub(crate) use table::{TableName, TableNameError};
+use value::Environment;
+
+/// Everything that one start of the program was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where the manager's database is.
+    pub(crate) database: Database,
+    /// The watched tables, at least one.
+    pub(crate) tables: Vec<TableName>,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+    /// What to do.
+    pub(crate) command: Command,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs, one object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    /// Bring the schema to this version.
+    Migrate,
+    /// Run the daemon.
+    Run(Box<RunSettings>),
+    /// Show the instances.
+    Status {
+        /// For programs.
+        json: bool,
+    },
+    /// Check what the daemon with these settings needs.
+    Doctor(Box<RunSettings>),
+    /// Remove everything.
+    Uninstall {
+        /// Without asking.
+        yes: bool,
+    },
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// clap's own errors; also help and version, which are none.
+    #[error(transparent)]
+    CommandLine(clap::Error),
+    /// An argument that belongs nowhere; not repeated, it may be a part of a password.
+    #[error(
+        "an argument is not understood; it is not repeated here because it may hold a secret. Settings are given as \
+         --name value or in the environment; --help lists them"
+    )]
+    UnexpectedArgument,
+    /// An environment variable that is not text.
+    #[error("setting {setting} is not valid UTF-8")]
+    NotUnicode {
+        /// Which.
+        setting: &'static Setting,
+    },
+    /// A value that is not accepted.
+    #[error("setting {setting} does not accept `{value}`: {accepted}")]
+    Invalid {
+        /// Which.
+        setting: &'static Setting,
+        /// As given; no secret.
+        value: String,
+        /// What would be right.
+        accepted: String,
+    },
+    /// Two values that exclude each other.
+    #[error(
+        "setting {lower} is {}, which is more than {upper} with {}",
+        humantime::format_duration(*low),
+        humantime::format_duration(*high)
+    )]
+    Order {
+        /// The one that must not be larger,
+        lower: &'static Setting,
+        /// its value,
+        low: Duration,
+        /// than this one,
+        upper: &'static Setting,
+        /// with its value.
+        high: Duration,
+    },
+    /// A probe URL that is none.
+    #[error("setting {setting} does not accept `{value}`")]
+    ProbeUrl {
+        /// Which.
+        setting: &'static Setting,
+        /// As given, credentials and query left out.
+        value: String,
+        /// Why.
+        source: ProbeUrlError,
+    },
+    /// A list of tables that is none.
+    #[error("setting {setting} does not accept `{value}`")]
+    Table {
+        /// Which.
+        setting: &'static Setting,
+        /// As given.
+        value: String,
+        /// Why.
+        source: TableNameError,
+    },
+    /// A database URL, or one of the separate names, that cannot be used; the value is not repeated.
+    #[error("setting {setting} cannot be used")]
+    Database {
+        /// Which.
+        setting: &'static Setting,
+        /// Why.
+        source: DatabaseError,
+    },
+    /// No database is named.
+    #[error(
+        "no database is named: set {} to postgres://user:password@host:port/name, or {} and its companions",
+        setting::DATABASE_URL,
+        setting::DATABASE_USER
+    )]
+    NoDatabase,
+}
+
+impl Settings {
+    /// What this process was told.
+    pub(crate) fn load() -> Result<Self, SettingsError> {
+        Self::parse(std::env::args_os(), &|name| std::env::var_os(name))
+    }
+
+    /// Reads the arguments (the program's name first) and the environment.
+    pub(crate) fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: Environment<'_>,
+    ) -> Result<Self, SettingsError> {
+        let matches = cli::command()
+            .try_get_matches_from(arguments)
+            .map_err(without_secret)?;
+        let cli = Cli::from_arg_matches(&matches).map_err(without_secret)?;
+        let source = DatabaseSource::resolve(&cli.common, environment)?;
+        let command = match &cli.command {
+            CommandArgs::Migrate => Command::Migrate,
+            CommandArgs::Run(args) => {
+                Command::Run(Box::new(RunSettings::resolve(args, &source, environment)?))
+            }
+            CommandArgs::Status { json } => Command::Status { json: *json },
+            CommandArgs::Doctor(args) => {
+                Command::Doctor(Box::new(RunSettings::resolve(args, &source, environment)?))
+            }
+            CommandArgs::Uninstall { yes } => Command::Uninstall { yes: *yes },
+        };
+        Ok(Self {
+            database: source.database(&cli.common, environment)?,
+            tables: tables(cli.common.table.as_deref(), environment)?,
+            log_format: log_format(cli.common.log_format.as_deref(), environment)?,
+            command,
+        })
+    }
+}
+
+impl SettingsError {
+    /// Ends the process as command lines do: help and version on standard output with 0, a mistake on standard error
+    /// with 2.
+    pub(crate) fn exit(self) -> ! {
+        if let Self::CommandLine(error) = &self {
+            error.exit();
+        }
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(&format!(": {cause}"));
+            next = cause.source();
+        }
+        eprintln!("error: {text}");
+        std::process::exit(2)
+    }
+}
+
+/// The separate names and what they lend to a URL.
+pub(crate) struct DatabaseSource {
+    defaults: Defaults,
+}
+
+impl DatabaseSource {
+    fn resolve(common: &CommonArgs, environment: Environment<'_>) -> Result<Self, SettingsError> {
+        let ssl = value::text(
+            setting::DATABASE_SSL,
+            common.database_ssl.as_deref(),
+            environment,
+        )?;
+        let mode = ssl.map(|ssl| {
+            let accepted = || value::invalid(setting::DATABASE_SSL, &ssl, TlsMode::SETTING);
+            TlsMode::from_setting(&ssl).ok_or_else(accepted)
+        });
+        let ca = value::text(
+            setting::DATABASE_CA,
+            common.database_ca.as_deref(),
+            environment,
+        )?;
+        let password = value::text(
+            setting::DATABASE_PASSWORD,
+            common.database_password.as_deref(),
+            environment,
+        )?;
+        Ok(Self {
+            defaults: Defaults {
+                mode: mode.transpose()?,
+                ca: ca.map(Into::into),
+                password,
+            },
+        })
+    }
+
+    fn database(
+        &self,
+        common: &CommonArgs,
+        environment: Environment<'_>,
+    ) -> Result<Database, SettingsError> {
+        if let Some(url) = value::text(
+            setting::DATABASE_URL,
+            common.database_url.as_deref(),
+            environment,
+        )? {
+            return self.url(setting::DATABASE_URL, &url);
+        }
+        let text = |setting, flag: &Option<String>| {
+            let value = value::text(setting, flag.as_deref(), environment)?;
+            Ok::<_, SettingsError>(value.map(|value| value.trim().to_owned()))
+        };
+        let user = text(setting::DATABASE_USER, &common.database_user)?
+            .ok_or(SettingsError::NoDatabase)?;
+        let host = text(setting::DATABASE_HOST, &common.database_host)?.unwrap_or_default();
+        let port = text(setting::DATABASE_PORT, &common.database_port)?.unwrap_or_default();
+        let port = match port.parse() {
+            Ok(0) | Err(_) => {
+                return Err(value::invalid(
+                    setting::DATABASE_PORT,
+                    &port,
+                    "give a number from 1 to 65535",
+                ));
+            }
+            Ok(port) => port,
+        };
+        let name = text(setting::DATABASE_NAME, &common.database_name)?;
+        Database::from_names(
+            Names {
+                host,
+                port,
+                user,
+                name,
+            },
+            &self.defaults,
+        )
+        .map_err(|source| SettingsError::Database {
+            setting: setting::DATABASE_HOST,
+            source,
+        })
+    }
+
+    fn listen(
+        &self,
+        flag: Option<&str>,
+        environment: Environment<'_>,
+    ) -> Result<Option<Database>, SettingsError> {
+        let url = value::text(setting::LISTEN_URL, flag, environment)?;
+        url.map(|url| self.url(setting::LISTEN_URL, &url))
+            .transpose()
+    }
+
+    fn url(&self, setting: &'static Setting, url: &str) -> Result<Database, SettingsError> {
+        Database::from_url(url, &self.defaults)
+            .map_err(|source| SettingsError::Database { setting, source })
+    }
+}
+
+fn tables(
+    flag: Option<&str>,
+    environment: Environment<'_>,
+) -> Result<Vec<TableName>, SettingsError> {
+    let list = value::text(setting::TABLE, flag, environment)?.unwrap_or_default();
+    TableName::parse_list(&list).map_err(|source| SettingsError::Table {
+        setting: setting::TABLE,
+        value: list,
+        source,
+    })
+}
+
+fn log_format(
+    flag: Option<&str>,
+    environment: Environment<'_>,
+) -> Result<LogFormat, SettingsError> {
+    let format = value::text(setting::LOG_FORMAT, flag, environment)?.unwrap_or_default();
+    match format.trim() {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(value::invalid(
+            setting::LOG_FORMAT,
+            &format,
+            "give human or json",
+        )),
+    }
+}
+
+/// clap's error, unless it would repeat an argument that may be a secret: anything but a flag's name or a command that
+/// is nearly right.
+fn without_secret(error: clap::Error) -> SettingsError {
+    let repeated = match error.kind() {
+        ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(argument)) => {
+                !argument.starts_with("--") || argument.contains('=')
+            }
+            Some(_) | None => true,
+        },
+        // Every value is text to clap, so the only invalid one is a missing one.
+        ErrorKind::InvalidValue => {
+            !matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.is_empty())
+        }
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::SuggestedSubcommand).is_none(),
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        | ErrorKind::DisplayVersion
+        | ErrorKind::MissingSubcommand
+        | ErrorKind::MissingRequiredArgument
+        | ErrorKind::ArgumentConflict
+        | ErrorKind::InvalidUtf8 => false,
+        _ => true,
+    };
+    if repeated {
+        SettingsError::UnexpectedArgument
+    } else {
+        SettingsError::CommandLine(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

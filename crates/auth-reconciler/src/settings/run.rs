@@ -1,0 +1,272 @@
+//! The settings of the daemon, each read and within its range.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::cli::RunArgs;
+use super::probe_url::{ProbeUrl, shown};
+use super::setting::{self, Setting};
+use super::value::{self, Environment};
+use super::{Database, DatabaseSource, SettingsError};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everything that the daemon can be told.
+#[derive(Debug, Clone)]
+pub(crate) struct RunSettings {
+    /// Do the migration first.
+    pub(crate) migrate: bool,
+    /// Where the ear connects, if elsewhere than the pool.
+    pub(crate) listen: Option<Database>,
+    /// What is known of containers.
+    pub(crate) docker: Docker,
+    /// How instances are probed.
+    pub(crate) probe: ProbeSettings,
+    /// Pool connections.
+    pub(crate) pool_size: usize,
+    /// Time between two echoes on the ear.
+    pub(crate) echo_interval: Duration,
+    /// Longest time for an echo.
+    pub(crate) echo_timeout: Duration,
+    /// When an instance is looked at, and what that means.
+    pub(crate) verdict: VerdictSettings,
+    /// Transitions kept per instance.
+    pub(crate) history_per_instance: u32,
+    /// Age at which transitions go.
+    pub(crate) history_max_age: Duration,
+    /// Longest time for work in flight at the end.
+    pub(crate) shutdown_timeout: Duration,
+}
+
+/// The container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Docker {
+    /// Containers are not looked at.
+    Off,
+}
+
+/// How an instance is probed.
+#[derive(Debug, Clone)]
+pub(crate) struct ProbeSettings {
+    /// Where.
+    pub(crate) url: ProbeUrl,
+    /// Longest time for the whole.
+    pub(crate) timeout: Duration,
+    /// Longest time for the connect.
+    pub(crate) connect_timeout: Duration,
+    /// Probes at a time.
+    pub(crate) concurrency: usize,
+}
+
+/// When an instance is looked at, and what that means.
+#[derive(Debug, Clone)]
+pub(crate) struct VerdictSettings {
+    /// First pause of the backoff.
+    pub(crate) backoff_min: Duration,
+    /// Longest pause of the backoff.
+    pub(crate) backoff_max: Duration,
+    /// How long a new instance may be without a key.
+    pub(crate) awaiting_grace: Duration,
+    /// How long "not connected" may last.
+    pub(crate) not_connected_limit: Duration,
+    /// Misses in a row that make a failure,
+    pub(crate) misses: u32,
+    /// if they span this time.
+    pub(crate) miss_window: Duration,
+    /// Corrections of foreign writes per instance and minute.
+    pub(crate) corrections_per_minute: u32,
+    /// Looks at one instance that may follow each other freely.
+    pub(crate) look_burst: u32,
+    /// After those, one more look per this time.
+    pub(crate) look_interval: Duration,
+}
+
+impl RunSettings {
+    /// Reads all of them.
+    pub(crate) fn resolve(
+        args: &RunArgs,
+        database: &DatabaseSource,
+        environment: Environment<'_>,
+    ) -> Result<Self, SettingsError> {
+        let read = Reader { environment };
+        Ok(Self {
+            migrate: args.migrate || read.migrate()?,
+            listen: database.listen(args.listen_url.as_deref(), environment)?,
+            docker: read.docker(args.docker.as_deref())?,
+            probe: ProbeSettings::resolve(args, &read)?,
+            pool_size: read.count(setting::POOL_SIZE, &args.pool_size, 1..=256)? as usize,
+            echo_interval: read.duration(
+                setting::ECHO_INTERVAL,
+                &args.echo_interval,
+                100 * MILLISECOND..=HOUR,
+            )?,
+            echo_timeout: read.duration(
+                setting::ECHO_TIMEOUT,
+                &args.echo_timeout,
+                100 * MILLISECOND..=5 * MINUTE,
+            )?,
+            verdict: VerdictSettings::resolve(args, &read)?,
+            history_per_instance: read.count(
+                setting::HISTORY_PER_INSTANCE,
+                &args.history_per_instance,
+                1..=100_000,
+            )?,
+            history_max_age: read.duration(
+                setting::HISTORY_MAX_AGE,
+                &args.history_max_age,
+                MINUTE..=3660 * DAY,
+            )?,
+            shutdown_timeout: read.duration(
+                setting::SHUTDOWN_TIMEOUT,
+                &args.shutdown_timeout,
+                100 * MILLISECOND..=10 * MINUTE,
+            )?,
+        })
+    }
+}
+
+impl ProbeSettings {
+    fn resolve(args: &RunArgs, read: &Reader<'_>) -> Result<Self, SettingsError> {
+        let url = read.text(setting::PROBE_URL, args.probe_url.as_deref())?;
+        let url = ProbeUrl::parse(&url).map_err(|source| SettingsError::ProbeUrl {
+            setting: setting::PROBE_URL,
+            value: shown(&url),
+            source,
+        })?;
+        let timeout = read.duration(
+            setting::PROBE_TIMEOUT,
+            &args.probe_timeout,
+            100 * MILLISECOND..=5 * MINUTE,
+        )?;
+        let connect_timeout = read.duration(
+            setting::PROBE_CONNECT_TIMEOUT,
+            &args.probe_connect_timeout,
+            10 * MILLISECOND..=MINUTE,
+        )?;
+        in_order(
+            (setting::PROBE_CONNECT_TIMEOUT, connect_timeout),
+            (setting::PROBE_TIMEOUT, timeout),
+        )?;
+        let concurrency = read.count(
+            setting::PROBE_CONCURRENCY,
+            &args.probe_concurrency,
+            1..=4096,
+        )? as usize;
+        Ok(Self {
+            url,
+            timeout,
+            connect_timeout,
+            concurrency,
+        })
+    }
+}
+
+impl VerdictSettings {
+    fn resolve(args: &RunArgs, read: &Reader<'_>) -> Result<Self, SettingsError> {
+        let backoff_min =
+            read.duration(setting::BACKOFF_MIN, &args.backoff_min, MILLISECOND..=HOUR)?;
+        let backoff_max =
+            read.duration(setting::BACKOFF_MAX, &args.backoff_max, MILLISECOND..=HOUR)?;
+        in_order(
+            (setting::BACKOFF_MIN, backoff_min),
+            (setting::BACKOFF_MAX, backoff_max),
+        )?;
+        Ok(Self {
+            backoff_min,
+            backoff_max,
+            awaiting_grace: read.duration(
+                setting::AWAITING_GRACE,
+                &args.awaiting_grace,
+                MILLISECOND..=DAY,
+            )?,
+            not_connected_limit: read.duration(
+                setting::NOT_CONNECTED_LIMIT,
+                &args.not_connected_limit,
+                MILLISECOND..=DAY,
+            )?,
+            misses: read.count(setting::MISSES, &args.misses, 1..=100)?,
+            miss_window: read.duration(
+                setting::MISS_WINDOW,
+                &args.miss_window,
+                MILLISECOND..=HOUR,
+            )?,
+            corrections_per_minute: read.count(
+                setting::CORRECTIONS_PER_MINUTE,
+                &args.corrections_per_minute,
+                1..=600,
+            )?,
+            look_burst: read.count(setting::LOOK_BURST, &args.look_burst, 1..=10_000)?,
+            look_interval: read.duration(
+                setting::LOOK_INTERVAL,
+                &args.look_interval,
+                MILLISECOND..=HOUR,
+            )?,
+        })
+    }
+}
+
+/// Looks up and reads in one step.
+struct Reader<'a> {
+    environment: Environment<'a>,
+}
+
+impl Reader<'_> {
+    fn text(&self, setting: &'static Setting, flag: Option<&str>) -> Result<String, SettingsError> {
+        Ok(value::text(setting, flag, self.environment)?.unwrap_or_default())
+    }
+
+    fn duration(
+        &self,
+        setting: &'static Setting,
+        flag: &Option<String>,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, SettingsError> {
+        value::duration(setting, &self.text(setting, flag.as_deref())?, range)
+    }
+
+    fn count(
+        &self,
+        setting: &'static Setting,
+        flag: &Option<String>,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, SettingsError> {
+        value::count(setting, &self.text(setting, flag.as_deref())?, range)
+    }
+
+    fn migrate(&self) -> Result<bool, SettingsError> {
+        let text = self.text(setting::MIGRATE, None)?;
+        value::switch(&text)
+            .ok_or_else(|| value::invalid(setting::MIGRATE, &text, "give true or false"))
+    }
+
+    fn docker(&self, flag: Option<&str>) -> Result<Docker, SettingsError> {
+        let text = self.text(setting::DOCKER, flag)?;
+        match text.trim() {
+            "off" => Ok(Docker::Off),
+            _ => Err(value::invalid(
+                setting::DOCKER,
+                &text,
+                "this version accepts only off",
+            )),
+        }
+    }
+}
+
+fn in_order(
+    (lower, low): (&'static Setting, Duration),
+    (upper, high): (&'static Setting, Duration),
+) -> Result<(), SettingsError> {
+    if low <= high {
+        Ok(())
+    } else {
+        Err(SettingsError::Order {
+            lower,
+            low,
+            upper,
+            high,
+        })
+    }
+}
