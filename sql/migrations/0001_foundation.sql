@@ -12,12 +12,15 @@ comment on schema auth_reconciler is
 create table auth_reconciler.migration (
     version integer not null constraint migration_pkey primary key,
     name text not null,
+    routines text,
     applied_at timestamptz not null default now()
 );
 
 comment on table auth_reconciler.migration is 'One row per migration that was applied to this schema.';
 comment on column auth_reconciler.migration.version is 'Number of the migration file.';
 comment on column auth_reconciler.migration.name is 'Name of the migration file.';
+comment on column auth_reconciler.migration.routines is
+    'Digest of the functions and views that were installed with it; null for all but the newest.';
 comment on column auth_reconciler.migration.applied_at is 'When it was applied.';
 
 create table auth_reconciler.watched_table (

@@ -36,14 +36,21 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(60) };
+    const BACKOFF: Backoff = Backoff {
+        min: Duration::from_millis(50),
+        max: Duration::from_secs(60),
+    };
 
     #[test]
     fn starts_at_the_minimum_and_ends_at_exactly_the_maximum() {
         assert_eq!(BACKOFF.delay(0, 0.0), Duration::from_millis(50));
         assert!(BACKOFF.delay(0, 0.999) < Duration::from_millis(63));
         for attempt in [18, 40, 1_000, u32::MAX] {
-            assert_eq!(BACKOFF.delay(attempt, 0.0), BACKOFF.max, "one look a minute at most");
+            assert_eq!(
+                BACKOFF.delay(attempt, 0.0),
+                BACKOFF.max,
+                "one look a minute at most"
+            );
             assert_eq!(BACKOFF.delay(attempt, 0.999), BACKOFF.max);
         }
     }
@@ -54,7 +61,10 @@ mod tests {
         for attempt in 0..18 {
             let step = BACKOFF.delay(attempt, 0.0);
             if attempt > 4 {
-                assert!(step < waited.mul_f64(0.65), "attempt {attempt}: {step:?} after {waited:?}");
+                assert!(
+                    step < waited.mul_f64(0.65),
+                    "attempt {attempt}: {step:?} after {waited:?}"
+                );
             }
             waited += step;
         }

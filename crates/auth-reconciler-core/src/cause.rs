@@ -88,7 +88,10 @@ impl Cause {
     /// a change is a change whatever it is called.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == text).unwrap_or(Self::Other)
+        Self::ALL
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+            .unwrap_or(Self::Other)
     }
 
     /// Whether this change of the row begins a new life of the instance: what was known of the API

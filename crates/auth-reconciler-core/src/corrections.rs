@@ -16,7 +16,10 @@ use crate::backoff::Backoff;
 const WINDOW: TimeDelta = TimeDelta::seconds(60);
 
 /// How holds grow while an instance is contested.
-const HOLD: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+const HOLD: Backoff = Backoff {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(60),
+};
 
 /// What was spent so far on one instance. Kept in the database, so that a restart does not refill it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,15 +54,31 @@ impl Corrections {
         if !foreign {
             // A hold that ended without a foreign write is peace. One still in force goes on: the
             // look had another cause.
-            return if self.is_contested() && self.held(now).is_none() { Self::default() } else { self };
+            return if self.is_contested() && self.held(now).is_none() {
+                Self::default()
+            } else {
+                self
+            };
         }
         if self.is_contested() {
             return self.contest(now, chance);
         }
         let in_window = self.window_start.filter(|start| now - *start < WINDOW);
-        let spent = if in_window.is_some() { self.spent.saturating_add(1) } else { 1 };
-        let next = Self { spent, window_start: in_window.or(Some(now)), ..self };
-        if spent >= budget { next.contest(now, chance) } else { next }
+        let spent = if in_window.is_some() {
+            self.spent.saturating_add(1)
+        } else {
+            1
+        };
+        let next = Self {
+            spent,
+            window_start: in_window.or(Some(now)),
+            ..self
+        };
+        if spent >= budget {
+            next.contest(now, chance)
+        } else {
+            next
+        }
     }
 
     fn contest(self, now: DateTime<Utc>, chance: f64) -> Self {
@@ -111,7 +130,10 @@ mod tests {
         for _ in 0..10 {
             state = state.after_look(true, 10, at(0), 0.0);
         }
-        assert!(state.after_look(false, 10, at(0), 0.0).is_contested(), "another cause, hold in force");
+        assert!(
+            state.after_look(false, 10, at(0), 0.0).is_contested(),
+            "another cause, hold in force"
+        );
         assert_eq!(state.after_look(false, 10, at(2), 0.0), Corrections::default());
     }
 
@@ -120,7 +142,10 @@ mod tests {
         let mut state = Corrections::default();
         for turn in 0..100 {
             state = state.after_look(true, 10, at(turn * 15), 0.0);
-            assert!(!state.is_contested(), "the manager's own loop of 15 s is no fight");
+            assert!(
+                !state.is_contested(),
+                "the manager's own loop of 15 s is no fight"
+            );
         }
     }
 }

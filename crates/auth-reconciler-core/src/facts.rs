@@ -135,6 +135,10 @@ impl Facts {
     }
 
     fn last_change(&self, wanted: impl Fn(Cause) -> bool) -> Option<DateTime<Utc>> {
-        self.changes.iter().filter(|change| wanted(change.cause)).map(|change| change.at).max()
+        self.changes
+            .iter()
+            .filter(|change| wanted(change.cause))
+            .map(|change| change.at)
+            .max()
     }
 }

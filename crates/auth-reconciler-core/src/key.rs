@@ -26,7 +26,9 @@ impl KeyFault {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::NotPrintable => "holds a character that an HTTP header cannot carry (only printable ASCII can)",
+            Self::NotPrintable => {
+                "holds a character that an HTTP header cannot carry (only printable ASCII can)"
+            }
             Self::OuterBlank => "begins or ends with a blank, which HTTP would strip",
             Self::TooLong => "is longer than 8192 bytes",
         }
@@ -74,7 +76,14 @@ mod tests {
     #[test]
     fn what_a_header_cannot_carry_is_named_and_nothing_is_shown() {
         assert_eq!(ApiKey::parse(""), Ok(None));
-        for bad in ["a\r\nHost: evil", "a\nb", "a\0", "schlüssel", "tab\tbed", "\u{7f}"] {
+        for bad in [
+            "a\r\nHost: evil",
+            "a\nb",
+            "a\0",
+            "schlüssel",
+            "tab\tbed",
+            "\u{7f}",
+        ] {
             assert_eq!(ApiKey::parse(bad), Err(KeyFault::NotPrintable));
         }
         assert_eq!(ApiKey::parse(" key"), Err(KeyFault::OuterBlank));

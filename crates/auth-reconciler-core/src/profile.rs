@@ -55,10 +55,26 @@ pub const PROFILES: &[Profile] = &[
         name: "Telegram",
         path: "/api/v1/telegram/status",
         rules: &[
-            Rule { state: Some("READY"), holds: Some("/info"), means: Meaning::Ready },
-            Rule { state: Some("READY"), holds: None, means: Meaning::Unproven },
-            Rule { state: Some("ERROR"), holds: None, means: Meaning::ProviderError },
-            Rule { state: None, holds: None, means: Meaning::NotConnected },
+            Rule {
+                state: Some("READY"),
+                holds: Some("/info"),
+                means: Meaning::Ready,
+            },
+            Rule {
+                state: Some("READY"),
+                holds: None,
+                means: Meaning::Unproven,
+            },
+            Rule {
+                state: Some("ERROR"),
+                holds: None,
+                means: Meaning::ProviderError,
+            },
+            Rule {
+                state: None,
+                holds: None,
+                means: Meaning::NotConnected,
+            },
         ],
         connecting: Reason::TelegramConnecting,
         not_connected: Reason::TelegramNotConnected,
@@ -69,12 +85,36 @@ pub const PROFILES: &[Profile] = &[
         name: "WhatsApp",
         path: "/api/v1/status",
         rules: &[
-            Rule { state: Some("READY"), holds: Some("/info/me"), means: Meaning::Ready },
-            Rule { state: Some("READY"), holds: None, means: Meaning::Unproven },
-            Rule { state: Some("AUTHENTICATED"), holds: None, means: Meaning::Authenticated },
-            Rule { state: Some("ERROR"), holds: None, means: Meaning::ProviderError },
-            Rule { state: None, holds: Some("/qr"), means: Meaning::QrReady },
-            Rule { state: None, holds: None, means: Meaning::NotConnected },
+            Rule {
+                state: Some("READY"),
+                holds: Some("/info/me"),
+                means: Meaning::Ready,
+            },
+            Rule {
+                state: Some("READY"),
+                holds: None,
+                means: Meaning::Unproven,
+            },
+            Rule {
+                state: Some("AUTHENTICATED"),
+                holds: None,
+                means: Meaning::Authenticated,
+            },
+            Rule {
+                state: Some("ERROR"),
+                holds: None,
+                means: Meaning::ProviderError,
+            },
+            Rule {
+                state: None,
+                holds: Some("/qr"),
+                means: Meaning::QrReady,
+            },
+            Rule {
+                state: None,
+                holds: None,
+                means: Meaning::NotConnected,
+            },
         ],
         connecting: Reason::WhatsappConnecting,
         not_connected: Reason::WhatsappNotConnected,
@@ -101,15 +141,23 @@ impl Profile {
 
     fn read_body(&self, body: &[u8]) -> Answer {
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
-            return Answer::Malformed { what: "the body is not JSON" };
+            return Answer::Malformed {
+                what: "the body is not JSON",
+            };
         };
         if !value.is_object() {
-            return Answer::Malformed { what: "the body is not a JSON object" };
+            return Answer::Malformed {
+                what: "the body is not a JSON object",
+            };
         }
         let state = match value.get("state") {
             Some(Value::String(state)) => Some(state.as_str()),
             None | Some(Value::Null) => None,
-            Some(_) => return Answer::Malformed { what: "its `state` is not a string" },
+            Some(_) => {
+                return Answer::Malformed {
+                    what: "its `state` is not a string",
+                };
+            }
         };
         let fits = |rule: &&Rule| {
             (rule.state.is_none() || rule.state == state)
@@ -117,7 +165,9 @@ impl Profile {
         };
         let rule = self.rules.iter().find(fits);
         if state.is_none() && rule.is_none_or(|rule| rule.holds.is_none()) {
-            return Answer::Malformed { what: "it has no `state`" };
+            return Answer::Malformed {
+                what: "it has no `state`",
+            };
         }
         match rule.map(|rule| rule.means) {
             Some(Meaning::Ready) => Answer::Ready,
@@ -125,9 +175,9 @@ impl Profile {
             Some(Meaning::QrReady) => Answer::QrReady,
             Some(Meaning::NotConnected) => Answer::NotConnected,
             Some(Meaning::ProviderError) => Answer::ProviderError,
-            Some(Meaning::Unproven) | None => {
-                Answer::Malformed { what: "it says READY without saying who it is" }
-            }
+            Some(Meaning::Unproven) | None => Answer::Malformed {
+                what: "it says READY without saying who it is",
+            },
         }
     }
 }
@@ -147,37 +197,74 @@ mod tests {
     use super::*;
 
     fn telegram(body: &str) -> Answer {
-        Profile::of(Some("telegram")).expect("profile").read(200, body.as_bytes())
+        Profile::of(Some("telegram"))
+            .expect("profile")
+            .read(200, body.as_bytes())
     }
 
     fn whatsapp(body: &str) -> Answer {
-        Profile::of(Some("whatsappweb")).expect("profile").read(200, body.as_bytes())
+        Profile::of(Some("whatsappweb"))
+            .expect("profile")
+            .read(200, body.as_bytes())
     }
 
     #[test]
     fn telegram_is_ready_only_with_proof() {
         let info = r#"{"id":1,"firstName":"B","username":"b_bot","isBot":true}"#;
-        assert_eq!(telegram(&format!(r#"{{"status":"connected","info":{info},"state":"READY"}}"#)), Answer::Ready);
-        for unproven in [r#"{"state":"READY"}"#, r#"{"state":"READY","info":null}"#, r#"{"state":"READY","info":{}}"#] {
-            assert!(matches!(telegram(unproven), Answer::Malformed { .. }), "{unproven}");
+        assert_eq!(
+            telegram(&format!(
+                r#"{{"status":"connected","info":{info},"state":"READY"}}"#
+            )),
+            Answer::Ready
+        );
+        for unproven in [
+            r#"{"state":"READY"}"#,
+            r#"{"state":"READY","info":null}"#,
+            r#"{"state":"READY","info":{}}"#,
+        ] {
+            assert!(
+                matches!(telegram(unproven), Answer::Malformed { .. }),
+                "{unproven}"
+            );
         }
-        assert_eq!(telegram(r#"{"status":"disconnected","state":"DISCONNECTED"}"#), Answer::NotConnected);
-        assert_eq!(telegram(r#"{"status":"error","state":"ERROR"}"#), Answer::ProviderError);
+        assert_eq!(
+            telegram(r#"{"status":"disconnected","state":"DISCONNECTED"}"#),
+            Answer::NotConnected
+        );
+        assert_eq!(
+            telegram(r#"{"status":"error","state":"ERROR"}"#),
+            Answer::ProviderError
+        );
     }
 
     #[test]
     fn whatsapp_has_more_steps() {
-        assert_eq!(whatsapp(r#"{"state":"READY","info":{"me":{"user":"1"}}}"#), Answer::Ready);
+        assert_eq!(
+            whatsapp(r#"{"state":"READY","info":{"me":{"user":"1"}}}"#),
+            Answer::Ready
+        );
         assert_eq!(whatsapp(r#"{"state":"AUTHENTICATED"}"#), Answer::Authenticated);
         assert_eq!(whatsapp(r#"{"state":"PAIRING","qr":"2@x"}"#), Answer::QrReady);
         assert_eq!(whatsapp(r#"{"qr":"2@x"}"#), Answer::QrReady);
         assert_eq!(whatsapp(r#"{"state":"PAIRING","qr":null}"#), Answer::NotConnected);
-        assert!(matches!(whatsapp(r#"{"state":"READY","info":{}}"#), Answer::Malformed { .. }));
+        assert!(matches!(
+            whatsapp(r#"{"state":"READY","info":{}}"#),
+            Answer::Malformed { .. }
+        ));
     }
 
     #[test]
     fn what_is_no_status_answer_is_named() {
-        for body in ["", "ready", "[]", "null", "17", r#"{"state":7}"#, "{}", r#"{"state":"READY""#] {
+        for body in [
+            "",
+            "ready",
+            "[]",
+            "null",
+            "17",
+            r#"{"state":7}"#,
+            "{}",
+            r#"{"state":"READY""#,
+        ] {
             assert!(matches!(telegram(body), Answer::Malformed { .. }), "{body}");
         }
         let profile = Profile::of(Some("telegram")).expect("profile");

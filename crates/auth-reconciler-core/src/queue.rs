@@ -46,7 +46,13 @@ impl Limits {
     pub fn with_slots(slots: usize, burst: u32, interval: Duration) -> Self {
         let slots = slots.max(1);
         let retry_slots = (slots - slots / 4).min(slots.saturating_sub(1)).max(1);
-        Self { slots, retry_slots, patience: Duration::from_millis(250), burst: burst.max(1), interval }
+        Self {
+            slots,
+            retry_slots,
+            patience: Duration::from_millis(250),
+            burst: burst.max(1),
+            interval,
+        }
     }
 }
 
@@ -61,7 +67,10 @@ pub struct Wake {
 
 impl Wake {
     fn merge(self, other: Self) -> Self {
-        Self { cause: self.cause.max(other.cause), since: self.since.min(other.since) }
+        Self {
+            cause: self.cause.max(other.cause),
+            since: self.since.min(other.since),
+        }
     }
 }
 
@@ -222,7 +231,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// The run of `key` has ended.
     pub fn finish(&mut self, key: &K, next: Next, now: Moment) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
         let Some(run) = entry.running.take() else { return };
         self.running -= 1;
         if run.lane == Lane::Retry {
@@ -305,7 +316,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// Puts a key with a wake and without a run into its lane, or moves it to a better one.
     fn line_up(&mut self, key: &K, now: Moment) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
         let Some(wake) = entry.wake else { return };
         let lane = Lane::of(wake.cause);
         match entry.waiting {
@@ -332,7 +345,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// Arms the deadline of a key; of two the earlier wins.
     fn arm(&mut self, key: &K, due: Moment, cause: Cause) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
         match entry.due {
             Some((armed, _)) if armed <= due => return,
             Some((armed, _)) => {
@@ -345,7 +360,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     }
 
     fn disarm(&mut self, key: &K) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
         if let Some((armed, _)) = entry.due.take() {
             self.due.remove(&(armed, key.clone()));
         }
@@ -357,7 +374,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
                 return;
             }
             self.due.pop_first();
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let Some(entry) = self.entries.get_mut(&key) else {
+                continue;
+            };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
             entry.drift_held = entry.drift_held.filter(|until| *until > now);
             let wake = Wake { cause, since: moment };
@@ -384,7 +403,11 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let (lane, _) = entry.waiting.take()?;
         let wake = entry.wake.take()?;
         entry.pace.spend(now, &limits);
-        entry.running = Some(Running { lane, since: now, asked_to_give_way: false });
+        entry.running = Some(Running {
+            lane,
+            since: now,
+            asked_to_give_way: false,
+        });
         self.running += 1;
         if lane == Lane::Retry {
             self.running_retries += 1;
@@ -412,9 +435,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
 impl Entry {
     fn is_idle(&self, now: Moment) -> bool {
-        self.running.is_none()
-            && self.wake.is_none()
-            && self.due.is_none()
-            && self.pace.full_at <= now
+        self.running.is_none() && self.wake.is_none() && self.due.is_none() && self.pace.full_at <= now
     }
 }

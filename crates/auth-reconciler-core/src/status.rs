@@ -22,8 +22,13 @@ pub enum AuthStatus {
 
 impl AuthStatus {
     /// Every status, in the order of a successful start.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::QrReady, Self::Authenticated, Self::ClientReady, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::QrReady,
+        Self::Authenticated,
+        Self::ClientReady,
+        Self::Failed,
+    ];
 
     /// The value as it stands in the column.
     #[must_use]

@@ -53,7 +53,10 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            backoff: Backoff { min: Duration::from_millis(50), max: Duration::from_secs(60) },
+            backoff: Backoff {
+                min: Duration::from_millis(50),
+                max: Duration::from_secs(60),
+            },
             grace: Duration::from_secs(30),
             not_connected_limit: Duration::from_secs(30),
             misses: 3,
@@ -105,12 +108,19 @@ pub struct Verdict {
 /// Decides what a run does after it read its facts. `chance` is from `[0, 1)`.
 #[must_use]
 pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
-    let Some(row) = &facts.row else { return Plan::Forget };
+    let Some(row) = &facts.row else {
+        return Plan::Forget;
+    };
     if let Some(until) = hold(facts) {
         return Plan::Defer { until };
     }
     let settle = |status, reason, message| {
-        Plan::Settle(Box::new(finish(policy, facts, Draft::last(status, reason, message), chance)))
+        Plan::Settle(Box::new(finish(
+            policy,
+            facts,
+            Draft::last(status, reason, message),
+            chance,
+        )))
     };
     let Some(profile) = Profile::of(row.provider.as_deref()) else {
         return settle(None, Reason::UnsupportedProvider, message::unsupported(row));
@@ -127,17 +137,21 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
             Reason::AwaitingApiKey,
             message::AWAITING_KEY.to_owned(),
         ),
-        (Err(fault), _) => {
-            settle(Some(AuthStatus::Failed), Reason::InvalidApiKey, message::key_fault(*fault))
-        }
+        (Err(fault), _) => settle(
+            Some(AuthStatus::Failed),
+            Reason::InvalidApiKey,
+            message::key_fault(*fault),
+        ),
         (Ok(Some(_)), Ok(None)) => settle(
             Some(AuthStatus::Pending),
             Reason::AwaitingContainer,
             message::AWAITING_PORT.to_owned(),
         ),
-        (Ok(Some(_)), Err(port)) => {
-            settle(Some(AuthStatus::Failed), Reason::InvalidPort, message::port_fault(port))
-        }
+        (Ok(Some(_)), Err(port)) => settle(
+            Some(AuthStatus::Failed),
+            Reason::InvalidPort,
+            message::port_fault(port),
+        ),
         (Ok(Some(_)), Ok(Some(port))) => Plan::Probe { port, profile },
     }
 }
@@ -155,7 +169,11 @@ pub fn conclude(
 ) -> Verdict {
     let facts = &Facts { now, ..facts.clone() };
     let draft = match answer {
-        Answer::Ready => Draft::last(Some(AuthStatus::ClientReady), Reason::Ready, message::ready(profile)),
+        Answer::Ready => Draft::last(
+            Some(AuthStatus::ClientReady),
+            Reason::Ready,
+            message::ready(profile),
+        ),
         Answer::Authenticated => Draft {
             status: Some(AuthStatus::Authenticated),
             reason: Reason::Authenticated,
@@ -168,18 +186,26 @@ pub fn conclude(
             message: message::AWAITING_SCAN.to_owned(),
             last: false,
         },
-        Answer::Rejected { code } => {
-            Draft::last(Some(AuthStatus::Failed), Reason::ApiKeyRejected, message::rejected(*code))
-        }
+        Answer::Rejected { code } => Draft::last(
+            Some(AuthStatus::Failed),
+            Reason::ApiKeyRejected,
+            message::rejected(*code),
+        ),
         Answer::NotConnected => not_connected(policy, facts, profile),
         Answer::ProviderError => provider_error(facts, profile),
         Answer::Http { code } => silent(policy, facts, Some(http_reason(*code)), &message::http(*code)),
-        Answer::Malformed { what } => {
-            silent(policy, facts, Some(Reason::ApiMalformed), &message::malformed(what))
-        }
-        Answer::TooLarge { cap } => {
-            silent(policy, facts, Some(Reason::ApiTooLarge), &message::too_large(*cap))
-        }
+        Answer::Malformed { what } => silent(
+            policy,
+            facts,
+            Some(Reason::ApiMalformed),
+            &message::malformed(what),
+        ),
+        Answer::TooLarge { cap } => silent(
+            policy,
+            facts,
+            Some(Reason::ApiTooLarge),
+            &message::too_large(*cap),
+        ),
         Answer::Silent(silence) => silent(policy, facts, None, &message::silence(*silence)),
     };
     finish(policy, facts, draft, chance)
@@ -196,13 +222,22 @@ struct Draft {
 
 impl Draft {
     const fn last(status: Option<AuthStatus>, reason: Reason, message: String) -> Self {
-        Self { status, reason, message, last: true }
+        Self {
+            status,
+            reason,
+            message,
+            last: true,
+        }
     }
 }
 
 fn hold(facts: &Facts) -> Option<DateTime<Utc>> {
     let recorded = facts.recorded.as_ref()?;
-    if facts.only_foreign() { recorded.corrections.held(facts.now) } else { None }
+    if facts.only_foreign() {
+        recorded.corrections.held(facts.now)
+    } else {
+        None
+    }
 }
 
 fn checked_port(row: &Row) -> Result<Option<u16>, i64> {
@@ -223,17 +258,24 @@ fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String
             Reason::AwaitingContainer,
             message::AWAITING_CONTAINER.to_owned(),
         )),
-        Container::Paused => {
-            Some((AuthStatus::Failed, Reason::ContainerPaused, message::PAUSED.to_owned()))
-        }
-        Container::Stopped { exit_code, out_of_memory } => Some((
+        Container::Paused => Some((
+            AuthStatus::Failed,
+            Reason::ContainerPaused,
+            message::PAUSED.to_owned(),
+        )),
+        Container::Stopped {
+            exit_code,
+            out_of_memory,
+        } => Some((
             AuthStatus::Failed,
             Reason::ContainerStopped,
             message::stopped(exit_code, out_of_memory),
         )),
-        Container::Removed => {
-            Some((AuthStatus::Failed, Reason::ContainerStopped, message::REMOVED.to_owned()))
-        }
+        Container::Removed => Some((
+            AuthStatus::Failed,
+            Reason::ContainerStopped,
+            message::REMOVED.to_owned(),
+        )),
     }
 }
 
@@ -260,17 +302,34 @@ fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
     let (_, since) = streak(facts, Streak::NotConnected);
     let too_long = elapsed(since, facts.now) >= policy.not_connected_limit;
     let (status, reason, message) = if too_long {
-        (AuthStatus::Failed, profile.not_connected, message::not_connected(profile))
+        (
+            AuthStatus::Failed,
+            profile.not_connected,
+            message::not_connected(profile),
+        )
     } else {
-        (AuthStatus::Pending, profile.connecting, message::connecting(profile))
+        (
+            AuthStatus::Pending,
+            profile.connecting,
+            message::connecting(profile),
+        )
     };
-    Draft { status: Some(status), reason, message, last: false }
+    Draft {
+        status: Some(status),
+        reason,
+        message,
+        last: false,
+    }
 }
 
 /// The API answers, and says that its provider has an error: once is a hiccup.
 fn provider_error(facts: &Facts, profile: &Profile) -> Draft {
     let (misses, _) = streak(facts, Streak::ProviderError);
-    let status = if misses <= 1 { standing(facts) } else { AuthStatus::Failed };
+    let status = if misses <= 1 {
+        standing(facts)
+    } else {
+        AuthStatus::Failed
+    };
     Draft {
         status: Some(status),
         reason: profile.error,
@@ -281,23 +340,44 @@ fn provider_error(facts: &Facts, profile: &Profile) -> Draft {
 
 /// No usable answer. `named` is the reason where the kind of answer has one of its own.
 fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what: &str) -> Draft {
-    let draft = |status, reason, message| Draft { status: Some(status), reason, message, last: false };
+    let draft = |status, reason, message| Draft {
+        status: Some(status),
+        reason,
+        message,
+        last: false,
+    };
     if ready_since_start(facts).is_none() {
-        let status = if no_evidence(facts) { standing(facts) } else { AuthStatus::Pending };
-        return draft(status, named.unwrap_or(Reason::ApiStarting), message::starting(what));
+        let status = if no_evidence(facts) {
+            standing(facts)
+        } else {
+            AuthStatus::Pending
+        };
+        return draft(
+            status,
+            named.unwrap_or(Reason::ApiStarting),
+            message::starting(what),
+        );
     }
     let reason = named.unwrap_or(Reason::ApiUnresponsive);
     let (misses, since) = streak(facts, Streak::Silent);
     if misses >= policy.misses && elapsed(since, facts.now) >= policy.miss_window {
         draft(AuthStatus::Failed, reason, message::unresponsive(what, misses))
     } else {
-        draft(standing(facts), reason, message::missed(what, misses, policy.misses))
+        draft(
+            standing(facts),
+            reason,
+            message::missed(what, misses, policy.misses),
+        )
     }
 }
 
 /// Our last verdict, which a single doubt does not change.
 fn standing(facts: &Facts) -> AuthStatus {
-    facts.recorded.as_ref().and_then(|recorded| recorded.status).unwrap_or(AuthStatus::Pending)
+    facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.status)
+        .unwrap_or(AuthStatus::Pending)
 }
 
 /// The last moment at which the instance began anew, or its account was written.
@@ -311,7 +391,10 @@ fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
         | Container::Removed => None,
     };
     let recorded = facts.recorded.as_ref().and_then(|recorded| recorded.started_at);
-    [recorded, container, facts.began_anew(), facts.account_written()].into_iter().flatten().max()
+    [recorded, container, facts.began_anew(), facts.account_written()]
+        .into_iter()
+        .flatten()
+        .max()
 }
 
 fn no_evidence(facts: &Facts) -> bool {
@@ -345,7 +428,10 @@ fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
                 && recorded.misses > 0
                 && facts.began_anew().is_none() =>
         {
-            (recorded.misses.saturating_add(1), recorded.first_miss_at.unwrap_or(facts.now))
+            (
+                recorded.misses.saturating_add(1),
+                recorded.first_miss_at.unwrap_or(facts.now),
+            )
         }
         Some(_) | None => (1, facts.now),
     }
@@ -359,7 +445,9 @@ fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
     let before = facts.recorded.clone().unwrap_or_default();
     let corrections = match draft.status {
-        Some(_) => before.corrections.after_look(facts.foreign(), policy.corrections, facts.now, chance),
+        Some(_) => before
+            .corrections
+            .after_look(facts.foreign(), policy.corrections, facts.now, chance),
         // Hands off: there is nothing to correct.
         None => Corrections::default(),
     };
@@ -377,16 +465,26 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
         (None, 0)
     } else if eager {
         let (shortest, longest) = EAGER_STEP;
-        (Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))), spent)
+        (
+            Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))),
+            spent,
+        )
     } else {
         (Some(policy.backoff.delay(spent, chance)), spent.saturating_add(1))
     };
     let hold = corrections.held(facts.now).map(|until| elapsed(facts.now, until));
-    let ready_at = if draft.reason == Reason::Ready { Some(facts.now) } else { ready_since_start(facts) };
+    let ready_at = if draft.reason == Reason::Ready {
+        Some(facts.now)
+    } else {
+        ready_since_start(facts)
+    };
     let trouble_after = if corrections.is_contested() {
         Some(Duration::ZERO)
     } else {
-        draft.reason.trouble_at_once(draft.status).map(|now| if now { Duration::ZERO } else { policy.grace })
+        draft
+            .reason
+            .trouble_at_once(draft.status)
+            .map(|now| if now { Duration::ZERO } else { policy.grace })
     };
     Verdict {
         status: draft.status,

@@ -1,4 +1,177 @@
-//! x
+//! auth-reconciler: keeps the `auth_status` column of a fleet of messaging instances true, by events.
+//!
+//! The crate is thin: [`settings`] and [`database`] turn what the operator said into values,
+//! [`postgres`] and [`probe`] act, [`run`] is the loop in which they meet, and every decision is made
+//! in `auth-reconciler-core`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use auth_reconciler_core::backoff::Backoff;
+use auth_reconciler_core::queue::Limits;
+use auth_reconciler_core::verdict::Policy;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::postgres::store::RecordSettings;
+use crate::postgres::{pool, schema};
+use crate::probe::Prober;
+use crate::run::look::Context;
+use crate::run::{Options, RunError};
+use crate::settings::{Command, RunSettings, Settings};
+
+mod command;
 mod database;
+mod postgres;
+mod probe;
+mod run;
 mod settings;
-fn main() {}
+mod telemetry;
+
+fn main() -> ExitCode {
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(error) => error.exit(),
+    };
+    let outcome = telemetry::start(settings.log_format)
+        .map_err(anyhow::Error::msg)
+        .and_then(|()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("could not start the runtime")?
+                .block_on(execute(&settings))
+        });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            // The one place where a chain of errors is printed.
+            eprintln!("error: {}", telemetry::chain(error.as_ref()));
+            if let Some(advice) = advice(&error) {
+                eprintln!("  -> {advice}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
+    match &settings.command {
+        Command::Migrate => {
+            migrate(settings).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(run) => {
+            if run.migrate {
+                migrate(settings).await?;
+            }
+            serve(settings, run).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status { json } => {
+            let trouble = command::status::show(&settings.database, *json).await?;
+            Ok(if trouble {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            })
+        }
+        Command::Doctor(run) => {
+            let healthy = command::doctor::examine(settings, run).await;
+            Ok(if healthy {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Command::Uninstall { yes } => {
+            let done = command::uninstall::uninstall(&settings.database, *yes).await?;
+            Ok(if done {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+    }
+}
+
+async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    for line in schema::migrate(&settings.database, &settings.tables).await? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = settings.database.describe(),
+        probe_url = %run.probe.url,
+        docker = "off",
+        "starting"
+    );
+    for ignored in settings.database.ignored() {
+        info!(key = ignored.key, reason = ignored.reason, "key of the database url not used");
+    }
+    let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
+    let asked_to_stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => info!(signal = "SIGTERM", "asked to stop"),
+            _ = interrupt.recv() => info!(signal = "SIGINT", "asked to stop"),
+        }
+    };
+    run::serve(options(settings, run)?, asked_to_stop).await?;
+    Ok(())
+}
+
+fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
+    let verdict = &run.verdict;
+    Ok(Options {
+        ear: run.listen.as_ref().unwrap_or(&settings.database).clone(),
+        expected_tables: settings.tables.clone(),
+        context: Context {
+            pool: pool::open(&settings.database, run.pool_size)?,
+            prober: Prober {
+                url: run.probe.url.clone(),
+                limit: run.probe.timeout,
+                connect_limit: run.probe.connect_timeout,
+            },
+            policy: Policy {
+                backoff: Backoff {
+                    min: verdict.backoff_min,
+                    max: verdict.backoff_max,
+                },
+                grace: verdict.awaiting_grace,
+                not_connected_limit: verdict.not_connected_limit,
+                misses: verdict.misses,
+                miss_window: verdict.miss_window,
+                corrections: verdict.corrections_per_minute,
+            },
+            record: RecordSettings {
+                history_per_instance: run.history_per_instance,
+                history_max_age_ms: u64::try_from(run.history_max_age.as_millis()).unwrap_or(u64::MAX),
+                overridden_retry_ms: u64::try_from(verdict.backoff_max.as_millis()).unwrap_or(u64::MAX),
+            },
+        },
+        limits: Limits::with_slots(run.probe.concurrency, verdict.look_burst, verdict.look_interval),
+        echo_interval: run.echo_interval,
+        echo_limit: run.echo_timeout,
+        shutdown_limit: run.shutdown_timeout,
+    })
+}
+
+/// What the operator is to do about an error that ended the program, if it is known.
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<RunError>() {
+            return error.advice();
+        }
+        if let Some(error) = cause.downcast_ref::<schema::SchemaError>() {
+            return error.advice();
+        }
+        cause
+            .downcast_ref::<postgres::error::StoreError>()
+            .and_then(postgres::error::StoreError::advice)
+    })
+}

@@ -39,7 +39,9 @@ pub(super) fn port_fault(port: i64) -> String {
 
 pub(super) fn stopped(exit_code: i64, out_of_memory: bool) -> String {
     if out_of_memory {
-        format!("its container was killed for using too much memory (exit code {exit_code}); raise its limit and start it")
+        format!(
+            "its container was killed for using too much memory (exit code {exit_code}); raise its limit and start it"
+        )
     } else {
         format!("its container stopped with exit code {exit_code}; start it")
     }
@@ -65,12 +67,17 @@ pub(super) fn not_connected(profile: &Profile) -> String {
 }
 
 pub(super) fn provider_error(profile: &Profile) -> String {
-    format!("its API reports an error of {name}; if it stays so, see whether {name} is reachable and the token valid", name = profile.name)
+    format!(
+        "its API reports an error of {name}; if it stays so, see whether {name} is reachable and the token valid",
+        name = profile.name
+    )
 }
 
 pub(super) fn http(code: u16) -> String {
     match code {
-        300..=399 => format!("answered {code}, a redirect, which is not followed because it would carry the key elsewhere"),
+        300..=399 => format!(
+            "answered {code}, a redirect, which is not followed because it would carry the key elsewhere"
+        ),
         404 => "answered 404; see whether something else listens on this port".to_owned(),
         other => format!("answered {other}"),
     }
@@ -97,5 +104,7 @@ pub(super) fn missed(what: &str, misses: u32, allowed: u32) -> String {
 }
 
 pub(super) fn unresponsive(what: &str, misses: u32) -> String {
-    format!("was ready, and now its API {what} ({misses} times in a row); see the container, restart it if it hangs")
+    format!(
+        "was ready, and now its API {what} ({misses} times in a row); see the container, restart it if it hangs"
+    )
 }

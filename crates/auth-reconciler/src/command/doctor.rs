@@ -1,0 +1,312 @@
+//! `auth-reconciler doctor`: everything that `run` needs, one line each, with a remedy.
+//!
+//! A check that cannot be made because an earlier one failed is left out rather than reported as
+//! failed: the first remedy comes first.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+
+use crate::database::{Database, advice};
+use crate::postgres::ear::{self, Ear};
+use crate::postgres::error::StoreError;
+use crate::postgres::pool::{self, with};
+use crate::postgres::schema;
+use crate::settings::{RunSettings, Settings, TableName};
+use crate::telemetry::chain;
+
+/// What a check found.
+enum Finding {
+    Fine(String),
+    Warning { what: String, remedy: String },
+    Wrong { what: String, remedy: String },
+}
+
+/// Runs the checks and prints a line for each. Returns whether `run` would work.
+pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
+    let mut report = Report { healthy: true };
+    report.settings(settings, run);
+    let Some(pool) = report.connection(&settings.database).await else {
+        return false;
+    };
+    report.server(&pool).await;
+    if report.schema(&pool, &settings.tables).await {
+        for table in &settings.tables {
+            report.privileges(&pool, table).await;
+        }
+        report.leader(&pool).await;
+    }
+    report
+        .echo(
+            &pool,
+            run.listen.as_ref().unwrap_or(&settings.database),
+            run.echo_timeout,
+        )
+        .await;
+    report.healthy
+}
+
+struct Report {
+    healthy: bool,
+}
+
+impl Report {
+    fn line(&mut self, name: &str, finding: Finding) {
+        match finding {
+            Finding::Fine(what) => println!("ok    {name:<12} {what}"),
+            Finding::Warning { what, remedy } => {
+                println!("warn  {name:<12} {what}\n      {:<12} -> {remedy}", "")
+            }
+            Finding::Wrong { what, remedy } => {
+                self.healthy = false;
+                println!("FAIL  {name:<12} {what}\n      {:<12} -> {remedy}", "");
+            }
+        }
+    }
+
+    fn settings(&mut self, settings: &Settings, run: &RunSettings) {
+        let tables: Vec<_> = settings.tables.iter().map(ToString::to_string).collect();
+        self.line(
+            "settings",
+            Finding::Fine(format!(
+                "{}; tables {}; instances at {}",
+                settings.database.describe(),
+                tables.join(", "),
+                run.probe.url
+            )),
+        );
+        for ignored in settings.database.ignored() {
+            self.line("settings", Finding::Fine(format!("key {} of the database URL is not used: {}", ignored.key, ignored.reason)));
+        }
+        self.line(
+            "engine",
+            Finding::Fine("off: this version does not ask the Docker Engine".to_owned()),
+        );
+    }
+
+    async fn connection(&mut self, database: &Database) -> Option<Pool> {
+        let failed = |what: String, remedy: &str| Finding::Wrong {
+            what,
+            remedy: remedy.to_owned(),
+        };
+        let general = "see whether DATABASE_URL names the manager's database and the server is up";
+        let pool = match pool::open(database, 2) {
+            Ok(pool) => pool,
+            Err(error) => {
+                self.line(
+                    "connection",
+                    failed(chain(&error), "correct the file that the message names"),
+                );
+                return None;
+            }
+        };
+        let asked = with(&pool, "connect", async |client| {
+            client
+                .query_one(include_str!("../../../../sql/queries/connection.sql"), &[])
+                .await
+        })
+        .await;
+        match asked {
+            Ok(row) => {
+                self.line(
+                    "connection",
+                    Finding::Fine(format!(
+                        "PostgreSQL {}, database {}, role {}, {}",
+                        row.get::<_, String>("server_version"),
+                        row.get::<_, String>("database"),
+                        row.get::<_, String>("role"),
+                        if row.get("tls") { "with TLS" } else { "without TLS" },
+                    )),
+                );
+                Some(pool)
+            }
+            Err(error) => {
+                let remedy = match &error {
+                    StoreError::Pool {
+                        source: deadpool_postgres::PoolError::Backend(source),
+                        ..
+                    } => advice(source),
+                    StoreError::Pool { .. }
+                    | StoreError::Query { .. }
+                    | StoreError::Timeout { .. }
+                    | StoreError::Answer { .. } => error.advice(),
+                };
+                self.line("connection", failed(chain(&error), remedy.unwrap_or(general)));
+                None
+            }
+        }
+    }
+
+    async fn server(&mut self, pool: &Pool) {
+        let act = "read the server's settings";
+        let Some(row) = self.asked(
+            "server",
+            with(pool, act, async |client| {
+                client
+                    .query_one(include_str!("../../../../sql/queries/server.sql"), &[])
+                    .await
+            })
+            .await,
+        ) else {
+            return;
+        };
+        if row.get("in_recovery") {
+            self.line(
+                "server",
+                Finding::Wrong {
+                    what: "this server is a standby: it can neither be written to nor listened on".to_owned(),
+                    remedy: "name the primary in DATABASE_URL".to_owned(),
+                },
+            );
+        }
+        let prepared: i32 = row.get("max_prepared_transactions");
+        if prepared > 0 {
+            self.line("server", Finding::Warning {
+                what: format!("max_prepared_transactions is {prepared}: a manager that prepares transactions would fail on watched tables, because NOTIFY cannot be part of them"),
+                remedy: "set it to 0 unless somebody else needs it".to_owned(),
+            });
+        }
+        let standbys: String = row.get("synchronous_standby_names");
+        if !standbys.is_empty() {
+            self.line("server", Finding::Warning {
+                what: "synchronous standbys are configured: while one hangs, commits that notify wait for each other".to_owned(),
+                remedy: "see that a hanging standby is dropped from synchronous_standby_names".to_owned(),
+            });
+        }
+        let free: i64 = row.get("free_connections");
+        if free < 10 {
+            self.line(
+                "server",
+                Finding::Warning {
+                    what: format!("{free} connections are free"),
+                    remedy: "raise max_connections, or lower AUTH_RECONCILER_POOL_SIZE".to_owned(),
+                },
+            );
+        } else {
+            self.line("server", Finding::Fine(format!("{free} connections are free")));
+        }
+    }
+
+    async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> bool {
+        match schema::check(pool, tables).await {
+            Ok(()) => {
+                self.line(
+                    "schema",
+                    Finding::Fine(format!("version {}", schema::needed_version())),
+                );
+                for table in tables {
+                    self.line(
+                        "triggers",
+                        Finding::Fine(format!("attached to {table} and enabled")),
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                let remedy = error
+                    .advice()
+                    .or(error.end())
+                    .unwrap_or("run `auth-reconciler migrate`");
+                self.line(
+                    "schema",
+                    Finding::Wrong {
+                        what: chain(&error),
+                        remedy: remedy.to_owned(),
+                    },
+                );
+                false
+            }
+        }
+    }
+
+    async fn privileges(&mut self, pool: &Pool, table: &TableName) {
+        let asked = with(pool, "read the role's privileges", async |client| {
+            client
+                .query(
+                    include_str!("../../../../sql/queries/missing_privileges.sql"),
+                    &[&table.schema, &table.name],
+                )
+                .await
+        })
+        .await;
+        let Some(rows) = self.asked("privileges", asked) else {
+            return;
+        };
+        if rows.is_empty() {
+            self.line(
+                "privileges",
+                Finding::Fine(format!("the role may do what it must on {table} and our schema")),
+            );
+        }
+        for row in rows {
+            self.line(
+                "privileges",
+                Finding::Wrong {
+                    what: format!("the role lacks {}", row.get::<_, String>("privilege")),
+                    remedy: format!("as the owner: {}", row.get::<_, String>("remedy")),
+                },
+            );
+        }
+    }
+
+    async fn leader(&mut self, pool: &Pool) {
+        let asked = with(pool, "read the view reconcilers", async |client| {
+            client
+                .query("select role, host, version from auth_reconciler.reconcilers", &[])
+                .await
+        })
+        .await;
+        let Some(rows) = self.asked("running", asked) else {
+            return;
+        };
+        if rows.is_empty() {
+            self.line(
+                "running",
+                Finding::Fine("no daemon runs on this database now".to_owned()),
+            );
+        }
+        for row in rows {
+            let (role, host, version): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+            self.line(
+                "running",
+                Finding::Fine(format!("{role} daemon {version} on {host}")),
+            );
+        }
+    }
+
+    async fn echo(&mut self, pool: &Pool, database: &Database, limit: Duration) {
+        let heard = async {
+            let ear = Ear::connect(database).await?;
+            ear.listen().await?;
+            ear::echo(pool, &ear.inbox(), limit).await
+        };
+        let finding = match heard.await {
+            Ok(time) => Finding::Fine(format!(
+                "the ear heard an echo after {:.1} ms",
+                time.as_secs_f64() * 1_000.0
+            )),
+            Err(error) => Finding::Wrong {
+                what: chain(&error),
+                remedy: "give the ear a direct connection in AUTH_RECONCILER_LISTEN_URL".to_owned(),
+            },
+        };
+        self.line("echo", finding);
+    }
+
+    fn asked<T>(&mut self, name: &str, answer: Result<T, StoreError>) -> Option<T> {
+        match answer {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let remedy = error.advice().unwrap_or("see the server's log").to_owned();
+                self.line(
+                    name,
+                    Finding::Wrong {
+                        what: chain(&error),
+                        remedy,
+                    },
+                );
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The database's shell: the ear, the pool, and the statements of `sql/`.
+
+pub(crate) mod ear;
+pub(crate) mod error;
+pub(crate) mod inbox;
+pub(crate) mod pool;
+pub(crate) mod schema;
+pub(crate) mod store;
+pub(crate) mod tables;
+
+/// The channel on which triggers and echoes are heard.
+pub(crate) const CHANNEL: &str = "auth_reconciler";

@@ -1,0 +1,85 @@
+//! One table that decides what happens to a database error: retry, or end with a word of advice.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+/// A failed act on the database.
+#[derive(Debug, Error)]
+pub(crate) enum StoreError {
+    #[error("could not {act}")]
+    Query {
+        act: &'static str,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error("could not get a database connection to {act}")]
+    Pool {
+        act: &'static str,
+        #[source]
+        source: deadpool_postgres::PoolError,
+    },
+    #[error("no answer from the database within {limit:?} on the attempt to {act}")]
+    Timeout { act: &'static str, limit: Duration },
+    #[error("could not understand what the database answered on the attempt to {act}: {what}")]
+    Answer { act: &'static str, what: String },
+}
+
+/// What is done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// It may pass: try again with backoff.
+    Retry,
+    /// It will not pass while we run: end, with this advice.
+    End(&'static str),
+}
+
+impl StoreError {
+    /// The SQLSTATE, where the server gave one.
+    pub(crate) fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Query { source, .. } => source.code(),
+            Self::Pool {
+                source: deadpool_postgres::PoolError::Backend(error),
+                ..
+            } => error.code(),
+            Self::Pool { .. } | Self::Timeout { .. } | Self::Answer { .. } => None,
+        }
+    }
+
+    /// What the running daemon does about it.
+    pub(crate) fn policy(&self) -> Policy {
+        let Some(code) = self.code() else {
+            return Policy::Retry;
+        };
+        if *code == SqlState::INVALID_SCHEMA_NAME || *code == SqlState::UNDEFINED_FUNCTION {
+            return Policy::End(
+                "the schema auth_reconciler is gone or of another version: run `auth-reconciler migrate`, then start again",
+            );
+        }
+        Policy::Retry
+    }
+
+    /// A sentence for the operator beside an error that is retried.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        let code = self.code()?;
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            return Some(
+                "the daemon's role lacks a right, or row level security hides rows from it; `auth-reconciler doctor` names what is missing",
+            );
+        }
+        if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
+            return Some(
+                "a watched table was changed or dropped: run `auth-reconciler doctor`, then `migrate` or unwatch()",
+            );
+        }
+        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Some("this server is a standby; name the primary, or all servers, in DATABASE_URL");
+        }
+        if *code == SqlState::TOO_MANY_CONNECTIONS {
+            return Some("raise max_connections of the server or lower AUTH_RECONCILER_POOL_SIZE");
+        }
+        None
+    }
+}

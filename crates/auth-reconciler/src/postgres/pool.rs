@@ -1,0 +1,81 @@
+//! The pool: short statements of looks. It never listens.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+
+use thiserror::Error;
+
+use super::error::StoreError;
+use crate::database::{Database, TlsError};
+
+/// Longest wait for a free connection, for a new one, and for the answer to one statement.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// Settings of every session. Rows that row level security hides are an error rather than a
+/// deletion; no statement of ours waits long for a lock; and nothing is looked up in a schema that
+/// somebody else can write to.
+const SESSION: &str = "\
+    set default_transaction_isolation = 'read committed';\
+    set default_transaction_read_only = off;\
+    set row_security = off;\
+    set search_path = pg_catalog, pg_temp;\
+    set statement_timeout = '8s';\
+    set lock_timeout = '1s';\
+    set idle_in_transaction_session_timeout = '8s'";
+
+/// Why there is no pool.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    #[error("could not set up TLS for the pool")]
+    Tls(#[from] TlsError),
+    #[error("could not make the pool")]
+    Build(#[source] deadpool_postgres::BuildError),
+}
+
+/// Opens a pool of at most `size` connections; none is made before it is needed.
+///
+/// # Errors
+/// The TLS settings are unusable.
+pub(crate) fn open(database: &Database, size: usize) -> Result<Pool, OpenError> {
+    let mut config = database.config();
+    config.application_name("auth-reconciler pool");
+    let manager = Manager::from_config(
+        config,
+        database.connector()?,
+        ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    let builder = Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(LIMIT))
+        .create_timeout(Some(LIMIT))
+        .recycle_timeout(Some(LIMIT))
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
+        }));
+    builder.build().map_err(OpenError::Build)
+}
+
+/// Runs one act on a pooled connection, within [`LIMIT`]. A connection on which it failed to answer
+/// is not used again: it may be half open, and its statement may still run.
+pub(crate) async fn with<T>(
+    pool: &Pool,
+    act: &'static str,
+    work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+) -> Result<T, StoreError> {
+    let object = pool
+        .get()
+        .await
+        .map_err(|source| StoreError::Pool { act, source })?;
+    match tokio::time::timeout(LIMIT, work(&object)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(StoreError::Query { act, source }),
+        Err(_) => {
+            drop(Object::take(object));
+            Err(StoreError::Timeout { act, limit: LIMIT })
+        }
+    }
+}

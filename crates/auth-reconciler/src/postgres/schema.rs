@@ -1,0 +1,383 @@
+//! The schema `auth_reconciler`: bringing it to this version, checking it, removing it.
+//!
+//! Migrations are numbered files that only ever go forward; routines (functions, views, rights) are
+//! made anew whenever their text has changed. Each watched table is attached in a transaction of its
+//! own, because that one may have to wait for the manager and nothing else should wait with it.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Oid;
+use tokio_postgres::{AsyncMessage, Client, Connection};
+use tracing::{debug, info, warn};
+
+use super::error::StoreError;
+use super::pool::with;
+use crate::database::{Database, TlsError};
+use crate::settings::TableName;
+
+macro_rules! sql {
+    ($path:literal) => {
+        include_str!(concat!("../../../../sql/", $path))
+    };
+}
+
+/// Numbered from 1, in order; never edited once released.
+const MIGRATIONS: &[(&str, &str)] = &[("0001_foundation", sql!("migrations/0001_foundation.sql"))];
+
+/// Functions, views and rights, in the order in which they build on each other.
+const ROUTINES: &[&str] = &[
+    sql!("routines/10_triggers.sql"),
+    sql!("routines/20_watch.sql"),
+    sql!("routines/30_record.sql"),
+    sql!("routines/40_leadership.sql"),
+    sql!("routines/50_operator.sql"),
+    sql!("routines/60_views.sql"),
+    sql!("routines/90_rights.sql"),
+];
+
+/// Oldest server that has everything the SQL uses (`create or replace trigger`).
+const OLDEST_SERVER: i32 = 140_000;
+
+/// Tries of a change of the schema that a lock or another session came in between of.
+const TRIES: u32 = 60;
+
+/// Why the schema is not as it must be.
+#[derive(Debug, Error)]
+pub(crate) enum SchemaError {
+    #[error("could not set up TLS")]
+    Tls(#[from] TlsError),
+    #[error("could not connect to {server}")]
+    Connect {
+        server: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error("could not {act}")]
+    Query {
+        act: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the server is PostgreSQL {found}, the oldest that works is 14: upgrade it")]
+    OldServer { found: String },
+    #[error("the schema auth_reconciler is missing: run `auth-reconciler migrate`, or `run --migrate`")]
+    Missing,
+    #[error(
+        "the schema auth_reconciler has version {found}, this program needs {needed}: run `auth-reconciler migrate`, \
+         or `run --migrate`"
+    )]
+    Older { found: i32, needed: i32 },
+    #[error(
+        "the functions of schema auth_reconciler are of another build of version {version}: run `auth-reconciler \
+         migrate`, or `run --migrate`"
+    )]
+    OtherBuild { version: i32 },
+    #[error(
+        "the schema auth_reconciler has version {found}, newer than this program, which knows {known}: run the newer \
+         program; nothing was changed"
+    )]
+    Newer { found: i32, known: i32 },
+    #[error("table {table} does not exist: name the manager's table in AUTH_RECONCILER_TABLE")]
+    NoTable { table: String },
+    #[error("table {table} is not watched: run `auth-reconciler migrate`, or `run --migrate`")]
+    NotWatched { table: String },
+    #[error(
+        "triggers of table {table} are missing or disabled ({triggers}): run `auth-reconciler migrate`, which attaches \
+         them and looks at every row"
+    )]
+    TriggersMissing { table: String, triggers: String },
+}
+
+impl SchemaError {
+    /// The advice of an error that no retry mends.
+    pub(crate) fn end(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing | Self::Older { .. } | Self::OtherBuild { .. } | Self::NotWatched { .. } => {
+                Some("run `auth-reconciler migrate`, then start again")
+            }
+            Self::Newer { .. } => Some("run the newer program"),
+            Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
+            Self::OldServer { .. } => Some("upgrade the server"),
+            // The manager may be in the middle of a migration of its own.
+            Self::TriggersMissing { .. }
+            | Self::Tls(_)
+            | Self::Connect { .. }
+            | Self::Query { .. }
+            | Self::Store(_) => None,
+        }
+    }
+
+    /// What the operator is to do about the database's own error, if it is known.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { source, .. } | Self::Query { source, .. } => crate::database::advice(source),
+            Self::Store(error) => error.advice(),
+            Self::Tls(_)
+            | Self::OldServer { .. }
+            | Self::Missing
+            | Self::Older { .. }
+            | Self::OtherBuild { .. }
+            | Self::Newer { .. }
+            | Self::NoTable { .. }
+            | Self::NotWatched { .. }
+            | Self::TriggersMissing { .. } => None,
+        }
+    }
+}
+
+/// The version that this program needs.
+pub(crate) fn needed_version() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// Checks that the schema is of this version and every one of `tables` is watched with all its triggers.
+pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), SchemaError> {
+    let act = "check the schema";
+    let installed = with(pool, act, async |client| {
+        if client
+            .query_one(sql!("queries/schema_exists.sql"), &[])
+            .await?
+            .get::<_, bool>(0)
+        {
+            client.query_opt(sql!("queries/installed.sql"), &[]).await
+        } else {
+            Ok(None)
+        }
+    })
+    .await?;
+    let needed = needed_version();
+    let Some(installed) = installed else {
+        return Err(SchemaError::Missing);
+    };
+    let found: i32 = installed.get("version");
+    if found > needed {
+        return Err(SchemaError::Newer { found, known: needed });
+    }
+    if found < needed {
+        return Err(SchemaError::Older { found, needed });
+    }
+    let known = with(pool, act, async |client| {
+        client
+            .query_one("select pg_catalog.md5($1)", &[&routines()])
+            .await
+    })
+    .await?;
+    if installed.get::<_, String>("routines") != known.get::<_, String>(0) {
+        return Err(SchemaError::OtherBuild { version: found });
+    }
+    for table in tables {
+        let row = with(pool, act, async |client| {
+            client
+                .query_one(sql!("queries/table_state.sql"), &[&table.schema, &table.name])
+                .await
+        })
+        .await?;
+        let shown = table.to_string();
+        if !row.get::<_, bool>("present") {
+            return Err(SchemaError::NoTable { table: shown });
+        }
+        if !row.get::<_, bool>("watched") {
+            return Err(SchemaError::NotWatched { table: shown });
+        }
+        let missing: Vec<String> = row.get("missing_triggers");
+        if !missing.is_empty() {
+            return Err(SchemaError::TriggersMissing {
+                table: shown,
+                triggers: missing.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Brings the schema to this version and watches `tables`. Safe to repeat, and to run twice at once.
+/// Returns what it did, a line for each thing.
+pub(crate) async fn migrate(database: &Database, tables: &[TableName]) -> Result<Vec<String>, SchemaError> {
+    let client = connect(database).await?;
+    let server = client
+        .query_one("select pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::integer", &[])
+        .await
+        .map_err(|source| query("ask for the server's version", source))?;
+    if server.get::<_, i32>(1) < OLDEST_SERVER {
+        return Err(SchemaError::OldServer { found: server.get(0) });
+    }
+    // Named before anything is changed.
+    let mut relations = Vec::new();
+    for table in tables {
+        relations.push(relation(&client, table).await?);
+    }
+    // Of two at once, one waits. The lock ends with the session.
+    client
+        .batch_execute(sql!("queries/migration_lock.sql"))
+        .await
+        .map_err(|source| query("wait for another migration to end", source))?;
+    let mut done = vec![install(&client).await?];
+    for (table, oid) in tables.iter().zip(relations) {
+        done.push(watch(&client, table, oid).await?);
+    }
+    Ok(done)
+}
+
+/// Removes every trigger and the schema. Returns what it did.
+pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError> {
+    let client = connect(database).await?;
+    let exists = client
+        .query_one(sql!("queries/schema_exists.sql"), &[])
+        .await
+        .map_err(|source| query("look for the schema", source))?;
+    if !exists.get::<_, bool>(0) {
+        return Ok("the schema auth_reconciler is not there, nothing to remove".to_owned());
+    }
+    repeated("remove triggers and schema", async || {
+        client.batch_execute(sql!("queries/uninstall.sql")).await
+    })
+    .await?;
+    Ok("triggers and schema auth_reconciler are removed".to_owned())
+}
+
+async fn install(client: &Client) -> Result<String, SchemaError> {
+    let act = "install the schema";
+    let exists = client
+        .query_one(sql!("queries/schema_exists.sql"), &[])
+        .await
+        .map_err(|source| query(act, source))?;
+    let installed = if exists.get(0) {
+        client
+            .query_opt(sql!("queries/installed.sql"), &[])
+            .await
+            .map_err(|source| query(act, source))?
+    } else {
+        None
+    };
+    let found: i32 = installed.as_ref().map_or(0, |row| row.get("version"));
+    let known = needed_version();
+    if found > known {
+        return Err(SchemaError::Newer { found, known });
+    }
+    let digest: String = client
+        .query_one("select pg_catalog.md5($1)", &[&routines()])
+        .await
+        .map_err(|source| query(act, source))?
+        .get(0);
+    if found == known && installed.is_some_and(|row| row.get::<_, String>("routines") == digest) {
+        return Ok(format!("schema auth_reconciler has version {known} already"));
+    }
+    let mut script = String::from("set local lock_timeout = '200ms';\n");
+    for (number, (name, text)) in (1..).zip(MIGRATIONS) {
+        if number > found {
+            script.push_str(text);
+            script.push_str(&format!(
+                "\ninsert into auth_reconciler.migration (version, name) values ({number}, '{name}');\n"
+            ));
+        }
+    }
+    script.push_str(&routines());
+    // Names and digest are ours: constants and hexadecimal digits.
+    script.push_str(&format!(
+        "\nupdate auth_reconciler.migration set routines = '{digest}' where version = {known};"
+    ));
+    repeated(act, async || client.batch_execute(&script).await).await?;
+    Ok(format!(
+        "schema auth_reconciler brought from version {found} to {known}"
+    ))
+}
+
+async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, SchemaError> {
+    let act = format!("watch table {table}");
+    client
+        .query_one("select auth_reconciler.watch($1::oid::regclass, coalesce((select w.assigned from auth_reconciler.watched_table as w where w.relation = $1::oid::regclass), false))", &[&oid])
+        .await
+        .map(|row| row.get(0))
+        .map_err(|source| query(&act, source))
+}
+
+async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError> {
+    client
+        .query_opt(
+            "select c.oid from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
+            &[&table.schema, &table.name],
+        )
+        .await
+        .map_err(|source| query("look for the table", source))?
+        .map(|row| row.get(0))
+        .ok_or_else(|| SchemaError::NoTable { table: table.to_string() })
+}
+
+/// Repeats what a lock or a deadlock stopped. Each try lets go of everything, so the manager gets through in between.
+async fn repeated(
+    act: &str,
+    attempt: impl AsyncFn() -> Result<(), tokio_postgres::Error>,
+) -> Result<(), SchemaError> {
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(source)
+                if tries < TRIES
+                    && matches!(
+                        source.code(),
+                        Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED)
+                    ) =>
+            {
+                debug!(tries, "a lock is held, trying again");
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(50 + fastrand::u64(0..100))).await;
+            }
+            Err(source) => return Err(query(act, source)),
+        }
+    }
+}
+
+/// One session for changes of the schema. Its notices are logged: `watch` may warn in one.
+async fn connect(database: &Database) -> Result<Client, SchemaError> {
+    let mut config = database.config();
+    config.application_name("auth-reconciler migrate");
+    let failed = |source| SchemaError::Connect {
+        server: database.describe(),
+        source,
+    };
+    let (client, connection) = config.connect(database.connector()?).await.map_err(failed)?;
+    tokio::spawn(log_notices(connection));
+    client
+        .batch_execute(
+            "set search_path = pg_catalog, pg_temp; set statement_timeout = '5min'; \
+             set default_transaction_isolation = 'read committed'; set client_min_messages = warning",
+        )
+        .await
+        .map_err(failed)?;
+    Ok(client)
+}
+
+async fn log_notices<S, T>(mut connection: Connection<S, T>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) =
+        futures_util::future::poll_fn(|context| connection.poll_message(context)).await
+    {
+        if let AsyncMessage::Notice(notice) = message {
+            if notice.severity() == "WARNING" {
+                warn!(hint = notice.hint(), "{}", notice.message());
+            } else {
+                info!("{}", notice.message());
+            }
+        }
+    }
+}
+
+fn routines() -> String {
+    ROUTINES.concat()
+}
+
+fn query(act: &str, source: tokio_postgres::Error) -> SchemaError {
+    SchemaError::Query {
+        act: act.to_owned(),
+        source,
+    }
+}

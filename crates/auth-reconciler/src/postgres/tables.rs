@@ -1,0 +1,73 @@
+//! The watched tables as the database names them, each with its read statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+const READ: &str = include_str!("../../../../sql/queries/read.sql");
+const ALL_ROWS: &str = include_str!("../../../../sql/queries/all_rows.sql");
+
+/// One instance: which watched table, and which row of it. Two tables may hold the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    /// Number of the table in `auth_reconciler.watched_table`.
+    pub(crate) watched_id: i32,
+    /// Id of the row.
+    pub(crate) instance_id: Uuid,
+}
+
+/// One watched table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Number in `auth_reconciler.watched_table`.
+    pub(crate) id: i32,
+    /// Object id, for looks at the catalog.
+    pub(crate) oid: u32,
+    /// Name, qualified and quoted.
+    pub(crate) relation: String,
+    /// Whether repeated values count as changes.
+    pub(crate) assigned: bool,
+    /// Names of our triggers that are absent or disabled.
+    pub(crate) missing_triggers: Vec<String>,
+    /// The statement that reads one look's facts.
+    pub(crate) read: String,
+    /// The statement that lists every row.
+    pub(crate) all_rows: String,
+}
+
+/// All watched tables, by number.
+pub(crate) type Tables = Arc<HashMap<i32, Table>>;
+
+impl Table {
+    /// `relation` must be qualified and quoted by the server.
+    pub(crate) fn new(
+        id: i32,
+        oid: u32,
+        relation: String,
+        has_type_instance: bool,
+        assigned: bool,
+        missing_triggers: Vec<String>,
+    ) -> Self {
+        let serves_api = if has_type_instance {
+            "(w.type_instance is null or cardinality(w.type_instance) = 0 or 'api' = any (w.type_instance::text[]))"
+        } else {
+            "true"
+        };
+        let fill = |template: &str| {
+            template
+                .replace("{relation}", &relation)
+                .replace("{serves_api}", serves_api)
+        };
+        let (read, all_rows) = (fill(READ), fill(ALL_ROWS));
+        Self {
+            id,
+            oid,
+            relation,
+            assigned,
+            missing_triggers,
+            read,
+            all_rows,
+        }
+    }
+}

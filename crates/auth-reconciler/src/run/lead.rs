@@ -1,0 +1,136 @@
+//! From nothing to leading: the steps that must come in this order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tracing::info;
+use uuid::Uuid;
+
+use super::look::Context;
+use crate::database::Database;
+use crate::postgres::ear::{self, Ear, EarError, Identity};
+use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::inbox::Inbox;
+use crate::postgres::schema::{self, SchemaError};
+use crate::postgres::store;
+use crate::postgres::tables::Tables;
+use crate::settings::TableName;
+
+/// What belongs to one term of leading.
+#[derive(Debug)]
+pub(super) struct Leader {
+    /// Held for its life: dropping it ends session and lock.
+    _ear: Ear,
+    /// Its session, to end it from the outside should it fall silent.
+    pub(super) identity: Identity,
+    /// What it hears.
+    pub(super) inbox: Arc<Inbox>,
+    /// The epoch of this term.
+    pub(super) epoch: Uuid,
+    /// The watched tables, as of the last scan.
+    pub(super) tables: Tables,
+    /// A scan is under way.
+    pub(super) scanning: bool,
+    /// Another scan is wanted; `Some(true)` looks at every row.
+    pub(super) scan_wanted: Option<bool>,
+    /// Whether it was said that this term serves.
+    pub(super) announced: bool,
+    /// When the next echo is due; `None` while one is under way.
+    pub(super) echo_due: Option<Instant>,
+}
+
+/// Why this process does not lead.
+#[derive(Debug, Error)]
+pub(crate) enum LeadError {
+    #[error(transparent)]
+    Ear(#[from] EarError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+impl LeadError {
+    /// What the operator is to do, if it is known.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Ear(EarError::Connect { source, .. } | EarError::Query { source, .. }) => {
+                crate::database::advice(source)
+            }
+            Self::Ear(EarError::Echo(error)) | Self::Store(error) => error.advice(),
+            Self::Schema(error) => error.advice(),
+            Self::Ear(_) => None,
+        }
+    }
+
+    /// The advice of an error that no retry mends.
+    pub(super) fn end(&self) -> Option<&'static str> {
+        match self {
+            Self::Schema(error) => error.end(),
+            Self::Store(error) | Self::Ear(EarError::Echo(error)) => match error.policy() {
+                Policy::End(advice) => Some(advice),
+                Policy::Retry => None,
+            },
+            Self::Ear(_) => None,
+        }
+    }
+}
+
+/// How a leader is made.
+#[derive(Clone, Debug)]
+pub(super) struct Recipe {
+    /// Where the ear connects.
+    pub(super) ear: Database,
+    /// Tables that must be watched.
+    pub(super) expected_tables: Vec<TableName>,
+    /// The pool among it.
+    pub(super) context: Arc<Context>,
+    /// Time between echoes.
+    pub(super) echo_interval: Duration,
+    /// Limit for hearing one.
+    pub(super) echo_limit: Duration,
+}
+
+impl Recipe {
+    /// Connects, checks, waits until this process leads, and takes over.
+    ///
+    /// # Errors
+    /// Any step failed; everything that was opened is closed again.
+    pub(super) async fn lead(self, waited: Duration) -> Result<Leader, LeadError> {
+        tokio::time::sleep(waited).await;
+        let pool = &self.context.pool;
+        let ear = Ear::connect(&self.ear).await?;
+        let inbox = ear.inbox();
+        // Before the wait for the lock, so that a standby that could never serve says so at once.
+        schema::check(pool, &self.expected_tables).await?;
+        ear.listen().await?;
+        ear::echo(pool, &inbox, self.echo_limit).await?;
+        if !ear.try_leadership().await? {
+            // Not while listening: a session that waits in a statement holds up the server's queue.
+            ear.unlisten().await?;
+            info!("standing by: another process leads");
+            ear.wait_for_leadership().await?;
+            schema::check(pool, &self.expected_tables).await?;
+            ear.listen().await?;
+            ear::echo(pool, &inbox, self.echo_limit).await?;
+        }
+        let epoch = Uuid::new_v4();
+        let term = ear.take_over(epoch).await?;
+        let tables = store::watched_tables(pool).await?;
+        let names: Vec<_> = tables.values().map(|table| table.relation.as_str()).collect();
+        info!(term, tables = names.join(", "), "leading");
+        Ok(Leader {
+            identity: ear.identity(),
+            _ear: ear,
+            inbox,
+            epoch,
+            tables,
+            scanning: false,
+            // Whatever happened while nobody heard is found by this first one.
+            scan_wanted: Some(false),
+            announced: false,
+            echo_due: Some(Instant::now() + self.echo_interval),
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! One run: read the row fresh, ask its API, decide, record. Nothing of it outlives it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auth_reconciler_core::AuthStatus;
+use auth_reconciler_core::facts::Row;
+use auth_reconciler_core::queue::Wake;
+use auth_reconciler_core::verdict::{self, Plan, Policy};
+use chrono::TimeDelta;
+use deadpool_postgres::Pool;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::postgres::error::StoreError;
+use crate::postgres::store::{self, Look, Outcome, Proposal, RecordSettings};
+use crate::postgres::tables::{Key, Table, Tables};
+use crate::probe::Prober;
+
+/// What every run is done with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Connections for short statements.
+    pub(crate) pool: Pool,
+    /// Asks the APIs.
+    pub(crate) prober: Prober,
+    /// Settings of the decision.
+    pub(crate) policy: Policy,
+    /// Settings of the record.
+    pub(crate) record: RecordSettings,
+}
+
+/// What one run is about.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// The instance.
+    pub(crate) key: Key,
+    /// Why it is looked at.
+    pub(crate) wake: Wake,
+    /// When it was woken.
+    pub(crate) woken: Instant,
+    /// The epoch in which this process leads.
+    pub(crate) epoch: Uuid,
+    /// The watched tables.
+    pub(crate) tables: Tables,
+    /// Fires when the probe is to end without an answer.
+    pub(crate) give_way: oneshot::Receiver<()>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    /// Recorded, and final.
+    Settled,
+    /// Look again after this time.
+    Again {
+        /// After what time.
+        after: Duration,
+        /// Whether foreign writes wait until then.
+        hold_drift: bool,
+    },
+    /// Something came in between; look again at once.
+    Overtaken,
+    /// Not recorded, for a reason that may pass: look again with backoff.
+    Stumbled,
+    /// The table is not known here: list the watched tables anew.
+    UnknownTable,
+    /// Another process leads.
+    EpochEnded,
+}
+
+/// Runs one look.
+///
+/// # Errors
+/// The database failed. Nothing is lost by it: the changes are still in the log.
+pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, StoreError> {
+    let Some(table) = task.tables.get(&task.key.watched_id) else {
+        return Ok(End::UnknownTable);
+    };
+    let look = store::read(&context.pool, table, task.key).await?;
+    let read_at = Instant::now();
+    let cause = look.cause(task.wake.cause);
+    info!(
+        generation = look.generation,
+        has_api_key = look.facts.row.as_ref().is_some_and(Row::has_api_key),
+        cause = cause.as_str(),
+        "row read fresh"
+    );
+    let Task {
+        key, epoch, give_way, ..
+    } = task;
+    let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
+        Plan::Forget => return forget(&context, epoch, key, &look).await,
+        Plan::Defer { until } => {
+            let after = (until - look.facts.now).to_std().unwrap_or_default();
+            debug!(?after, "contested: foreign writes wait");
+            return Ok(End::Again {
+                after,
+                hold_drift: true,
+            });
+        }
+        Plan::Settle(verdict) => *verdict,
+        Plan::Probe { port, profile } => {
+            let Some(Ok(Some(api_key))) = look.facts.row.as_ref().map(|row| &row.api_key) else {
+                return Ok(End::Stumbled);
+            };
+            let answer = tokio::select! {
+                answer = context.prober.ask(key.instance_id, port, profile, api_key) => answer,
+                Ok(()) = give_way => {
+                    debug!("gave way to a first look");
+                    return Ok(End::Stumbled);
+                }
+            };
+            debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
+            let now = look.facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
+            verdict::conclude(
+                &context.policy,
+                &look.facts,
+                profile,
+                &answer,
+                now,
+                fastrand::f64(),
+            )
+        }
+    };
+    let waited = task.woken.elapsed();
+    let proposal = Proposal {
+        epoch,
+        key,
+        look: &look,
+        verdict: &verdict,
+        cause,
+        waited,
+    };
+    record(&context, table, &proposal).await
+}
+
+async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
+    Ok(match store::forget(&context.pool, epoch, key, look).await? {
+        Outcome::EpochEnded => End::EpochEnded,
+        Outcome::Overtaken(part) => {
+            debug!(part, "forgetting refused: something came in between");
+            End::Overtaken
+        }
+        Outcome::Gone
+        | Outcome::Unwatched
+        | Outcome::Written
+        | Outcome::Right
+        | Outcome::Overridden
+        | Outcome::Busy => {
+            info!("row is gone, forgotten");
+            End::Settled
+        }
+    })
+}
+
+async fn record(context: &Context, table: &Table, proposal: &Proposal<'_>) -> Result<End, StoreError> {
+    let verdict = proposal.verdict;
+    let recording = store::record(&context.pool, &context.record, proposal).await?;
+    let contested = verdict.memory.corrections.is_contested();
+    let again = verdict.retry.map_or(End::Settled, |after| End::Again {
+        after,
+        hold_drift: contested,
+    });
+    let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
+    Ok(match recording.outcome {
+        Outcome::Written => {
+            info!(
+                from = recording.from.as_deref().unwrap_or("null"),
+                to = wanted,
+                reason = verdict.reason.as_str(),
+                cause = proposal.cause.as_str(),
+                reaction_ms = recording.reaction_ms.map(|ms| (ms * 10.0).round() / 10.0),
+                contested,
+                "status written"
+            );
+            again
+        }
+        Outcome::Right => {
+            debug!(
+                status = wanted,
+                reason = verdict.reason.as_str(),
+                "status is right"
+            );
+            again
+        }
+        Outcome::Overridden => {
+            warn!(
+                table = table.relation,
+                wanted, "a trigger of the table replaced the status; remove it or unwatch the table"
+            );
+            let limit = Duration::from_millis(context.record.overridden_retry_ms);
+            End::Again {
+                after: verdict.retry.map_or(limit, |retry| retry.min(limit)),
+                hold_drift: true,
+            }
+        }
+        Outcome::Busy => {
+            debug!("somebody holds the row");
+            End::Stumbled
+        }
+        Outcome::Gone => End::Overtaken,
+        Outcome::Unwatched => End::UnknownTable,
+        Outcome::EpochEnded => End::EpochEnded,
+        Outcome::Overtaken(part) => {
+            debug!(
+                part,
+                "verdict refused: what it was computed from no longer stands"
+            );
+            End::Overtaken
+        }
+    })
+}

@@ -1,0 +1,1 @@
+select pg_catalog.to_regclass('auth_reconciler.migration') is not null
