@@ -354,6 +354,14 @@ fn without_secret(error: clap::Error) -> SettingsError {
         | ErrorKind::MissingRequiredArgument
         | ErrorKind::ArgumentConflict
         | ErrorKind::InvalidUtf8 => false,
+        ErrorKind::ValueValidation
+        | ErrorKind::TooManyValues
+        | ErrorKind::TooFewValues
+        | ErrorKind::WrongNumberOfValues
+        | ErrorKind::NoEquals
+        | ErrorKind::Io
+        | ErrorKind::Format => true,
+        // The library may add kinds; not to repeat is safe.
         _ => true,
     };
     if repeated {

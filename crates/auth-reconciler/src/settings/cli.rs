@@ -14,6 +14,7 @@ use super::setting;
 #[command(
     name = "auth-reconciler",
     version,
+    next_line_help = true,
     after_help = "Every setting may be given by flag or by environment; the flag wins, and an empty value counts as \
                   not given. Durations carry their unit: 200ms, 5s, 10m, 30d. RUST_LOG sets the log levels."
 )]

@@ -25,10 +25,10 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<RunSettings, 
     all.extend(environment);
     let mut command = vec!["run"];
     command.extend(arguments);
-    match parse(&command, &all)?.command {
-        Command::Run(run) => Ok(*run),
-        other => panic!("run became {other:?}"),
-    }
+    let Command::Run(run) = parse(&command, &all)?.command else {
+        panic!("run became another command");
+    };
+    Ok(*run)
 }
 
 /// The error as the operator reads it, its sources with it.

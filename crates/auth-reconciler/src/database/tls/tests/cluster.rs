@@ -1,7 +1,8 @@
 //! Two small servers for all tests of this module, one with TLS and one without.
 //!
 //! Each runs under a shell that waits for the end of its standard input, of which this process holds the other end: so
-//! the server is stopped and its files are removed however the tests end, killed ones included.
+//! a running server is stopped and its files are removed however the tests end, killed ones included. (Killed before
+//! the server runs, they leave its files.)
 
 use std::fs;
 use std::io::Write;

@@ -48,7 +48,7 @@ fn a_server_may_show_the_very_certificate_that_is_named_as_authority() {
         IsCa::ExplicitNoCa,
         IsCa::NoCa,
     ] {
-        let own = self_signed(is_ca.clone());
+        let own = self_signed(is_ca);
         assert_eq!(verdict(&own, &own, None, NOW), Ok(()));
         assert_eq!(verdict(&own, &own, Some("db.example"), NOW), Ok(()));
         let error = verdict(&own, &own, Some("other.example"), NOW).unwrap_err();
