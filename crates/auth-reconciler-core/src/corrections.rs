@@ -134,7 +134,10 @@ mod tests {
             state.after_look(false, 10, at(0), 0.0).is_contested(),
             "another cause, hold in force"
         );
-        assert_eq!(state.after_look(false, 10, at(2), 0.0), Corrections::default());
+        assert_eq!(
+            state.after_look(false, 10, at(2), 0.0),
+            Corrections::default()
+        );
     }
 
     #[test]

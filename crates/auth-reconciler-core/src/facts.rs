@@ -107,19 +107,27 @@ impl Facts {
     /// Whether somebody else wrote `auth_status` since the last look.
     #[must_use]
     pub fn foreign(&self) -> bool {
-        self.changes.iter().any(|change| change.cause == Cause::Drift)
+        self.changes
+            .iter()
+            .any(|change| change.cause == Cause::Drift)
     }
 
     /// Whether foreign writes are all that happened.
     #[must_use]
     pub fn only_foreign(&self) -> bool {
-        !self.changes.is_empty() && self.changes.iter().all(|change| change.cause == Cause::Drift)
+        !self.changes.is_empty()
+            && self
+                .changes
+                .iter()
+                .all(|change| change.cause == Cause::Drift)
     }
 
     /// Whether an operator asked.
     #[must_use]
     pub fn asked(&self) -> bool {
-        self.changes.iter().any(|change| change.cause == Cause::Operator)
+        self.changes
+            .iter()
+            .any(|change| change.cause == Cause::Operator)
     }
 
     /// The last moment at which the instance began anew, known from the changes of this run alone.

@@ -89,7 +89,9 @@ mod tests {
         assert_eq!(ApiKey::parse(" key"), Err(KeyFault::OuterBlank));
         assert_eq!(ApiKey::parse("   "), Err(KeyFault::OuterBlank));
         assert_eq!(ApiKey::parse(&"k".repeat(100_000)), Err(KeyFault::TooLong));
-        let key = ApiKey::parse("a plain-key_1").expect("usable").expect("present");
+        let key = ApiKey::parse("a plain-key_1")
+            .expect("usable")
+            .expect("present");
         assert_eq!(key.expose(), "a plain-key_1");
         assert!(!format!("{key:?}").contains("plain"));
     }

@@ -126,7 +126,9 @@ impl Profile {
     /// The profile of a `provider` value, if there is one.
     #[must_use]
     pub fn of(provider: Option<&str>) -> Option<&'static Self> {
-        PROFILES.iter().find(|profile| Some(profile.provider) == provider)
+        PROFILES
+            .iter()
+            .find(|profile| Some(profile.provider) == provider)
     }
 
     /// Understands a complete HTTP answer. `body` is at most [`BODY_CAP`] bytes.
@@ -243,10 +245,19 @@ mod tests {
             whatsapp(r#"{"state":"READY","info":{"me":{"user":"1"}}}"#),
             Answer::Ready
         );
-        assert_eq!(whatsapp(r#"{"state":"AUTHENTICATED"}"#), Answer::Authenticated);
-        assert_eq!(whatsapp(r#"{"state":"PAIRING","qr":"2@x"}"#), Answer::QrReady);
+        assert_eq!(
+            whatsapp(r#"{"state":"AUTHENTICATED"}"#),
+            Answer::Authenticated
+        );
+        assert_eq!(
+            whatsapp(r#"{"state":"PAIRING","qr":"2@x"}"#),
+            Answer::QrReady
+        );
         assert_eq!(whatsapp(r#"{"qr":"2@x"}"#), Answer::QrReady);
-        assert_eq!(whatsapp(r#"{"state":"PAIRING","qr":null}"#), Answer::NotConnected);
+        assert_eq!(
+            whatsapp(r#"{"state":"PAIRING","qr":null}"#),
+            Answer::NotConnected
+        );
         assert!(matches!(
             whatsapp(r#"{"state":"READY","info":{}}"#),
             Answer::Malformed { .. }

@@ -234,7 +234,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        let Some(run) = entry.running.take() else { return };
+        let Some(run) = entry.running.take() else {
+            return;
+        };
         self.running -= 1;
         if run.lane == Lane::Retry {
             self.running_retries -= 1;
@@ -379,7 +381,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
             entry.drift_held = entry.drift_held.filter(|until| *until > now);
-            let wake = Wake { cause, since: moment };
+            let wake = Wake {
+                cause,
+                since: moment,
+            };
             entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
             if entry.running.is_none() {
                 self.line_up(&key, now);
@@ -435,6 +440,9 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
 impl Entry {
     fn is_idle(&self, now: Moment) -> bool {
-        self.running.is_none() && self.wake.is_none() && self.due.is_none() && self.pace.full_at <= now
+        self.running.is_none()
+            && self.wake.is_none()
+            && self.due.is_none()
+            && self.pace.full_at <= now
     }
 }

@@ -167,7 +167,10 @@ pub fn conclude(
     now: DateTime<Utc>,
     chance: f64,
 ) -> Verdict {
-    let facts = &Facts { now, ..facts.clone() };
+    let facts = &Facts {
+        now,
+        ..facts.clone()
+    };
     let draft = match answer {
         Answer::Ready => Draft::last(
             Some(AuthStatus::ClientReady),
@@ -193,7 +196,12 @@ pub fn conclude(
         ),
         Answer::NotConnected => not_connected(policy, facts, profile),
         Answer::ProviderError => provider_error(facts, profile),
-        Answer::Http { code } => silent(policy, facts, Some(http_reason(*code)), &message::http(*code)),
+        Answer::Http { code } => silent(
+            policy,
+            facts,
+            Some(http_reason(*code)),
+            &message::http(*code),
+        ),
         Answer::Malformed { what } => silent(
             policy,
             facts,
@@ -361,7 +369,11 @@ fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what: &str) -> 
     let reason = named.unwrap_or(Reason::ApiUnresponsive);
     let (misses, since) = streak(facts, Streak::Silent);
     if misses >= policy.misses && elapsed(since, facts.now) >= policy.miss_window {
-        draft(AuthStatus::Failed, reason, message::unresponsive(what, misses))
+        draft(
+            AuthStatus::Failed,
+            reason,
+            message::unresponsive(what, misses),
+        )
     } else {
         draft(
             standing(facts),
@@ -390,11 +402,19 @@ fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
         | Container::Stopped { .. }
         | Container::Removed => None,
     };
-    let recorded = facts.recorded.as_ref().and_then(|recorded| recorded.started_at);
-    [recorded, container, facts.began_anew(), facts.account_written()]
-        .into_iter()
-        .flatten()
-        .max()
+    let recorded = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.started_at);
+    [
+        recorded,
+        container,
+        facts.began_anew(),
+        facts.account_written(),
+    ]
+    .into_iter()
+    .flatten()
+    .max()
 }
 
 fn no_evidence(facts: &Facts) -> bool {
@@ -402,13 +422,19 @@ fn no_evidence(facts: &Facts) -> bool {
 }
 
 fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
-    let recorded = facts.recorded.as_ref().and_then(|recorded| recorded.account_at);
+    let recorded = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.account_at);
     recorded.max(facts.account_written())
 }
 
 /// Last READY of this life of the instance: one before it began anew is of another life.
 fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
-    let ready = facts.recorded.as_ref().and_then(|recorded| recorded.ready_at)?;
+    let ready = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.ready_at)?;
     let began = match facts.container {
         Container::Running { since } => facts.began_anew().max(Some(since)),
         Container::Unknown
@@ -445,9 +471,11 @@ fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
     let before = facts.recorded.clone().unwrap_or_default();
     let corrections = match draft.status {
-        Some(_) => before
-            .corrections
-            .after_look(facts.foreign(), policy.corrections, facts.now, chance),
+        Some(_) => {
+            before
+                .corrections
+                .after_look(facts.foreign(), policy.corrections, facts.now, chance)
+        }
         // Hands off: there is nothing to correct.
         None => Corrections::default(),
     };
@@ -470,9 +498,14 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
             spent,
         )
     } else {
-        (Some(policy.backoff.delay(spent, chance)), spent.saturating_add(1))
+        (
+            Some(policy.backoff.delay(spent, chance)),
+            spent.saturating_add(1),
+        )
     };
-    let hold = corrections.held(facts.now).map(|until| elapsed(facts.now, until));
+    let hold = corrections
+        .held(facts.now)
+        .map(|until| elapsed(facts.now, until));
     let ready_at = if draft.reason == Reason::Ready {
         Some(facts.now)
     } else {

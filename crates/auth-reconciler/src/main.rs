@@ -18,7 +18,7 @@ use crate::postgres::{pool, schema};
 use crate::probe::Prober;
 use crate::run::look::Context;
 use crate::run::{Options, RunError};
-use crate::settings::{Command, RunSettings, Settings};
+use crate::settings::{Command, Docker, RunSettings, Settings};
 
 mod command;
 mod database;
@@ -107,11 +107,17 @@ async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         database = settings.database.describe(),
         probe_url = %run.probe.url,
-        docker = "off",
+        docker = match run.docker {
+            Docker::Off => "off",
+        },
         "starting"
     );
     for ignored in settings.database.ignored() {
-        info!(key = ignored.key, reason = ignored.reason, "key of the database url not used");
+        info!(
+            key = ignored.key,
+            reason = ignored.reason,
+            "key of the database url not used"
+        );
     }
     let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
@@ -150,11 +156,17 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
             },
             record: RecordSettings {
                 history_per_instance: run.history_per_instance,
-                history_max_age_ms: u64::try_from(run.history_max_age.as_millis()).unwrap_or(u64::MAX),
-                overridden_retry_ms: u64::try_from(verdict.backoff_max.as_millis()).unwrap_or(u64::MAX),
+                history_max_age_ms: u64::try_from(run.history_max_age.as_millis())
+                    .unwrap_or(u64::MAX),
+                overridden_retry_ms: u64::try_from(verdict.backoff_max.as_millis())
+                    .unwrap_or(u64::MAX),
             },
         },
-        limits: Limits::with_slots(run.probe.concurrency, verdict.look_burst, verdict.look_interval),
+        limits: Limits::with_slots(
+            run.probe.concurrency,
+            verdict.look_burst,
+            verdict.look_interval,
+        ),
         echo_interval: run.echo_interval,
         echo_limit: run.echo_timeout,
         shutdown_limit: run.shutdown_timeout,

@@ -50,17 +50,23 @@ impl Prober {
         }
     }
 
-    async fn try_ask(&self, id: Uuid, port: u16, profile: &Profile, key: &ApiKey) -> Result<Answer, Silence> {
+    async fn try_ask(
+        &self,
+        id: Uuid,
+        port: u16,
+        profile: &Profile,
+        key: &ApiKey,
+    ) -> Result<Answer, Silence> {
         let target = self
             .url
             .for_instance(port, id)
             .map_err(|_| Silence::UnknownHost)?;
         let stream = self.connect(&target.host, target.port).await?;
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| Silence::NotHttp)?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+            .map_err(|_| Silence::NotHttp)?;
         authorization.set_sensitive(true);
         let request = Request::get(format!("{}{}", target.path_prefix, profile.path))
-            .header(header::HOST, authority(&target.host, target.port))
+            .header(header::HOST, target.authority())
             .header(header::AUTHORIZATION, authorization)
             .header(header::ACCEPT, "application/json")
             .header(header::ACCEPT_ENCODING, "identity")
@@ -133,14 +139,6 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Silence> {
         Err(Silence::UnknownHost)
     } else {
         Ok(addresses)
-    }
-}
-
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

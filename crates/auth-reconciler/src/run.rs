@@ -110,7 +110,10 @@ enum Phase {
 ///
 /// # Errors
 /// It could not start, or cannot go on; the error carries the remedy.
-pub(crate) async fn serve(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+pub(crate) async fn serve(
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let mut daemon = Daemon::new(options);
     tokio::pin!(shutdown);
     loop {

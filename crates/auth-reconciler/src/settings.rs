@@ -23,8 +23,8 @@ mod table;
 mod value;
 
 use cli::{Cli, CommandArgs, CommonArgs};
-pub(crate) use probe_url::{ProbeUrl, ProbeUrlError, Target};
-pub(crate) use run::{Docker, ProbeSettings, RunSettings, VerdictSettings};
+pub(crate) use probe_url::{ProbeUrl, ProbeUrlError};
+pub(crate) use run::{Docker, RunSettings};
 use setting::Setting;
 pub(crate) use table::{TableName, TableNameError};
 use value::Environment;

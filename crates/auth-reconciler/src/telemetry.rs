@@ -13,7 +13,9 @@ use crate::settings::LogFormat;
 /// # Errors
 /// `RUST_LOG` is not a filter.
 pub(crate) fn start(format: LogFormat) -> Result<(), String> {
-    let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let directives = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
     let directives = directives.as_deref().unwrap_or("info");
     let filter = EnvFilter::try_new(directives).map_err(|error| {
         format!("RUST_LOG is \"{directives}\", which is no filter: {error}; accepted are levels like info, or auth_reconciler=debug")

@@ -23,14 +23,23 @@ pub(super) fn unsupported(row: &Row) -> String {
     match &row.provider {
         None => "the row has no provider, so its status is left alone".to_owned(),
         Some(provider) => {
-            let shown: String = provider.chars().filter(|c| !c.is_control()).take(40).collect();
-            format!("provider \"{shown}\" is not one that this version can ask, so its status is left alone")
+            let shown: String = provider
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(40)
+                .collect();
+            format!(
+                "provider \"{shown}\" is not one that this version can ask, so its status is left alone"
+            )
         }
     }
 }
 
 pub(super) fn key_fault(fault: KeyFault) -> String {
-    format!("the API key {}; give the instance another key", fault.as_str())
+    format!(
+        "the API key {}; give the instance another key",
+        fault.as_str()
+    )
 }
 
 pub(super) fn port_fault(port: i64) -> String {
@@ -48,15 +57,23 @@ pub(super) fn stopped(exit_code: i64, out_of_memory: bool) -> String {
 }
 
 pub(super) fn ready(profile: &Profile) -> String {
-    format!("its API answers READY and knows who it is on {}", profile.name)
+    format!(
+        "its API answers READY and knows who it is on {}",
+        profile.name
+    )
 }
 
 pub(super) fn rejected(code: u16) -> String {
-    format!("the API answered {code} to the key of this row; make the key of row and container agree")
+    format!(
+        "the API answered {code} to the key of this row; make the key of row and container agree"
+    )
 }
 
 pub(super) fn connecting(profile: &Profile) -> String {
-    format!("its API answers and is not connected to {} yet", profile.name)
+    format!(
+        "its API answers and is not connected to {} yet",
+        profile.name
+    )
 }
 
 pub(super) fn not_connected(profile: &Profile) -> String {

@@ -76,7 +76,13 @@ impl Report {
             )),
         );
         for ignored in settings.database.ignored() {
-            self.line("settings", Finding::Fine(format!("key {} of the database URL is not used: {}", ignored.key, ignored.reason)));
+            self.line(
+                "settings",
+                Finding::Fine(format!(
+                    "key {} of the database URL is not used: {}",
+                    ignored.key, ignored.reason
+                )),
+            );
         }
         self.line(
             "engine",
@@ -115,7 +121,11 @@ impl Report {
                         row.get::<_, String>("server_version"),
                         row.get::<_, String>("database"),
                         row.get::<_, String>("role"),
-                        if row.get("tls") { "with TLS" } else { "without TLS" },
+                        if row.get("tls") {
+                            "with TLS"
+                        } else {
+                            "without TLS"
+                        },
                     )),
                 );
                 Some(pool)
@@ -131,7 +141,10 @@ impl Report {
                     | StoreError::Timeout { .. }
                     | StoreError::Answer { .. } => error.advice(),
                 };
-                self.line("connection", failed(chain(&error), remedy.unwrap_or(general)));
+                self.line(
+                    "connection",
+                    failed(chain(&error), remedy.unwrap_or(general)),
+                );
                 None
             }
         }
@@ -154,7 +167,8 @@ impl Report {
             self.line(
                 "server",
                 Finding::Wrong {
-                    what: "this server is a standby: it can neither be written to nor listened on".to_owned(),
+                    what: "this server is a standby: it can neither be written to nor listened on"
+                        .to_owned(),
                     remedy: "name the primary in DATABASE_URL".to_owned(),
                 },
             );
@@ -183,7 +197,10 @@ impl Report {
                 },
             );
         } else {
-            self.line("server", Finding::Fine(format!("{free} connections are free")));
+            self.line(
+                "server",
+                Finding::Fine(format!("{free} connections are free")),
+            );
         }
     }
 
@@ -235,7 +252,9 @@ impl Report {
         if rows.is_empty() {
             self.line(
                 "privileges",
-                Finding::Fine(format!("the role may do what it must on {table} and our schema")),
+                Finding::Fine(format!(
+                    "the role may do what it must on {table} and our schema"
+                )),
             );
         }
         for row in rows {
@@ -252,7 +271,10 @@ impl Report {
     async fn leader(&mut self, pool: &Pool) {
         let asked = with(pool, "read the view reconcilers", async |client| {
             client
-                .query("select role, host, version from auth_reconciler.reconcilers", &[])
+                .query(
+                    "select role, host, version from auth_reconciler.reconcilers",
+                    &[],
+                )
                 .await
         })
         .await;
@@ -266,7 +288,8 @@ impl Report {
             );
         }
         for row in rows {
-            let (role, host, version): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+            let (role, host, version): (String, String, String) =
+                (row.get(0), row.get(1), row.get(2));
             self.line(
                 "running",
                 Finding::Fine(format!("{role} daemon {version} on {host}")),

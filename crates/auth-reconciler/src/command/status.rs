@@ -37,8 +37,8 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
             .await
     })
     .await?;
-    let instances: Vec<Instance> =
-        serde_json::from_value(rows.get(0)).context("the status view is not as this version knows it")?;
+    let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
+        .context("the status view is not as this version knows it")?;
     if json {
         println!("{}", serde_json::to_string_pretty(&instances)?);
     } else {

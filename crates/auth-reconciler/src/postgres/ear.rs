@@ -73,8 +73,6 @@ pub(crate) enum EarError {
          AUTH_RECONCILER_LISTEN_URL to a direct connection"
     )]
     Deaf { limit: Duration },
-    #[error("the ear's connection ended: {why}")]
-    Lost { why: String },
 }
 
 /// A connected ear. Dropping it ends the session, and with it the lock.
@@ -274,7 +272,11 @@ impl Ear {
 ///
 /// # Errors
 /// The pool failed, or nothing was heard within `limit`.
-pub(crate) async fn echo(pool: &Pool, inbox: &Inbox, limit: Duration) -> Result<Duration, EarError> {
+pub(crate) async fn echo(
+    pool: &Pool,
+    inbox: &Inbox,
+    limit: Duration,
+) -> Result<Duration, EarError> {
     let nonce = Uuid::new_v4();
     let mut echoes = inbox.echoes();
     let sent = std::time::Instant::now();

@@ -75,7 +75,9 @@ impl StoreError {
             );
         }
         if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-            return Some("this server is a standby; name the primary, or all servers, in DATABASE_URL");
+            return Some(
+                "this server is a standby; name the primary, or all servers, in DATABASE_URL",
+            );
         }
         if *code == SqlState::TOO_MANY_CONNECTIONS {
             return Some("raise max_connections of the server or lower AUTH_RECONCILER_POOL_SIZE");

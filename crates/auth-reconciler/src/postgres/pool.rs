@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
 
 use thiserror::Error;
 
@@ -54,7 +56,12 @@ pub(crate) fn open(database: &Database, size: usize) -> Result<Pool, OpenError> 
         .create_timeout(Some(LIMIT))
         .recycle_timeout(Some(LIMIT))
         .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
+            Box::pin(async move {
+                client
+                    .batch_execute(SESSION)
+                    .await
+                    .map_err(HookError::Backend)
+            })
         }));
     builder.build().map_err(OpenError::Build)
 }

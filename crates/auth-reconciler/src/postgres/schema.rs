@@ -65,7 +65,9 @@ pub(crate) enum SchemaError {
     Store(#[from] StoreError),
     #[error("the server is PostgreSQL {found}, the oldest that works is 14: upgrade it")]
     OldServer { found: String },
-    #[error("the schema auth_reconciler is missing: run `auth-reconciler migrate`, or `run --migrate`")]
+    #[error(
+        "the schema auth_reconciler is missing: run `auth-reconciler migrate`, or `run --migrate`"
+    )]
     Missing,
     #[error(
         "the schema auth_reconciler has version {found}, this program needs {needed}: run `auth-reconciler migrate`, \
@@ -97,9 +99,10 @@ impl SchemaError {
     /// The advice of an error that no retry mends.
     pub(crate) fn end(&self) -> Option<&'static str> {
         match self {
-            Self::Missing | Self::Older { .. } | Self::OtherBuild { .. } | Self::NotWatched { .. } => {
-                Some("run `auth-reconciler migrate`, then start again")
-            }
+            Self::Missing
+            | Self::Older { .. }
+            | Self::OtherBuild { .. }
+            | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, then start again"),
             Self::Newer { .. } => Some("run the newer program"),
             Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
             Self::OldServer { .. } => Some("upgrade the server"),
@@ -115,7 +118,9 @@ impl SchemaError {
     /// What the operator is to do about the database's own error, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } => crate::database::advice(source),
+            Self::Connect { source, .. } | Self::Query { source, .. } => {
+                crate::database::advice(source)
+            }
             Self::Store(error) => error.advice(),
             Self::Tls(_)
             | Self::OldServer { .. }
@@ -156,7 +161,10 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     };
     let found: i32 = installed.get("version");
     if found > needed {
-        return Err(SchemaError::Newer { found, known: needed });
+        return Err(SchemaError::Newer {
+            found,
+            known: needed,
+        });
     }
     if found < needed {
         return Err(SchemaError::Older { found, needed });
@@ -173,7 +181,10 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     for table in tables {
         let row = with(pool, act, async |client| {
             client
-                .query_one(sql!("queries/table_state.sql"), &[&table.schema, &table.name])
+                .query_one(
+                    sql!("queries/table_state.sql"),
+                    &[&table.schema, &table.name],
+                )
                 .await
         })
         .await?;
@@ -197,14 +208,19 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
 
 /// Brings the schema to this version and watches `tables`. Safe to repeat, and to run twice at once.
 /// Returns what it did, a line for each thing.
-pub(crate) async fn migrate(database: &Database, tables: &[TableName]) -> Result<Vec<String>, SchemaError> {
+pub(crate) async fn migrate(
+    database: &Database,
+    tables: &[TableName],
+) -> Result<Vec<String>, SchemaError> {
     let client = connect(database).await?;
     let server = client
         .query_one("select pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::integer", &[])
         .await
         .map_err(|source| query("ask for the server's version", source))?;
     if server.get::<_, i32>(1) < OLDEST_SERVER {
-        return Err(SchemaError::OldServer { found: server.get(0) });
+        return Err(SchemaError::OldServer {
+            found: server.get(0),
+        });
     }
     // Named before anything is changed.
     let mut relations = Vec::new();
@@ -265,7 +281,9 @@ async fn install(client: &Client) -> Result<String, SchemaError> {
         .map_err(|source| query(act, source))?
         .get(0);
     if found == known && installed.is_some_and(|row| row.get::<_, String>("routines") == digest) {
-        return Ok(format!("schema auth_reconciler has version {known} already"));
+        return Ok(format!(
+            "schema auth_reconciler has version {known} already"
+        ));
     }
     let mut script = String::from("set local lock_timeout = '200ms';\n");
     for (number, (name, text)) in (1..).zip(MIGRATIONS) {
@@ -298,14 +316,13 @@ async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, S
 
 async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError> {
     client
-        .query_opt(
-            "select c.oid from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
-            &[&table.schema, &table.name],
-        )
+        .query_one("select pg_catalog.to_regclass($1)::oid", &[&table.to_sql()])
         .await
         .map_err(|source| query("look for the table", source))?
-        .map(|row| row.get(0))
-        .ok_or_else(|| SchemaError::NoTable { table: table.to_string() })
+        .get::<_, Option<Oid>>(0)
+        .ok_or_else(|| SchemaError::NoTable {
+            table: table.to_string(),
+        })
 }
 
 /// Repeats what a lock or a deadlock stopped. Each try lets go of everything, so the manager gets through in between.
@@ -341,7 +358,10 @@ async fn connect(database: &Database) -> Result<Client, SchemaError> {
         server: database.describe(),
         source,
     };
-    let (client, connection) = config.connect(database.connector()?).await.map_err(failed)?;
+    let (client, connection) = config
+        .connect(database.connector()?)
+        .await
+        .map_err(failed)?;
     tokio::spawn(log_notices(connection));
     client
         .batch_execute(

@@ -148,7 +148,9 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
         let key: Option<String> = row.try_get("api_key")?;
         Some(Row {
             provider: row.try_get("provider")?,
-            serves_api: row.try_get::<_, Option<bool>>("serves_api")?.unwrap_or(true),
+            serves_api: row
+                .try_get::<_, Option<bool>>("serves_api")?
+                .unwrap_or(true),
             api_key: key.as_deref().map_or(Ok(None), ApiKey::parse),
             port: row.try_get("port_api")?,
             auth_status: row.try_get("auth_status")?,
@@ -284,7 +286,12 @@ pub(crate) async fn record(
 }
 
 /// Answers for the changes of a row that is gone, behind the same fence.
-pub(crate) async fn forget(pool: &Pool, epoch: Uuid, key: Key, look: &Look) -> Result<Outcome, StoreError> {
+pub(crate) async fn forget(
+    pool: &Pool,
+    epoch: Uuid,
+    key: Key,
+    look: &Look,
+) -> Result<Outcome, StoreError> {
     let act = "forget an instance";
     let outcome: String = with(pool, act, async |client| {
         let statement = client
@@ -332,7 +339,10 @@ fn parse_outcome(act: &'static str, outcome: &str) -> Result<Outcome, StoreError
 pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {
         client
-            .query(include_str!("../../../../sql/queries/watched_tables.sql"), &[])
+            .query(
+                include_str!("../../../../sql/queries/watched_tables.sql"),
+                &[],
+            )
             .await
     })
     .await?;

@@ -123,7 +123,8 @@ impl Daemon {
                         tables: Arc::clone(&leader.tables),
                         give_way,
                     };
-                    self.jobs.spawn(guarded_look(Arc::clone(&self.context), task));
+                    self.jobs
+                        .spawn(guarded_look(Arc::clone(&self.context), task));
                 }
                 Command::GiveWay { key } => {
                     if let Some(sender) = self.give_way.remove(&key) {
@@ -177,7 +178,10 @@ impl Daemon {
         }
         info!(in_flight = self.queue.running(), "stopping");
         let drained = async { while self.jobs.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.shutdown_limit, drained).await.is_err() {
+        if tokio::time::timeout(self.shutdown_limit, drained)
+            .await
+            .is_err()
+        {
             warn!(
                 limit = ?self.shutdown_limit,
                 "stopped with looks in flight; their changes are still in the log and will be looked at"
@@ -266,6 +270,12 @@ impl Daemon {
         leader.scanning = false;
         match result {
             Ok((tables, keys)) => {
+                for table in tables
+                    .values()
+                    .filter(|table| !table.missing_triggers.is_empty())
+                {
+                    report_missing(&table.relation, &table.missing_triggers);
+                }
                 leader.tables = tables;
                 if !leader.announced {
                     leader.announced = true;
@@ -300,13 +310,9 @@ impl Daemon {
         match result {
             Ok(missing) => {
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
-                for (table, triggers) in missing {
-                    error!(
-                        table,
-                        triggers = triggers.join(", "),
-                        "triggers are missing or disabled: changes of this table are not seen; run `auth-reconciler migrate`"
-                    );
-                }
+                missing
+                    .iter()
+                    .for_each(|(table, triggers)| report_missing(table, triggers));
             }
             Err(failure) => {
                 let former = leader.identity;
@@ -326,7 +332,11 @@ impl Daemon {
         Ok(())
     }
 
-    fn on_looked(&mut self, key: Key, result: Option<Result<End, StoreError>>) -> Result<(), RunError> {
+    fn on_looked(
+        &mut self,
+        key: Key,
+        result: Option<Result<End, StoreError>>,
+    ) -> Result<(), RunError> {
         let now = self.now();
         self.give_way.remove(&key);
         let end = match result {
@@ -385,6 +395,15 @@ impl Daemon {
         self.queue.finish(&key, next, now);
         Ok(())
     }
+}
+
+/// They are never made again in silence: somebody removed them, and what they missed is unknown.
+fn report_missing(table: &str, triggers: &[String]) {
+    error!(
+        table,
+        triggers = triggers.join(", "),
+        "triggers are missing or disabled: changes of this table are not seen; run `auth-reconciler migrate`"
+    );
 }
 
 /// One look, within its span; `None` if it panicked, which is reported and skipped, not spread.

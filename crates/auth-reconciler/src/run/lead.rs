@@ -118,7 +118,10 @@ impl Recipe {
         let epoch = Uuid::new_v4();
         let term = ear.take_over(epoch).await?;
         let tables = store::watched_tables(pool).await?;
-        let names: Vec<_> = tables.values().map(|table| table.relation.as_str()).collect();
+        let names: Vec<_> = tables
+            .values()
+            .map(|table| table.relation.as_str())
+            .collect();
         info!(term, tables = names.join(", "), "leading");
         Ok(Leader {
             identity: ear.identity(),

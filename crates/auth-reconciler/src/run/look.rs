@@ -88,7 +88,10 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         "row read fresh"
     );
     let Task {
-        key, epoch, give_way, ..
+        key,
+        epoch,
+        give_way,
+        ..
     } = task;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
         Plan::Forget => return forget(&context, epoch, key, &look).await,
@@ -137,25 +140,31 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
 }
 
 async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
-    Ok(match store::forget(&context.pool, epoch, key, look).await? {
-        Outcome::EpochEnded => End::EpochEnded,
-        Outcome::Overtaken(part) => {
-            debug!(part, "forgetting refused: something came in between");
-            End::Overtaken
-        }
-        Outcome::Gone
-        | Outcome::Unwatched
-        | Outcome::Written
-        | Outcome::Right
-        | Outcome::Overridden
-        | Outcome::Busy => {
-            info!("row is gone, forgotten");
-            End::Settled
-        }
-    })
+    Ok(
+        match store::forget(&context.pool, epoch, key, look).await? {
+            Outcome::EpochEnded => End::EpochEnded,
+            Outcome::Overtaken(part) => {
+                debug!(part, "forgetting refused: something came in between");
+                End::Overtaken
+            }
+            Outcome::Gone
+            | Outcome::Unwatched
+            | Outcome::Written
+            | Outcome::Right
+            | Outcome::Overridden
+            | Outcome::Busy => {
+                info!("row is gone, forgotten");
+                End::Settled
+            }
+        },
+    )
 }
 
-async fn record(context: &Context, table: &Table, proposal: &Proposal<'_>) -> Result<End, StoreError> {
+async fn record(
+    context: &Context,
+    table: &Table,
+    proposal: &Proposal<'_>,
+) -> Result<End, StoreError> {
     let verdict = proposal.verdict;
     let recording = store::record(&context.pool, &context.record, proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
@@ -188,7 +197,8 @@ async fn record(context: &Context, table: &Table, proposal: &Proposal<'_>) -> Re
         Outcome::Overridden => {
             warn!(
                 table = table.relation,
-                wanted, "a trigger of the table replaced the status; remove it or unwatch the table"
+                wanted,
+                "a trigger of the table replaced the status; remove it or unwatch the table"
             );
             let limit = Duration::from_millis(context.record.overridden_retry_ms);
             End::Again {
