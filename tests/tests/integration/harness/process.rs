@@ -63,9 +63,9 @@ fn passwords_in_settings_are_kept_out_of_what_is_shown() {
         ("RUST_LOG", "info"),
     ];
     let shown = without_secrets(
-        "first other third info",
-        "postgres://me:first@h/d",
+        "f%40rst f@rst other third info",
+        "postgres://me:f%40rst@h/d",
         &settings,
     );
-    assert_eq!(shown, "[secret] [secret] [secret] info");
+    assert_eq!(shown, "[secret] [secret] [secret] [secret] info");
 }
