@@ -5,7 +5,7 @@
 # 127.0.0.1 and on a socket in its own folder; it runs as the system's user postgres when the caller is root, because
 # PostgreSQL refuses to run as root.
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() { printf '==> %s\n' "$*" >&2; }
 
 fail() {
     printf 'error: %s\n' "$*" >&2
@@ -63,7 +63,8 @@ rust_is_new_enough() {
 ensure_rust() {
     local folder=$1 component
     shift
-    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    # Where rustup puts it; not always in the PATH of a script.
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
     if ! rust_is_new_enough "$folder"; then
         if command -v rustup >/dev/null; then
             say "installing a newer Rust"
@@ -76,7 +77,7 @@ ensure_rust() {
             [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
             say "installing Rust"
             curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal --no-modify-path
-            PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+            hash -r
         fi
         rust_is_new_enough "$folder" || fail "cargo is missing or too old, and a newer one could not be installed"
     fi
@@ -123,13 +124,15 @@ postgres_is_running() {
 # postgres_start FOLDER [NAME=VALUE...]: starts the server with these settings unless it is running; its port is then
 # what `postgres_port FOLDER` prints.
 postgres_start() {
-    local folder=$1 port setting options attempt
+    local folder=$1 socket=$1 port setting options attempt
     shift
+    # The kernel allows 107 bytes for the path of a socket; without one there is still TCP.
+    [ ${#folder} -lt 85 ] || socket=''
     ! postgres_is_running "$folder" || return 0
     for attempt in 1 2 3 4 5; do
         port=$(free_port)
-        options="-c port=$port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder"
-        for setting in "$@"; do options+=" -c $setting"; done
+        options="-c port=$port -c listen_addresses=127.0.0.1 -c 'unix_socket_directories=$socket'"
+        for setting in "$@"; do options+=" -c '$setting'"; done
         if as_server "$(postgres_bin)/pg_ctl" -D "$folder/data" -l "$folder/log" -w -t 60 -o "$options" start \
             </dev/null >/dev/null 2>&1; then
             return 0

@@ -132,3 +132,39 @@ pub fn password(url: &str) -> Option<&str> {
     let (_, password) = split(url).ok()?.userinfo?.split_once(':')?;
     (!password.is_empty()).then_some(password)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "postgres://me:p%40ss@db.example:5433/prod?sslmode=require";
+
+    #[test]
+    fn one_part_changes_and_the_others_stay() -> Result<()> {
+        assert_eq!(
+            with_database(URL, "x")?,
+            "postgres://me:p%40ss@db.example:5433/x?sslmode=require"
+        );
+        assert_eq!(
+            with_address(URL, "127.0.0.1", 1)?,
+            "postgres://me:p%40ss@127.0.0.1:1/prod?sslmode=require"
+        );
+        assert_eq!(
+            with_user(URL, "you", None)?,
+            "postgres://you@db.example:5433/prod?sslmode=require"
+        );
+        assert_eq!(with_option("postgres://h/d", "a=b")?, "postgres://h/d?a=b");
+        assert_eq!(with_option(URL, "a=b")?, format!("{URL}&a=b"));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_are_found() -> Result<()> {
+        assert_eq!(address(URL)?, "db.example:5433");
+        assert_eq!(address("postgres://h/d")?, "h:5432");
+        assert_eq!(password(URL), Some("p%40ss"));
+        assert_eq!(password("postgres://me@h/d"), None);
+        assert!(with_database("no url", "x").is_err());
+        Ok(())
+    }
+}

@@ -350,16 +350,30 @@ fn text(progress: &Progress, stream: Stream) -> String {
 }
 
 fn secrets(url: &str, settings: &[Setting<'_>]) -> Vec<String> {
-    let urls = settings.iter().map(|(_, value)| *value).chain([url]);
-    let in_urls = urls.filter_map(connection_url::password);
+    let urls: Vec<&str> = settings
+        .iter()
+        .map(|(_, value)| *value)
+        .chain([url])
+        .collect();
+    // As written in the URL, and as the server gets it.
+    let written = urls
+        .iter()
+        .filter_map(|url| connection_url::password(url))
+        .map(str::to_owned);
+    let configs = urls
+        .iter()
+        .filter_map(|url| url.parse::<tokio_postgres::Config>().ok());
+    let decoded = configs
+        .filter_map(|config| Some(String::from_utf8_lossy(config.get_password()?).into_owned()));
     let named = settings
         .iter()
         .filter(|(name, _)| name.ends_with("PASSWORD"))
         .map(|(_, value)| *value);
-    in_urls
+    let named = named.map(str::to_owned);
+    written
+        .chain(decoded)
         .chain(named)
         .filter(|secret| !secret.is_empty())
-        .map(str::to_owned)
         .collect()
 }
 

@@ -69,3 +69,37 @@ impl LogLine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> LogLine {
+        LogLine::parse(&Line {
+            at: Utc::now(),
+            stream: Stream::Stdout,
+            text: text.to_owned(),
+        })
+    }
+
+    #[test]
+    fn fields_come_from_the_event_first_and_then_from_the_innermost_span() {
+        let line = parse(
+            r#"{"level":"INFO","fields":{"message":"row read fresh","generation":3,"has_api_key":true},
+                "span":{"name":"run","instance":"inner"},
+                "spans":[{"name":"daemon","epoch":7,"instance":"outer"},{"name":"run","instance":"inner"}]}"#,
+        );
+        assert!(line.is("row read fresh"));
+        assert_eq!(line.level(), Some("INFO"));
+        assert!(line.has("generation", "3") && line.has("has_api_key", "true"));
+        assert!(line.has("instance", "inner") && line.has("epoch", "7"));
+        assert!(line.has("absent", "null") && !line.has("generation", "4"));
+    }
+
+    #[test]
+    fn what_is_no_log_line_has_no_message() {
+        let line = parse("thread 'main' panicked");
+        assert_eq!((line.message(), line.level()), (None, None));
+        assert!(line.field("generation").is_null());
+    }
+}

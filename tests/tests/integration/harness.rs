@@ -2,5 +2,6 @@
 
 mod cluster;
 mod link;
+mod process;
 mod stub;
 mod tls;

@@ -85,7 +85,10 @@ async fn start() -> Result<ExitCode> {
     if !arguments.once {
         println!("\nThe daemon keeps running; Ctrl-C ends it.");
         tokio::select! {
-            exit = daemon.exit() => bail!("the daemon ended by itself ({exit})"),
+            // Ctrl-C in a terminal reaches both; only then does the daemon end well by itself.
+            exit = daemon.exit() => if !exit.success() {
+                bail!("the daemon ended by itself ({exit})");
+            },
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
