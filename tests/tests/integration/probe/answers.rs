@@ -260,9 +260,12 @@ async fn the_key_arrives_as_bearer_and_a_new_one_replaces_it() -> Result<()> {
         .save_api_key(&stage.client, id, Some("inner blank"))
         .await?;
     ensure!(next.await?.authorization == Authorization::Right);
-    ensure!(
-        !stage.daemon.output().contains(&long[..40]),
-        "a part of the key is in the log"
-    );
+    // Parts of both keys that stay as they are in JSON.
+    for part in ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "inner blank"] {
+        ensure!(
+            !stage.daemon.output().contains(part),
+            "a part of a key is in the log"
+        );
+    }
     stage.close().await
 }
