@@ -30,10 +30,13 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         return false;
     };
     report.server(&pool).await;
-    if report.schema(&pool, &settings.tables).await {
+    let schema = report.schema(&pool, &settings.tables).await;
+    if schema != Schema::Wrong {
         for table in &settings.tables {
             report.privileges(&pool, table).await;
         }
+    }
+    if schema == Schema::Right {
         report.leader(&pool).await;
     }
     report
@@ -44,6 +47,15 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         )
         .await;
     report.healthy
+}
+
+/// What is known of our schema after its check.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    Right,
+    /// There, and not to be read by this role.
+    Closed,
+    Wrong,
 }
 
 struct Report {
@@ -204,7 +216,7 @@ impl Report {
         }
     }
 
-    async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> bool {
+    async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> Schema {
         match schema::check(pool, tables).await {
             Ok(()) => {
                 self.line(
@@ -217,7 +229,17 @@ impl Report {
                         Finding::Fine(format!("attached to {table} and enabled")),
                     );
                 }
-                true
+                Schema::Right
+            }
+            Err(error) if error.denied() => {
+                self.line(
+                    "schema",
+                    Finding::Wrong {
+                        what: chain(&error),
+                        remedy: "grant what the lines below name".to_owned(),
+                    },
+                );
+                Schema::Closed
             }
             Err(error) => {
                 let remedy = error
@@ -231,7 +253,7 @@ impl Report {
                         remedy: remedy.to_owned(),
                     },
                 );
-                false
+                Schema::Wrong
             }
         }
     }

@@ -7,7 +7,7 @@ use comfy_table::presets::NOTHING;
 use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
-use crate::postgres::pool;
+use crate::postgres::{pool, schema};
 
 /// One row of the view.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +31,7 @@ struct Instance {
 /// Prints every instance, those in trouble first. Returns whether one is in trouble.
 pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     let pool = pool::open(database, 1)?;
+    schema::require(&pool).await?;
     let rows = pool::with(&pool, "read the status view", async |client| {
         client
             .query_one(include_str!("../../../../sql/queries/status.sql"), &[])

@@ -115,6 +115,11 @@ impl SchemaError {
         }
     }
 
+    /// Whether the role lacks a right.
+    pub(crate) fn denied(&self) -> bool {
+        matches!(self, Self::Store(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+    }
+
     /// What the operator is to do about the database's own error, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
@@ -138,6 +143,21 @@ impl SchemaError {
 /// The version that this program needs.
 pub(crate) fn needed_version() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// Checks that there is a schema, of whatever version.
+pub(crate) async fn require(pool: &Pool) -> Result<(), SchemaError> {
+    let row = with(pool, "look for the schema", async |client| {
+        client
+            .query_one(sql!("queries/schema_exists.sql"), &[])
+            .await
+    })
+    .await?;
+    if row.get(0) {
+        Ok(())
+    } else {
+        Err(SchemaError::Missing)
+    }
 }
 
 /// Checks that the schema is of this version and every one of `tables` is watched with all its triggers.
