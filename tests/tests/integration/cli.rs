@@ -1,0 +1,27 @@
+//! The commands around the daemon, as a person or a script meets them: what they print, and how they exit.
+
+mod doctor;
+mod link;
+mod logs;
+mod schema;
+mod settings;
+mod status;
+
+use anyhow::{Result, ensure};
+use auth_reconciler_tests::daemon::Output;
+
+/// Fails unless the command exited with `code` and all of `parts` are in what it printed.
+#[track_caller]
+fn expect(output: &Output, code: i32, parts: &[&str]) -> Result<()> {
+    let caller = std::panic::Location::caller();
+    let shown = format!("{}{}", output.stdout, output.stderr);
+    ensure!(
+        output.code == Some(code),
+        "{caller}: exit {:?}, not {code}:\n{shown}",
+        output.code
+    );
+    for part in parts {
+        ensure!(shown.contains(part), "{caller}: no {part:?} in\n{shown}");
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Mistakes in settings, and the help that prevents them. Nothing here reaches a server.
+
+use anyhow::{Result, ensure};
+use auth_reconciler_tests::daemon::run_command;
+
+use super::expect;
+
+/// Port 1 is nobody's; whoever tried to connect would say so.
+const URL: &str = "postgres://me:se-cret@127.0.0.1:1/db";
+
+#[tokio::test]
+async fn a_mistake_names_setting_value_and_what_is_accepted() -> Result<()> {
+    let cases = [
+        (
+            "AUTH_RECONCILER_PROBE_TIMEOUT",
+            "--probe-timeout",
+            "5",
+            "for example 5s",
+        ),
+        (
+            "AUTH_RECONCILER_PROBE_TIMEOUT",
+            "--probe-timeout",
+            "10m",
+            "from 100ms to 5m",
+        ),
+        (
+            "AUTH_RECONCILER_BACKOFF_MAX",
+            "--backoff-max",
+            "soon",
+            "ms, s, m, h, d",
+        ),
+        (
+            "AUTH_RECONCILER_PROBE_URL",
+            "--probe-url",
+            "https://h:{port}",
+            "only http://",
+        ),
+        (
+            "AUTH_RECONCILER_PROBE_URL",
+            "--probe-url",
+            "http://h:{prot}",
+            "{port} and {id}",
+        ),
+        (
+            "AUTH_RECONCILER_PROBE_URL",
+            "--probe-url",
+            "http://h:80",
+            "neither {port} nor {id}",
+        ),
+        ("AUTH_RECONCILER_DOCKER", "--docker", "auto", "only off"),
+        (
+            "AUTH_RECONCILER_PROBE_CONCURRENCY",
+            "--probe-concurrency",
+            "0",
+            "from 1 to 4096",
+        ),
+        (
+            "AUTH_RECONCILER_POOL_SIZE",
+            "--pool-size",
+            "-1",
+            "from 1 to 256",
+        ),
+        (
+            "AUTH_RECONCILER_MIGRATE",
+            "--migrate",
+            "perhaps",
+            "true or false",
+        ),
+        (
+            "AUTH_RECONCILER_LOG_FORMAT",
+            "--log-format",
+            "xml",
+            "human or json",
+        ),
+        ("DATABASE_SSL", "--database-ssl", "maybe", "verify-full"),
+        ("AUTH_RECONCILER_TABLE", "--table", "a.b.c", "a.b.c"),
+    ];
+    for (name, flag, value, accepted) in cases {
+        for command in ["run", "doctor"] {
+            let output = run_command(URL, &[command], &[(name, value)]).await?;
+            expect(&output, 2, &[name, flag, &format!("`{value}`"), accepted])?;
+            ensure!(
+                !output.stderr.contains("se-cret"),
+                "{name} shows the password"
+            );
+            ensure!(output.stdout.is_empty());
+        }
+        if name != "AUTH_RECONCILER_MIGRATE" {
+            let by_flag = format!("{flag}={value}");
+            let output = run_command(URL, &["run", &by_flag], &[]).await?;
+            expect(&output, 2, &[name, flag, accepted])?;
+        }
+    }
+    let order = [
+        ("AUTH_RECONCILER_BACKOFF_MIN", "2s"),
+        ("AUTH_RECONCILER_BACKOFF_MAX", "1s"),
+    ];
+    let output = run_command(URL, &["run"], &order).await?;
+    expect(
+        &output,
+        2,
+        &[
+            "AUTH_RECONCILER_BACKOFF_MIN",
+            "2s",
+            "AUTH_RECONCILER_BACKOFF_MAX",
+            "1s",
+        ],
+    )
+}
+
+#[tokio::test]
+async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
+    for url in [
+        "postgres://me:se-cret@h:99999/db",
+        "postgres://me:se-cret@h/db?sslmode=maybe",
+        "mysql://me:se-cret@h/db",
+        "postgres://me:se-cret@h/db?sslrootcert=",
+    ] {
+        let output = run_command(url, &["run"], &[]).await?;
+        ensure!(output.code != Some(0), "{output:?}");
+        expect(&output, output.code.unwrap_or_default(), &["error: "])?;
+        ensure!(!output.stderr.contains("se-cret"), "{}", output.stderr);
+        let listen = [("AUTH_RECONCILER_LISTEN_URL", url)];
+        let output = run_command(URL, &["run"], &listen).await?;
+        ensure!(!output.stderr.contains("se-cret"), "{}", output.stderr);
+    }
+    let output = run_command("mysql://me:se-cret@h/db", &["status"], &[]).await?;
+    expect(&output, 2, &["DATABASE_URL"])?;
+    let output = run_command("", &["status"], &[]).await?;
+    expect(
+        &output,
+        2,
+        &["no database is named", "DATABASE_URL", "DATABASE_USER"],
+    )?;
+    let output = run_command(URL, &["status"], &[("RUST_LOG", "=5=")]).await?;
+    expect(&output, 1, &["RUST_LOG", "=5=", "info"])?;
+    let output = run_command(URL, &["run", "se-cret"], &[]).await?;
+    expect(&output, 2, &["not repeated"])?;
+    ensure!(!output.stderr.contains("se-cret"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
+    let common = [
+        "DATABASE_URL",
+        "DATABASE_HOST",
+        "DATABASE_PORT",
+        "DATABASE_NAME",
+        "DATABASE_USER",
+        "DATABASE_PASSWORD",
+        "DATABASE_SSL",
+        "DATABASE_SSL_CA",
+        "AUTH_RECONCILER_TABLE",
+        "AUTH_RECONCILER_LOG_FORMAT",
+    ];
+    let daemon = [
+        "LISTEN_URL",
+        "DOCKER",
+        "PROBE_URL",
+        "PROBE_TIMEOUT",
+        "PROBE_CONNECT_TIMEOUT",
+        "PROBE_CONCURRENCY",
+        "POOL_SIZE",
+        "ECHO_INTERVAL",
+        "ECHO_TIMEOUT",
+        "BACKOFF_MIN",
+        "BACKOFF_MAX",
+        "AWAITING_GRACE",
+        "NOT_CONNECTED_LIMIT",
+        "MISSES",
+        "MISS_WINDOW",
+        "CORRECTIONS_PER_MINUTE",
+        "LOOK_BURST",
+        "LOOK_INTERVAL",
+        "HISTORY_PER_INSTANCE",
+        "HISTORY_MAX_AGE",
+        "SHUTDOWN_TIMEOUT",
+        "MIGRATE",
+    ];
+    for command in ["migrate", "run", "status", "doctor", "uninstall"] {
+        // Help needs no settings at all.
+        let output = run_command("", &[command, "--help"], &[]).await?;
+        expect(&output, 0, &["Usage: auth-reconciler"])?;
+        let help = &output.stdout;
+        for name in common {
+            ensure!(
+                help.contains(&format!("[env: {name}]")),
+                "{command}: no {name}"
+            );
+        }
+        let whole = matches!(command, "run" | "doctor");
+        for name in daemon {
+            let told = help.contains(&format!("[env: AUTH_RECONCILER_{name}]"));
+            ensure!(told == whole, "{command}: {name} is told: {told}");
+        }
+        // What it tells is all that there is: a setting that this list lacks is found here.
+        let told = help.matches("[env: ").count();
+        let expected = common.len() + if whole { daemon.len() } else { 0 };
+        ensure!(
+            told == expected,
+            "{command} tells {told} settings, not {expected}"
+        );
+    }
+    expect(
+        &run_command("", &["--help"], &[]).await?,
+        0,
+        &["migrate", "run", "RUST_LOG"],
+    )?;
+    expect(
+        &run_command("", &["--version"], &[]).await?,
+        0,
+        &["auth-reconciler "],
+    )
+}

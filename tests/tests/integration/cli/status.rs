@@ -1,0 +1,106 @@
+//! `status`: a table for people, JSON for programs, and an exit code for scripts.
+
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::daemon::run_command;
+use auth_reconciler_tests::database::TestDatabase;
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::expect;
+use crate::stage::Stage;
+
+const JSON: &[&str] = &["status", "--json"];
+
+async fn json(stage: &Stage, code: i32) -> Result<Vec<Value>> {
+    let output = run_command(stage.database.url(), JSON, &[]).await?;
+    expect(&output, code, &[])?;
+    ensure!(!output.stdout.contains("a-key") && !output.stdout.contains("bot-token"));
+    Ok(serde_json::from_str(&output.stdout)?)
+}
+
+#[tokio::test]
+async fn no_instances_is_no_trouble() -> Result<()> {
+    let stage = Stage::start(&[]).await?;
+    let output = run_command(stage.database.url(), &["status"], &[]).await?;
+    expect(&output, 0, &["no instances"])?;
+    ensure!(json(&stage, 0).await?.is_empty());
+    stage.close().await
+}
+
+#[tokio::test]
+async fn trouble_comes_first_and_exits_with_1() -> Result<()> {
+    let stage = Stage::start(&[]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let ready = stage.telegram(stub.port(), "a-key").await?;
+    stage.expect(ready, Some("client_ready"), "Ready").await?;
+    let young = Uuid::new_v4();
+    stage.table.insert(&stage.client, young, None, None).await?;
+    stage
+        .expect(young, Some("pending"), "AwaitingApiKey")
+        .await?;
+
+    let output = run_command(stage.database.url(), &["status"], &[]).await?;
+    let (ready, young) = (ready.to_string(), young.to_string());
+    let counted = "2 instances, 1 client_ready, 0 in trouble";
+    expect(&output, 0, &["STATUS", "REASON", &ready, &young, counted])?;
+    let line = output.stdout.lines().find(|line| line.contains(&ready));
+    let line = line.context("no line of the ready one")?;
+    for part in ["telegram", "client_ready", "Ready", " ms", "READY"] {
+        ensure!(line.contains(part), "no {part:?} in {line}");
+    }
+    ensure!(!output.stdout.contains('\u{1b}'), "escapes in a pipe");
+
+    let rejecting = Stub::start(Behaviour::Status(401)).await?;
+    let failed = stage.telegram(rejecting.port(), "a-key").await?;
+    stage
+        .expect(failed, Some("failed"), "ApiKeyRejected")
+        .await?;
+    let output = run_command(stage.database.url(), &["status"], &[]).await?;
+    let failed = failed.to_string();
+    expect(
+        &output,
+        1,
+        &["failed !", "3 instances, 1 client_ready, 1 in trouble"],
+    )?;
+    let place = |id: &str| output.stdout.find(id).context("not listed");
+    ensure!(place(&failed)? < place(&ready)?.min(place(&young)?));
+
+    let all = json(&stage, 1).await?;
+    let first = all.first().context("none")?;
+    ensure!(all.len() == 3 && first["id"] == failed && first["trouble"] == true);
+    ensure!(first["auth_status"] == "failed" && first["reason"] == "ApiKeyRejected");
+    ensure!(first["next_attempt_at"].is_null() && first["since"].is_string());
+    ensure!(
+        first["reaction_ms"].is_number() && first["watched_table"] == "public.message_instances"
+    );
+    stage.close().await
+}
+
+#[tokio::test]
+async fn waiting_becomes_trouble_though_nobody_looks() -> Result<()> {
+    let stage = Stage::start(&[("AUTH_RECONCILER_AWAITING_GRACE", "1ms")]).await?;
+    let id = Uuid::new_v4();
+    stage.table.insert(&stage.client, id, None, None).await?;
+    stage.expect(id, Some("pending"), "AwaitingApiKey").await?;
+    // The daemon is frozen: whatever the view says now, it says by itself.
+    stage.daemon.signal("STOP")?;
+    let all = json(&stage, 1).await?;
+    ensure!(all.len() == 1 && all[0]["trouble"] == true && all[0]["looks"] == 1);
+    stage.close().await
+}
+
+#[tokio::test]
+async fn without_a_schema_it_says_what_to_run() -> Result<()> {
+    let database = TestDatabase::shared().await?;
+    let output = run_command(database.url(), &["status"], &[]).await?;
+    expect(
+        &output,
+        1,
+        &[
+            "schema auth_reconciler is missing",
+            "auth-reconciler migrate",
+        ],
+    )?;
+    database.close().await
+}
