@@ -56,19 +56,22 @@ async fn trouble_comes_first_and_exits_with_1() -> Result<()> {
     stage
         .expect(failed, Some("failed"), "ApiKeyRejected")
         .await?;
+    // By age alone this one would be first.
+    let newest = stage.telegram(stub.port(), "a-key").await?;
+    stage.expect(newest, Some("client_ready"), "Ready").await?;
     let output = run_command(stage.database.url(), &["status"], &[]).await?;
     let failed = failed.to_string();
     expect(
         &output,
         1,
-        &["failed !", "3 instances, 1 client_ready, 1 in trouble"],
+        &["failed !", "4 instances, 2 client_ready, 1 in trouble"],
     )?;
     let place = |id: &str| output.stdout.find(id).context("not listed");
-    ensure!(place(&failed)? < place(&ready)?.min(place(&young)?));
+    ensure!(place(&failed)? < place(&newest.to_string())?);
 
     let all = json(&stage, 1).await?;
     let first = all.first().context("none")?;
-    ensure!(all.len() == 3 && first["id"] == failed && first["trouble"] == true);
+    ensure!(all.len() == 4 && first["id"] == failed && first["trouble"] == true);
     ensure!(first["auth_status"] == "failed" && first["reason"] == "ApiKeyRejected");
     ensure!(first["next_attempt_at"].is_null() && first["since"].is_string());
     ensure!(
