@@ -54,7 +54,9 @@ fn ask(facts: &Facts, answer: Answer) -> Verdict {
 fn settled(facts: &Facts) -> Verdict {
     match plan(&POLICY(), facts, 0.0) {
         Plan::Settle(verdict) => *verdict,
-        other => panic!("expected a verdict without a probe, got {other:?}"),
+        other @ (Plan::Probe { .. } | Plan::Defer { .. } | Plan::Forget) => {
+            panic!("expected a verdict without a probe, got {other:?}")
+        }
     }
 }
 
@@ -140,7 +142,9 @@ fn containers_decide_without_a_probe_only_when_they_cannot_answer() {
     }
     let reason_of = |container| match with(container) {
         Plan::Settle(verdict) => (verdict.status, verdict.reason, verdict.message),
-        other => panic!("expected a verdict, got {other:?}"),
+        other @ (Plan::Probe { .. } | Plan::Defer { .. } | Plan::Forget) => {
+            panic!("expected a verdict, got {other:?}")
+        }
     };
     let (status, reason, message) = reason_of(Container::Stopped {
         exit_code: 137,
