@@ -1,10 +1,8 @@
 //! The steps of the world, of the server and of the daemons.
 
 use crate::protocol::{Flaw, Protocol, SessionStep};
-use crate::record::{Owner, recording};
-use crate::state::{
-    Api, Budget, CHANGES, Db, Key, Process, Row, Run, Stage, State, Status, answer,
-};
+use crate::record::{Owner, run_of};
+use crate::state::{Api, Budget, CHANGES, Db, Key, Process, Row, Run, Stage, State, Status};
 
 /// What must hold; design invariants in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +44,7 @@ pub(crate) enum Beginning {
 }
 
 /// One bounded piece of the world, and the protocol to try in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Daemons {
     pub(crate) protocol: Protocol,
     /// How many processes there are, all of them alive at first.
@@ -86,49 +84,68 @@ pub(crate) enum Step {
     Commit(Owner),
 }
 
-type Outcome = Option<Result<State, Promise>>;
+/// `None`: not possible. A step that breaks a promise has no result.
+pub(crate) type Outcome = Option<Result<State, Promise>>;
 
 impl Daemons {
     /// What `step` makes of a state; `None` if it is not possible there.
     pub(crate) fn take(&self, before: &State, step: Step) -> Outcome {
+        if !self.conceivable(before, step) {
+            return None;
+        }
         let mut after = *before;
         let left = &mut after.left;
         let done = match step {
-            Step::Write(write) => spend(&mut left.writes) && self.write(&mut after, write),
-            Step::ApiReady => replace(&mut after.api, Api::Starting, Api::Ready),
+            Step::Write(write) => {
+                left.writes -= 1;
+                self.write(&mut after, write)
+            }
+            Step::ApiReady | Step::HiccupEnds => {
+                after.api = Api::Ready;
+                true
+            }
             Step::HiccupBegins => {
-                spend(&mut left.hiccups) && replace(&mut after.api, Api::Ready, Api::Hiccup)
+                left.hiccups -= 1;
+                after.api = Api::Hiccup;
+                true
             }
-            Step::HiccupEnds => replace(&mut after.api, Api::Hiccup, Api::Ready),
             Step::Doom => {
-                let possible = left.crashes > 0 && before.doomed.is_none();
                 after.doomed = Some(self.without_epoch(&before.db));
-                possible
+                true
             }
-            Step::Crash => spend(&mut left.crashes) && self.crash(&mut after),
-            Step::Kill(process) => spend(&mut left.kills) && kill(&mut after, process),
+            Step::Crash => {
+                left.crashes -= 1;
+                self.crash(&mut after);
+                true
+            }
+            Step::Kill(process) => {
+                left.kills -= 1;
+                kill(&mut after, process);
+                true
+            }
             Step::Start(process) => {
-                let dead = !before.processes[process].alive;
                 after.processes[process].alive = true;
-                dead
+                true
             }
             Step::LoseEar(process) => {
-                spend(&mut left.ear_losses) && lose_ear(&mut after.processes[process])
+                left.ear_losses -= 1;
+                lose_ear(&mut after.processes[process]);
+                true
             }
-            Step::GiveUp(process) => spend(&mut left.given_up) && give_up(&mut after, process),
+            Step::GiveUp(process) => {
+                left.given_up -= 1;
+                give_up(&mut after, process)
+            }
             Step::Session(process, next) => self.session_step(&mut after, process, next),
             Step::Ring(process) => {
-                let heard = before.processes[process].ringing
-                    && self.did(before, process, SessionStep::TakeOver);
                 after.processes[process].ringing = false;
                 self.wake(&mut after.processes[process]);
-                heard
+                true
             }
             Step::Timer(process) => {
-                let armed = before.processes[process].armed;
                 after.processes[process].armed = false;
                 self.wake(&mut after.processes[process]);
-                armed
+                true
             }
             Step::Read(process) => return self.read(before, process),
             Step::Probe(process) => self.probe(&mut after, process),
@@ -138,21 +155,42 @@ impl Daemons {
         done.then_some(Ok(after))
     }
 
+    /// Whether `step` is worth a copy of the state: what can be told at a glance.
+    fn conceivable(&self, state: &State, step: Step) -> bool {
+        let left = &state.left;
+        let at = |index: usize| &state.processes[index];
+        match step {
+            Step::Write(_) => left.writes > 0,
+            Step::ApiReady => state.api == Api::Starting,
+            Step::HiccupBegins => left.hiccups > 0 && state.api == Api::Ready,
+            Step::HiccupEnds => state.api == Api::Hiccup,
+            Step::Doom => left.crashes > 0 && state.doomed.is_none(),
+            Step::Crash => left.crashes > 0,
+            Step::Kill(index) => left.kills > 0 && at(index).alive,
+            Step::Start(index) => !at(index).alive,
+            Step::LoseEar(index) => left.ear_losses > 0 && at(index).ear.is_some(),
+            Step::GiveUp(index) => left.given_up > 0 && at(index).run.is_some(),
+            Step::Session(index, next) => {
+                let done = at(index).ear.map_or(0, usize::from);
+                at(index).alive && self.protocol.session().get(done) == Some(&next)
+            }
+            Step::Ring(index) => at(index).ringing && self.did(state, index, SessionStep::TakeOver),
+            Step::Timer(index) => at(index).armed,
+            Step::Read(index) => at(index).queued,
+            Step::Probe(index) => at(index).run.is_some(),
+            Step::Begin(owner) | Step::Commit(owner) => run_of(state, owner).is_some(),
+        }
+    }
+
     /// A foreign commit: its row write, its change and its NOTIFY.
     fn write(&self, state: &mut State, write: Write) -> bool {
-        let wrong = |status| {
-            if status == Status::Pending {
-                Status::ClientReady
-            } else {
-                Status::Pending
-            }
+        let wrong = |status| match status {
+            Status::Pending => Status::ClientReady,
+            Status::ClientReady | Status::Failed => Status::Pending,
         };
-        let other = |key| {
-            if key == Key::Right {
-                Key::Wrong
-            } else {
-                Key::Right
-            }
+        let other = |key| match key {
+            Key::Right => Key::Wrong,
+            Key::Wrong => Key::Right,
         };
         if self.row_locked(state) {
             return false;
@@ -188,13 +226,13 @@ impl Daemons {
     }
 
     /// A synchronous commit makes durable all that came before it.
-    fn flush(&self, state: &mut State) {
+    pub(crate) fn flush(&self, state: &mut State) {
         if !self.standby_lags {
             state.doomed = None;
         }
     }
 
-    fn crash(&self, state: &mut State) -> bool {
+    fn crash(&self, state: &mut State) {
         if let Some(kept) = state.doomed.take() {
             state.db = kept;
         }
@@ -202,18 +240,11 @@ impl Daemons {
         state.late = None;
         for process in &mut state.processes {
             lose_ear(process);
-            if matches!(
-                process.run,
-                Some(Run {
-                    stage: Stage::Recording { .. },
-                    ..
-                })
-            ) {
+            if process.run.is_some_and(|run| run.is_recording()) {
                 process.run = None;
                 process.queued = true;
             }
         }
-        true
     }
 
     /// What a crash leaves of a database: an unlogged leadership row is gone.
@@ -225,125 +256,6 @@ impl Daemons {
             ..*db
         }
     }
-
-    /// Whether the ear session of this process has got past `step`.
-    fn did(&self, state: &State, process: usize, step: SessionStep) -> bool {
-        let done = state.processes[process].ear.map_or(0, usize::from);
-        self.protocol.session()[..done].contains(&step)
-    }
-
-    fn wake(&self, process: &mut Process) {
-        let dropped = self.protocol.has(Flaw::WakesDroppedDuringRun) && process.run.is_some();
-        process.queued |= !dropped;
-    }
-
-    /// The next step of an ear session, the first of which is to connect as well.
-    fn session_step(&self, state: &mut State, index: usize, next: SessionStep) -> bool {
-        let done = state.processes[index].ear.unwrap_or(0);
-        if !state.processes[index].alive
-            || self.protocol.session().get(usize::from(done)) != Some(&next)
-        {
-            return false;
-        }
-        let again = self.protocol.has(Flaw::ResyncOnlyAtStart) && state.processes[index].resynced;
-        match next {
-            SessionStep::Listen => {}
-            SessionStep::TakeOver => {
-                if !self.take_over(state, index) {
-                    return false;
-                }
-            }
-            SessionStep::ScanChanges => {
-                if state.db.changes != 0 && !again {
-                    self.wake(&mut state.processes[index]);
-                }
-            }
-            SessionStep::ScanUnsettled => {
-                if state.db.instance.is_some_and(|instance| !instance.settled) && !again {
-                    self.wake(&mut state.processes[index]);
-                }
-                // Only the flaw reads it: otherwise it would double the states for nothing.
-                state.processes[index].resynced = self.protocol.has(Flaw::ResyncOnlyAtStart);
-            }
-        }
-        state.processes[index].ear = Some(done + 1);
-        true
-    }
-
-    fn take_over(&self, state: &mut State, index: usize) -> bool {
-        let led =
-            (0..self.processes).any(|process| self.did(state, process, SessionStep::TakeOver));
-        if led || (recording(state) && !self.protocol.has(Flaw::EpochUnlocked)) {
-            return false;
-        }
-        let fresh = state.fresh_epoch();
-        let epoch = match state.db.epoch {
-            Some(last) if self.protocol.has(Flaw::EpochKept) => last,
-            Some(last) if self.protocol.has(Flaw::EpochCounts) => last + 1,
-            None if self.protocol.has(Flaw::EpochCounts) => 0,
-            Some(_) | None => fresh,
-        };
-        state.db.epoch = Some(epoch);
-        state.processes[index].epoch = Some(epoch);
-        if self.protocol.has(Flaw::EpochSurvivesCrash) {
-            self.flush(state);
-        }
-        true
-    }
-
-    fn read(&self, before: &State, index: usize) -> Outcome {
-        let process = &before.processes[index];
-        let epoch = process.epoch.filter(|_| process.queued)?;
-        if process.run.is_some() {
-            return self
-                .protocol
-                .has(Flaw::RunsOverlap)
-                .then_some(Err(Promise::OneRun));
-        }
-        let mut after = *before;
-        let instance = before.db.instance;
-        after.processes[index].queued = false;
-        after.processes[index].armed = false;
-        after.processes[index].run = Some(Run {
-            key: before.db.row.map(|row| row.key),
-            seen: before.db.changes,
-            version: instance.map(|instance| instance.version),
-            epoch,
-            stage: Stage::Reading,
-            writes: before.db.writes,
-            record: instance.map(|instance| instance.record),
-        });
-        Some(Ok(after))
-    }
-
-    fn probe(&self, state: &mut State, index: usize) -> bool {
-        let (api, instance, changes) = (state.api, state.db.instance, state.db.changes);
-        let Some(run) = state.processes[index]
-            .run
-            .as_mut()
-            .filter(|run| run.stage == Stage::Reading)
-        else {
-            return false;
-        };
-        run.stage = Stage::Decided(run.key.map(|key| answer(key, api)));
-        if self.protocol.has(Flaw::FactsAfterProbe) {
-            run.seen = changes;
-            run.version = instance.map(|instance| instance.version);
-        }
-        true
-    }
-}
-
-fn spend(left: &mut u8) -> bool {
-    let possible = *left > 0;
-    *left = left.saturating_sub(1);
-    possible
-}
-
-fn replace(api: &mut Api, from: Api, to: Api) -> bool {
-    let possible = *api == from;
-    *api = to;
-    possible
 }
 
 /// Puts a change into the log.
@@ -360,22 +272,16 @@ pub(crate) fn log_change(state: &mut State) {
     state.db.writes = state.written;
 }
 
-fn lose_ear(process: &mut Process) -> bool {
+fn lose_ear(process: &mut Process) {
     process.ringing = false;
-    process.ear.take().is_some()
+    process.ear = None;
 }
 
 /// Ends a process at once; the server still executes what it was executing for it.
-fn kill(state: &mut State, process: usize) -> bool {
+fn kill(state: &mut State, process: usize) {
     let died = std::mem::take(&mut state.processes[process]);
-    if died
-        .run
-        .is_some_and(|run| matches!(run.stage, Stage::Recording { .. }))
-        && state.late.is_none()
-    {
-        state.late = died.run;
-    }
-    died.alive
+    let executing = died.run.filter(Run::is_recording);
+    state.late = state.late.or(executing);
 }
 
 /// The process no longer waits for its record, which the server may execute all the same.

@@ -46,6 +46,8 @@ pub(crate) enum Flaw {
     ResyncOnlyAtStart,
     /// A wake that comes during a run is dropped.
     WakesDroppedDuringRun,
+    /// A run whose record is refused, though its process leads, is not run again.
+    RefusalsForgotten,
     /// A wake starts a run although one is out.
     RunsOverlap,
 }

@@ -138,7 +138,7 @@ impl Daemons {
     fn run_again(&self, state: &mut State, owner: Owner) {
         put_run(state, owner, None);
         if let Some(process) = owner {
-            state.processes[process].queued = true;
+            state.processes[process].queued |= !self.protocol.has(Flaw::RefusalsForgotten);
         }
     }
 
@@ -153,9 +153,7 @@ impl Daemons {
 
 /// Whether a record is between its fence and its commit.
 pub(crate) fn recording(state: &State) -> bool {
-    state
-        .runs()
-        .any(|run| matches!(run.stage, Stage::Recording { .. }))
+    state.runs().any(Run::is_recording)
 }
 
 /// Ghost: whether all that the verdict was computed from is as it was.
@@ -172,7 +170,8 @@ fn superseded(state: &State, run: &Run) -> bool {
     state.db.instance.map(|instance| instance.record) != run.record
 }
 
-fn run_of(state: &State, owner: Owner) -> Option<&Run> {
+/// The run whose record it is.
+pub(crate) fn run_of(state: &State, owner: Owner) -> Option<&Run> {
     match owner {
         Some(process) => state.processes[process].run.as_ref(),
         None => state.late.as_ref(),

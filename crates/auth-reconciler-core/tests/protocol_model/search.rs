@@ -1,11 +1,11 @@
 //! A breadth-first search over every reachable state of a model.
 //!
 //! The first violation met is therefore one of the shortest, and the steps that lead to it are
-//! its explanation. Besides what a step itself may break, each state is asked whether it would
-//! *settle* well if nothing more came from outside: the search follows the model's own schedule
-//! from there and remembers every state that was seen to end well.
+//! its explanation. Besides what a step itself may break, each state is asked what happens next
+//! when nothing more comes from outside: a state that is at rest must be right, and (asked at the
+//! end, when every state is known) whoever follows these quiet steps must come to rest.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
@@ -20,24 +20,26 @@ pub(crate) trait Model {
 
     /// Where every history starts.
     fn initial(&self) -> Self::State;
-    /// Calls `visit` with each step possible in `state` and with its result.
-    fn steps(
-        &self,
-        state: &Self::State,
-        visit: &mut dyn FnMut(Self::Step, Result<Self::State, Self::Promise>),
-    );
+    /// Adds each step that is possible in `state`, with its result.
+    fn steps(&self, state: &Self::State, possible: &mut Vec<Possible<Self>>);
     /// What happens next when nothing more comes from outside.
-    fn settle(&self, state: &Self::State) -> Settle<Self>;
+    fn quiet(&self, state: &Self::State, possible: &[Possible<Self>]) -> Quiet<Self::Promise>;
 }
 
-/// One step of the quiet schedule.
-pub(crate) enum Settle<M: Model + ?Sized> {
-    /// At rest, and right.
+/// A possible step and what comes of it.
+pub(crate) struct Possible<M: Model + ?Sized> {
+    pub(crate) step: M::Step,
+    pub(crate) result: Result<M::State, M::Promise>,
+}
+
+/// What happens in a state when nothing more comes from outside.
+pub(crate) enum Quiet<P> {
+    /// It is at rest, and right.
     Right,
-    /// At rest, but wrong.
-    Broken(M::Promise),
-    /// Not at rest yet.
-    Next(M::Step, M::State),
+    /// It is at rest, but wrong.
+    Broken(P),
+    /// This one of the possible steps is next.
+    Next(usize),
 }
 
 /// What a search saw.
@@ -48,34 +50,62 @@ pub(crate) struct Explored<P> {
     pub(crate) broken: Option<(P, String)>,
 }
 
-/// More quiet steps than any history of these models needs to come to rest.
-const PATIENCE: usize = 300;
-
 /// Visits every reachable state, or stops at the first broken promise.
 pub(crate) fn explore<M: Model>(model: &M) -> Explored<M::Promise> {
-    let mut search = Search {
+    let mut search = Search::<M> {
         nodes: Vec::new(),
-        known: HashSet::default(),
-        calm: HashSet::default(),
+        known: HashMap::default(),
     };
-    let mut next = 0;
-    let mut broken = search.add(model, model.initial(), None);
-    while broken.is_none() && next < search.nodes.len() {
-        let state = search.nodes[next].state;
-        model.steps(&state, &mut |step, result| {
-            if broken.is_some() {
-                return;
+    search.node(model.initial(), None);
+    let mut quiet = Vec::new();
+    let mut possible = Vec::new();
+    let mut broken = None;
+    while broken.is_none() && quiet.len() < search.nodes.len() {
+        let at = quiet.len();
+        let state = search.nodes[at].state;
+        possible.clear();
+        model.steps(&state, &mut possible);
+        let next = model.quiet(&state, &possible);
+        if let Quiet::Broken(promise) = next {
+            broken = Some((promise, search.trace(at, None)));
+        }
+        let mut rest = at;
+        for (index, Possible { step, result }) in possible.iter().enumerate() {
+            match result {
+                Ok(state) => {
+                    let to = search.node(*state, Some((at, *step)));
+                    if matches!(next, Quiet::Next(chosen) if chosen == index) {
+                        rest = to;
+                    }
+                }
+                Err(promise) => {
+                    broken = broken.or_else(|| Some((*promise, search.trace(at, Some(*step)))));
+                }
             }
-            broken = match result {
-                Ok(state) => search.add(model, state, Some((next, step))),
-                Err(promise) => Some((promise, search.trace(next, &[step]))),
-            };
-        });
-        next += 1;
+        }
+        quiet.push(rest);
+    }
+    if broken.is_none() {
+        comes_to_rest(&quiet);
     }
     Explored {
         states: search.nodes.len(),
         broken,
+    }
+}
+
+/// Follows the quiet step of every state (itself, if it is at rest) and meets no circle.
+fn comes_to_rest(quiet: &[usize]) {
+    const UNSEEN: usize = usize::MAX;
+    let mut seen_from = vec![UNSEEN; quiet.len()];
+    for start in 0..quiet.len() {
+        let mut at = start;
+        while seen_from[at] == UNSEEN {
+            seen_from[at] = start;
+            at = quiet[at];
+        }
+        let circle = seen_from[at] == start && quiet[at] != at;
+        assert!(!circle, "a history that never comes to rest");
     }
 }
 
@@ -86,62 +116,33 @@ struct Node<M: Model> {
 
 struct Search<M: Model> {
     nodes: Vec<Node<M>>,
-    known: HashSet<M::State, BuildHasherDefault<Fnv>>,
-    calm: HashSet<M::State, BuildHasherDefault<Fnv>>,
+    known: HashMap<M::State, usize, BuildHasherDefault<Fnv>>,
 }
 
 impl<M: Model> Search<M> {
-    fn add(
-        &mut self,
-        model: &M,
-        state: M::State,
-        from: Option<(usize, M::Step)>,
-    ) -> Option<(M::Promise, String)> {
-        if !self.known.insert(state) {
-            return None;
+    /// The node of this state, a new one if it was never met.
+    fn node(&mut self, state: M::State, from: Option<(usize, M::Step)>) -> usize {
+        let new = self.nodes.len();
+        let node = *self.known.entry(state).or_insert(new);
+        if node == new {
+            self.nodes.push(Node { state, from });
         }
-        self.nodes.push(Node { state, from });
-        let (promise, quiet) = self.unsettled(model, state)?;
-        let trace = self.trace(self.nodes.len() - 1, &[]);
-        Some((promise, format!("{trace}{}", lines("quiet: ", &quiet))))
+        node
     }
 
-    /// Follows the quiet schedule from `state`; the promise that its end breaks, and the way.
-    fn unsettled(&mut self, model: &M, state: M::State) -> Option<(M::Promise, Vec<M::Step>)> {
-        let mut way = Vec::new();
-        let mut at = state;
-        while self.calm.insert(at) {
-            assert!(way.len() < PATIENCE, "never at rest: {}", lines("", &way));
-            match model.settle(&at) {
-                Settle::Right => break,
-                Settle::Broken(promise) => return Some((promise, way)),
-                Settle::Next(step, then) => {
-                    way.push(step);
-                    at = then;
-                }
-            }
-        }
-        None
-    }
-
-    fn trace(&self, node: usize, last: &[M::Step]) -> String {
-        let mut steps = Vec::new();
+    fn trace(&self, node: usize, last: Option<M::Step>) -> String {
+        let mut steps: Vec<M::Step> = last.into_iter().collect();
         let mut at = node;
         while let Some((before, step)) = self.nodes[at].from {
             steps.push(step);
             at = before;
         }
-        steps.reverse();
-        steps.extend_from_slice(last);
-        lines("", &steps)
+        steps
+            .iter()
+            .rev()
+            .map(|step| format!("  {step}\n"))
+            .collect()
     }
-}
-
-fn lines<S: Display>(lead: &str, steps: &[S]) -> String {
-    steps
-        .iter()
-        .map(|step| format!("  {lead}{step}\n"))
-        .collect()
 }
 
 /// FNV-1a: the default hasher resists attackers, which costs half the run in a debug build.
@@ -172,4 +173,10 @@ impl Hasher for Fnv {
         // Enum discriminants: one round instead of eight.
         self.0 = (self.0 ^ word.cast_unsigned() as u64).wrapping_mul(0x0100_0000_01b3);
     }
+}
+
+#[test]
+#[should_panic(expected = "never comes to rest")]
+fn going_round_in_circles_is_not_rest() {
+    comes_to_rest(&[1, 2, 1]);
 }

@@ -109,6 +109,13 @@ pub(crate) struct Run {
     pub(crate) record: Option<u8>,
 }
 
+impl Run {
+    /// Whether its record is between its fence and its commit.
+    pub(crate) fn is_recording(&self) -> bool {
+        matches!(self.stage, Stage::Recording { .. })
+    }
+}
+
 /// One daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Process {

@@ -4,10 +4,8 @@ use std::fmt;
 
 use crate::model::{Beginning, Daemons, Promise, Step, log_change};
 use crate::protocol::Flaw;
-use crate::search::{Model, Settle};
-use crate::state::{
-    Api, CHANGES, Db, Instance, Key, PROCESSES, Process, Row, State, Status, answer,
-};
+use crate::search::{Model, Possible, Quiet};
+use crate::state::{Api, CHANGES, Db, Instance, Key, Process, Row, State, Status, answer};
 
 impl Model for Daemons {
     type State = State;
@@ -54,50 +52,87 @@ impl Model for Daemons {
         state
     }
 
-    fn steps(&self, state: &State, visit: &mut dyn FnMut(Step, Result<State, Promise>)) {
-        let outside = self.writes.iter().copied().map(Step::Write).chain([
+    fn steps(&self, state: &State, possible: &mut Vec<Possible<Self>>) {
+        let mut visit = |step| {
+            if let Some(result) = self.take(state, step) {
+                possible.push(Possible { step, result });
+            }
+        };
+        self.writes
+            .iter()
+            .copied()
+            .map(Step::Write)
+            .for_each(&mut visit);
+        let outside = [
             Step::ApiReady,
             Step::HiccupBegins,
             Step::HiccupEnds,
             Step::Doom,
             Step::Crash,
-        ]);
-        let to_processes = (0..self.processes).flat_map(|index| {
-            [
+        ];
+        outside.into_iter().for_each(&mut visit);
+        for owner in (0..self.processes).map(Some).chain([None]) {
+            [Step::Commit(owner), Step::Begin(owner)]
+                .into_iter()
+                .for_each(&mut visit);
+        }
+        for index in 0..self.processes {
+            for step in self.protocol.session() {
+                visit(Step::Session(index, *step));
+            }
+            let own = [
+                Step::Ring(index),
+                Step::Probe(index),
+                Step::Read(index),
+                Step::Timer(index),
+            ];
+            let suffered = [
                 Step::Kill(index),
                 Step::Start(index),
                 Step::LoseEar(index),
                 Step::GiveUp(index),
-            ]
-        });
-        let timers = (0..self.processes).map(Step::Timer);
-        for step in outside
-            .chain(to_processes)
-            .chain(self.own_steps())
-            .chain(timers)
-        {
-            if let Some(result) = self.take(state, step) {
-                visit(step, result);
-            }
+            ];
+            own.into_iter().chain(suffered).for_each(&mut visit);
         }
     }
 
-    /// Somebody is alive, the API is what it was, everybody does what they can; only then, and
+    /// The API is what it was, somebody is alive, everybody does what they can; only then, and
     /// only while the row is wrong, a timer fires.
-    fn settle(&self, state: &State) -> Settle<Self> {
+    fn quiet(&self, state: &State, possible: &[Possible<Self>]) -> Quiet<Promise> {
         let nobody = state.processes.iter().all(|process| !process.alive);
-        let restart = [Step::HiccupEnds]
-            .into_iter()
-            .chain(nobody.then_some(Step::Start(0)));
-        let next = self.first(state, restart.chain(self.own_steps()));
+        let goes_on = |step| match step {
+            Step::HiccupEnds
+            | Step::Session(..)
+            | Step::Ring(_)
+            | Step::Read(_)
+            | Step::Probe(_)
+            | Step::Begin(_)
+            | Step::Commit(_) => true,
+            Step::Start(_) => nobody,
+            Step::Write(_)
+            | Step::ApiReady
+            | Step::HiccupBegins
+            | Step::Doom
+            | Step::Crash
+            | Step::Kill(_)
+            | Step::LoseEar(_)
+            | Step::GiveUp(_)
+            | Step::Timer(_) => false,
+        };
         let right = state.db.changes == 0
             && match state.db.row {
                 Some(row) => row.status == answer(row.key, state.api),
                 None => state.db.instance.is_none(),
             };
-        next.or_else(|| right.then_some(Settle::Right))
-            .or_else(|| self.first(state, (0..PROCESSES).map(Step::Timer)))
-            .unwrap_or(Settle::Broken(Promise::Converges))
+        let timer = |step| matches!(step, Step::Timer(_));
+        match possible.iter().position(|next| goes_on(next.step)) {
+            Some(next) => Quiet::Next(next),
+            None if right => Quiet::Right,
+            None => possible
+                .iter()
+                .position(|next| timer(next.step))
+                .map_or(Quiet::Broken(Promise::Converges), Quiet::Next),
+        }
     }
 }
 
@@ -108,30 +143,6 @@ impl Daemons {
         state.processes[0].epoch = Some(0);
         state.processes[0].ear = u8::try_from(self.protocol.session().len()).ok();
         state.processes[0].resynced = self.protocol.has(Flaw::ResyncOnlyAtStart);
-    }
-
-    /// The steps of the daemons and of the server that need nobody else.
-    fn own_steps(&self) -> impl Iterator<Item = Step> + use<> {
-        let records = (0..self.processes).map(Some).chain([None]);
-        let finish = records
-            .clone()
-            .map(Step::Commit)
-            .chain(records.map(Step::Begin));
-        let session = self.protocol.session();
-        let run = (0..self.processes).flat_map(|index| {
-            let hear = session.iter().map(move |step| Step::Session(index, *step));
-            hear.chain([Step::Ring(index), Step::Probe(index), Step::Read(index)])
-        });
-        finish.chain(run)
-    }
-
-    fn first(&self, state: &State, mut steps: impl Iterator<Item = Step>) -> Option<Settle<Self>> {
-        steps.find_map(|step| {
-            self.take(state, step).map(|result| match result {
-                Ok(state) => Settle::Next(step, state),
-                Err(promise) => Settle::Broken(promise),
-            })
-        })
     }
 }
 
