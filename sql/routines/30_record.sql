@@ -2,6 +2,17 @@
 -- transaction, one round trip: each statement sees what was committed before it, which a single
 -- statement with CTEs does not.
 
+create or replace function auth_reconciler.lock_key(watched_id integer, instance_id uuid) returns boolean
+language sql
+as $body$
+    -- The first number keeps our keys apart from everybody else's. Two instances with one hash wait
+    -- for each other for a moment, nothing more.
+    select pg_try_advisory_xact_lock(1635087464, hashtext(watched_id || '/' || instance_id))
+$body$;
+
+comment on function auth_reconciler.lock_key(integer, uuid) is
+    'One record of an instance at a time, also when there is no row of ours yet that could be locked. Never waits: false means busy.';
+
 create or replace function auth_reconciler.refusal(
     epoch uuid, watched_id integer, instance_id uuid, version uuid, changes bigint[]
 ) returns text
@@ -11,7 +22,8 @@ declare
     current_epoch uuid;
     recorded uuid;
 begin
-    -- (a) The epoch of the process that read. FOR SHARE makes a take-over wait until this
+    -- (a) The epoch in which the process led before it read; none stands after a crash of the server
+    -- until somebody leads again. FOR SHARE makes a take-over wait until this
     -- transaction has ended, so nothing of an old epoch is committed after it.
     select l.epoch into current_epoch from auth_reconciler.leadership as l for share;
     if current_epoch is distinct from refusal.epoch then
@@ -79,6 +91,10 @@ begin
         outcome := 'unwatched';
         return;
     end if;
+    if not auth_reconciler.lock_key(verdict.watched_id, verdict.instance_id) then
+        outcome := 'busy';
+        return;
+    end if;
     execute format('select true, auth_status::text from %s where id = $1', relation)
         into present, current_status using verdict.instance_id;
     if present is null then
@@ -86,7 +102,8 @@ begin
         return;
     end if;
 
-    -- 1. Lock the watched row, only if it will be written, and never wait for it.
+    -- 1. Lock the watched row, only if it will be written, and never wait for it. Whether it will be
+    -- is decided here and not again: a change after the fence must not be overwritten.
     if verdict.auth_status is not null and current_status is distinct from verdict.auth_status then
         present := null;
         execute format('select true, auth_status::text from %s where id = $1 for no key update skip locked', relation)
@@ -244,8 +261,21 @@ language plpgsql
 as $body$
 declare
     refused text;
+    relation text;
+    present boolean := false;
 begin
     perform set_config('synchronous_commit', 'off', true);
+    if not auth_reconciler.lock_key(p_watched_id, p_instance_id) then
+        return 'busy';
+    end if;
+    select w.relation::text into relation from auth_reconciler.watched_table as w where w.id = p_watched_id;
+    if relation is not null then
+        execute format('select exists (select from %s where id = $1)', relation) into present using p_instance_id;
+    end if;
+    if present then
+        -- It came back since it was read.
+        return 'change';
+    end if;
     refused := auth_reconciler.refusal(p_epoch, p_watched_id, p_instance_id, p_version, p_changes);
     if refused is not null then
         return refused;

@@ -55,12 +55,12 @@ pub(crate) struct Options {
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
     #[error("could not start")]
-    Start(#[source] LeadError),
+    Start(#[source] Box<LeadError>),
     #[error("cannot go on: {advice}")]
     End {
         advice: &'static str,
         #[source]
-        source: LeadError,
+        source: Box<LeadError>,
     },
     #[error("a task of the daemon ended unexpectedly")]
     Task(#[source] JoinError),

@@ -200,12 +200,12 @@ impl Daemon {
 
     fn on_no_ear(&mut self, failure: LeadError) -> Result<(), RunError> {
         if !self.proven {
-            return Err(RunError::Start(failure));
+            return Err(RunError::Start(Box::new(failure)));
         }
         if let Some(advice) = failure.end() {
             return Err(RunError::End {
                 advice,
-                source: failure,
+                source: Box::new(failure),
             });
         }
         let wait = RECONNECT.delay(self.failures, fastrand::f64());
@@ -294,7 +294,7 @@ impl Daemon {
                 if let Policy::End(advice) = failure.policy() {
                     return Err(RunError::End {
                         advice,
-                        source: failure.into(),
+                        source: Box::new(failure.into()),
                     });
                 }
                 self.reconnect(&crate::telemetry::chain(&failure));
@@ -345,7 +345,7 @@ impl Daemon {
                 if let Policy::End(advice) = failure.policy() {
                     return Err(RunError::End {
                         advice,
-                        source: failure.into(),
+                        source: Box::new(failure.into()),
                     });
                 }
                 warn!(
