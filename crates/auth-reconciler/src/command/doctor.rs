@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
 use crate::database::{Database, advice};
 use crate::postgres::ear::{self, Ear};
@@ -108,7 +109,7 @@ impl Report {
         };
         let asked = with(&pool, "connect", async |client| {
             client
-                .query_one(include_str!("../../../../sql/queries/connection.sql"), &[])
+                .query_typed_one(include_str!("../../../../sql/queries/connection.sql"), &[])
                 .await
         })
         .await;
@@ -139,6 +140,7 @@ impl Report {
                     StoreError::Pool { .. }
                     | StoreError::Query { .. }
                     | StoreError::Timeout { .. }
+                    | StoreError::Hidden { .. }
                     | StoreError::Answer { .. } => error.advice(),
                 };
                 self.line(
@@ -156,7 +158,7 @@ impl Report {
             "server",
             with(pool, act, async |client| {
                 client
-                    .query_one(include_str!("../../../../sql/queries/server.sql"), &[])
+                    .query_typed_one(include_str!("../../../../sql/queries/server.sql"), &[])
                     .await
             })
             .await,
@@ -239,9 +241,9 @@ impl Report {
     async fn privileges(&mut self, pool: &Pool, table: &TableName) {
         let asked = with(pool, "read the role's privileges", async |client| {
             client
-                .query(
+                .query_typed(
                     include_str!("../../../../sql/queries/missing_privileges.sql"),
-                    &[&table.schema, &table.name],
+                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
                 )
                 .await
         })
@@ -271,7 +273,7 @@ impl Report {
     async fn leader(&mut self, pool: &Pool) {
         let asked = with(pool, "read the view reconcilers", async |client| {
             client
-                .query(
+                .query_typed(
                     "select role, host, version from auth_reconciler.reconcilers",
                     &[],
                 )

@@ -33,7 +33,7 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     let pool = pool::open(database, 1)?;
     let rows = pool::with(&pool, "read the status view", async |client| {
         client
-            .query_one(include_str!("../../../../sql/queries/status.sql"), &[])
+            .query_typed_one(include_str!("../../../../sql/queries/status.sql"), &[])
             .await
     })
     .await?;

@@ -11,14 +11,16 @@ use auth_reconciler_core::verdict::Verdict;
 use auth_reconciler_core::{AuthStatus, Cause, Reason};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
+use postgres_protocol::escape::escape_literal;
 use serde::Serialize;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::Type;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use uuid::Uuid;
 
 use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
-use super::pool::with;
+use super::pool::{TRANSACTION, with};
 use super::tables::{Key, Table, Tables};
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
@@ -123,13 +125,25 @@ struct InstanceColumns<'a> {
 pub(crate) async fn read(pool: &Pool, table: &Table, key: Key) -> Result<Look, StoreError> {
     let act = "read an instance";
     let row = with(pool, act, async |client| {
-        let statement = client.prepare_cached(&table.read).await?;
         client
-            .query_one(&statement, &[&key.watched_id, &key.instance_id])
+            .query_typed_one(
+                &table.read,
+                &[
+                    (&key.watched_id, Type::INT4),
+                    (&key.instance_id, Type::UUID),
+                ],
+            )
             .await
     })
     .await?;
-    look_from(&row).map_err(|source| StoreError::Query { act, source })
+    let look = look_from(&row).map_err(|source| StoreError::Query { act, source })?;
+    if row.get("filtered") {
+        // A hidden row must not pass for a deleted one.
+        return Err(StoreError::Hidden {
+            table: table.relation.clone(),
+        });
+    }
+    Ok(look)
 }
 
 fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
@@ -259,29 +273,27 @@ pub(crate) async fn record(
         retry_ms: verdict.retry.map(millis),
         trouble_ms: verdict.trouble_after.map(millis),
     };
-    let row = with(pool, act, async |client| {
-        let statement = client
-            .prepare_cached(include_str!("../../../../sql/queries/record.sql"))
-            .await?;
-        client
-            .query_one(
-                &statement,
-                &[
-                    &epoch,
-                    &look.version,
-                    &look.changes,
-                    &Json(&columns),
-                    &Json(&context),
-                ],
-            )
-            .await
-    })
+    let row = in_transaction(
+        pool,
+        act,
+        include_str!("../../../../sql/queries/record.sql"),
+        &[
+            ("{epoch}", epoch.to_string()),
+            (
+                "{version}",
+                look.version
+                    .map_or_else(String::new, |version| version.to_string()),
+            ),
+            ("{changes}", json(act, &look.changes)?),
+            ("{verdict}", json(act, &columns)?),
+            ("{context}", json(act, &context)?),
+        ],
+    )
     .await?;
-    let outcome: String = row.get("outcome");
     Ok(Recording {
-        outcome: parse_outcome(act, &outcome)?,
-        from: row.get("from_status"),
-        reaction_ms: row.get("reaction_ms"),
+        outcome: parse_outcome(act, row.get("outcome"))?,
+        from: row.get("from_status").map(str::to_owned),
+        reaction_ms: row.get("reaction_ms").and_then(|ms| ms.parse().ok()),
     })
 }
 
@@ -293,30 +305,78 @@ pub(crate) async fn forget(
     look: &Look,
 ) -> Result<Outcome, StoreError> {
     let act = "forget an instance";
-    let outcome: String = with(pool, act, async |client| {
-        let statement = client
-            .prepare_cached(include_str!("../../../../sql/queries/forget.sql"))
-            .await?;
-        client
-            .query_one(
-                &statement,
-                &[
-                    &epoch,
-                    &key.watched_id,
-                    &key.instance_id,
-                    &look.version,
-                    &look.changes,
-                ],
-            )
-            .await
-    })
-    .await?
-    .get(0);
-    parse_outcome(act, &outcome)
+    let row = in_transaction(
+        pool,
+        act,
+        include_str!("../../../../sql/queries/forget.sql"),
+        &[
+            ("{epoch}", epoch.to_string()),
+            ("{watched_id}", key.watched_id.to_string()),
+            ("{instance_id}", key.instance_id.to_string()),
+            (
+                "{version}",
+                look.version
+                    .map_or_else(String::new, |version| version.to_string()),
+            ),
+            ("{changes}", json(act, &look.changes)?),
+        ],
+    )
+    .await?;
+    parse_outcome(act, row.get("outcome"))
 }
 
-fn parse_outcome(act: &'static str, outcome: &str) -> Result<Outcome, StoreError> {
-    Ok(match outcome {
+/// Runs one statement in one message with the settings of its transaction. Values stand in it as
+/// quoted literals: an extended query would need a message of its own for the settings, and so a
+/// transaction that is open while nothing runs in it.
+async fn in_transaction(
+    pool: &Pool,
+    act: &'static str,
+    template: &str,
+    values: &[(&str, String)],
+) -> Result<SimpleQueryRow, StoreError> {
+    let mut statement = String::from(TRANSACTION);
+    statement.push_str(&filled(template, values));
+    let messages = with(pool, act, async |client| {
+        client.simple_query(&statement).await
+    })
+    .await?;
+    let row = messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        // The enum may grow.
+        SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
+    });
+    row.ok_or_else(|| StoreError::Answer {
+        act,
+        what: "no row".to_owned(),
+    })
+}
+
+/// Puts literals in place of names in braces, in one pass: a value that holds such a name stays.
+fn filled(template: &str, values: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((at, name, value)) = values
+        .iter()
+        .filter_map(|(name, value)| rest.find(name).map(|at| (at, *name, value)))
+        .min_by_key(|(at, ..)| *at)
+    {
+        text.push_str(&rest[..at]);
+        text.push_str(&escape_literal(value));
+        rest = &rest[at + name.len()..];
+    }
+    text.push_str(rest);
+    text
+}
+
+fn json(act: &'static str, value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Answer {
+        act,
+        what: error.to_string(),
+    })
+}
+
+fn parse_outcome(act: &'static str, outcome: Option<&str>) -> Result<Outcome, StoreError> {
+    Ok(match outcome.unwrap_or("null") {
         "written" => Outcome::Written,
         "right" => Outcome::Right,
         "overridden" => Outcome::Overridden,
@@ -339,7 +399,7 @@ fn parse_outcome(act: &'static str, outcome: &str) -> Result<Outcome, StoreError
 pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {
         client
-            .query(
+            .query_typed(
                 include_str!("../../../../sql/queries/watched_tables.sql"),
                 &[],
             )
@@ -372,9 +432,9 @@ pub(crate) async fn missing_triggers(
     let assigned: Vec<bool> = tables.values().map(|table| table.assigned).collect();
     let rows = with(pool, "check the triggers", async |client| {
         client
-            .query(
+            .query_typed(
                 include_str!("../../../../sql/queries/missing_triggers.sql"),
-                &[&oids, &assigned],
+                &[(&oids, Type::OID_ARRAY), (&assigned, Type::BOOL_ARRAY)],
             )
             .await
     })
@@ -390,10 +450,10 @@ pub(crate) async fn missing_triggers(
 pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError> {
     let rows = with(pool, "read the backlog", async |client| {
         client
-            .query_one("select auth_reconciler.expand_truncations()", &[])
+            .query_typed("select auth_reconciler.expand_truncations()", &[])
             .await?;
         client
-            .query(include_str!("../../../../sql/queries/backlog.sql"), &[])
+            .query_typed(include_str!("../../../../sql/queries/backlog.sql"), &[])
             .await
     })
     .await?;
@@ -414,7 +474,9 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
     let mut keys = Vec::new();
     for table in tables.values() {
         let rows = with(pool, "list all rows", async |client| {
-            client.query(&table.all_rows, &[&table.id]).await
+            client
+                .query_typed(&table.all_rows, &[(&table.id, Type::INT4)])
+                .await
         })
         .await?;
         keys.extend(rows.iter().map(|row| Key {
@@ -429,9 +491,12 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
 pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError> {
     with(pool, "send an echo", async |client| {
         client
-            .execute(
+            .query_typed(
                 "select pg_catalog.pg_notify($1, $2)",
-                &[&CHANNEL, &format!("echo/{nonce}")],
+                &[
+                    (&CHANNEL, Type::TEXT),
+                    (&format!("echo/{nonce}"), Type::TEXT),
+                ],
             )
             .await
     })
@@ -443,9 +508,9 @@ pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError
 pub(crate) async fn end_former_ear(pool: &Pool, ear: Identity) -> Result<(), StoreError> {
     with(pool, "end the former ear", async |client| {
         client
-            .execute(
+            .query_typed(
                 include_str!("../../../../sql/queries/end_former_ear.sql"),
-                &[&ear.pid, &ear.started],
+                &[(&ear.pid, Type::INT4), (&ear.started, Type::TIMESTAMPTZ)],
             )
             .await
     })

@@ -57,6 +57,7 @@ impl Table {
         let fill = |template: &str| {
             template
                 .replace("{relation}", &relation)
+                .replace("{oid}", &oid.to_string())
                 .replace("{serves_api}", serves_api)
         };
         let (read, all_rows) = (fill(READ), fill(ALL_ROWS));

@@ -106,6 +106,7 @@ impl Recipe {
         schema::check(pool, &self.expected_tables).await?;
         ear.listen().await?;
         ear::echo(pool, &inbox, self.echo_limit).await?;
+        ear.settle_session().await?;
         if !ear.try_leadership().await? {
             // Not while listening: a session that waits in a statement holds up the server's queue.
             ear.unlisten().await?;
