@@ -1,3 +1,4 @@
 //! The integration tests, as one binary: linked once, and run against one shared server.
 
 mod harness;
+mod pooler;
