@@ -81,6 +81,8 @@ impl RunError {
 enum Done {
     Looked {
         key: Key,
+        /// The term in which it began; it may have ended since.
+        epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     },
     Scanned {

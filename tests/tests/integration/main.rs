@@ -1,3 +1,5 @@
 //! The integration tests, as one binary: linked once, and run against one shared server.
 
+mod crash;
 mod harness;
+mod scene;
