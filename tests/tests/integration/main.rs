@@ -2,4 +2,5 @@
 
 mod crash;
 mod harness;
+mod leadership;
 mod scene;
