@@ -3,4 +3,6 @@
 mod crash;
 mod harness;
 mod leadership;
+mod manager_first;
 mod scene;
+mod schema_change;
