@@ -224,7 +224,7 @@ begin
     delete from auth_reconciler.change as c where c.watched_id = removed;
     delete from auth_reconciler.instance as i where i.watched_id = removed;
     delete from auth_reconciler.transition as t where t.watched_id = removed;
-    perform pg_notify('auth_reconciler', 'resync');
+    perform pg_notify('auth_reconciler', 'scan');
     return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
 end
 $body$;

@@ -4,5 +4,6 @@ mod crash;
 mod harness;
 mod leadership;
 mod manager_first;
+mod quiet;
 mod scene;
 mod schema_change;

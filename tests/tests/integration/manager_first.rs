@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::postgres::{Cluster, ClusterOptions};
-use auth_reconciler_tests::stub::{Behaviour, Stub};
+use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -274,6 +274,39 @@ async fn a_change_that_cannot_be_logged_fails_nobody_and_is_found() -> Result<()
         .manager
         .batch_execute("alter table auth_reconciler.change drop constraint full_disk")
         .await?;
+    scene.eventually(ALL_TRUE).await
+}
+
+/// The ring is heard by one process only, so what it asked for must not die with that process.
+#[tokio::test]
+async fn a_change_that_could_not_be_logged_outlives_the_daemon_that_heard_of_it() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let gate = Gate::new();
+    let stub = Stub::start(Behaviour::Ready.held(&gate)).await?;
+    let often = [("AUTH_RECONCILER_ECHO_INTERVAL", "100ms")];
+    let first = Daemon::start(&scene.database, &often).await?;
+    let (id, table) = (Uuid::new_v4(), &scene.table);
+    table
+        .insert(&scene.manager, id, Some(stub.port()), None)
+        .await?;
+    scene.eventually(ALL_TRUE).await?;
+    scene
+        .manager
+        .batch_execute("alter table auth_reconciler.change add constraint full_disk check (false) not valid")
+        .await?;
+    table.save_api_key(&scene.manager, id, Some(KEY)).await?;
+    stub.request(1).await?;
+    scene
+        .manager
+        .batch_execute("alter table auth_reconciler.change drop constraint full_disk")
+        .await?;
+    scene
+        .eventually("select exists (select from auth_reconciler.change)")
+        .await?;
+    first.sigkill()?;
+    first.ended().await?;
+    gate.open();
+    let _second = Daemon::start(&scene.database, &[]).await?;
     scene.eventually(ALL_TRUE).await
 }
 
