@@ -129,10 +129,11 @@ begin
             current_setting('max_prepared_transactions'), relation;
     end if;
 
-    perform auth_reconciler.lock_briefly(relation, 'share row exclusive');
-    -- A trigger that is no longer wanted can only be dropped under the stronger lock.
+    -- A trigger that is no longer wanted can only be dropped under the stronger lock. One lock, not one
+    -- after the other: what is held while we wait for the second is held against the manager.
+    perform auth_reconciler.lock_briefly(
+        relation, case when known.assigned and not assigned then 'access exclusive' else 'share row exclusive' end);
     if known.assigned and not assigned then
-        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
         execute format('drop trigger if exists auth_reconciler_assigned on %s', relation);
     end if;
     insert into auth_reconciler.watched_table as w (relation, has_type_instance, assigned)
@@ -223,7 +224,7 @@ begin
     delete from auth_reconciler.change as c where c.watched_id = removed;
     delete from auth_reconciler.instance as i where i.watched_id = removed;
     delete from auth_reconciler.transition as t where t.watched_id = removed;
-    perform pg_notify('auth_reconciler', 'resync');
+    perform pg_notify('auth_reconciler', 'scan');
     return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
 end
 $body$;

@@ -1,4 +1,10 @@
 //! The integration tests, as one binary: linked once, and run against one shared server.
 
+mod crash;
 mod harness;
 mod pooler;
+mod leadership;
+mod manager_first;
+mod quiet;
+mod scene;
+mod schema_change;

@@ -42,7 +42,7 @@ const ROUTINES: &[&str] = &[
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Tries of a change of the schema that a lock or another session came in between of.
-const TRIES: u32 = 60;
+const TRIES: u32 = 150;
 
 /// Why the schema is not as it must be.
 #[derive(Debug, Error)]

@@ -469,6 +469,17 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
         .collect())
 }
 
+/// Logs a change of every row of every watched table, and of every instance that was recorded.
+pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
+    for table in tables.values() {
+        with(pool, "log a change of every row", async |client| {
+            client.execute(&table.log_all_rows, &[&table.id]).await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Every row of every watched table, and every instance that was recorded.
 pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();

@@ -15,12 +15,13 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, End, Task};
-use super::{Backlog, Done, Event, MissingTriggers, Options, Phase, RunError};
+use super::scan::{self, Backlog};
+use super::{Done, Event, MissingTriggers, Options, Phase, RunError};
 use crate::postgres::ear::{self, EarError};
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::inbox::Heard;
 use crate::postgres::store;
-use crate::postgres::tables::{Key, Tables};
+use crate::postgres::tables::Key;
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
@@ -46,8 +47,10 @@ pub(super) struct Daemon {
     pub(super) phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
     proven: bool,
-    /// Failures to get an ear in a row.
+    /// Terms in a row that ended, or did not begin, before a scan was done.
     failures: u32,
+    /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
+    every_row: bool,
 }
 
 impl Daemon {
@@ -73,6 +76,7 @@ impl Daemon {
             phase,
             proven: false,
             failures: 0,
+            every_row: false,
         }
     }
 
@@ -82,15 +86,18 @@ impl Daemon {
         let Phase::Leading(leader) = &mut self.phase else {
             return;
         };
-        if !leader.scanning
-            && let Some(every_row) = leader.scan_wanted.take()
-        {
+        if !leader.scanning && leader.scan_wanted {
+            leader.scan_wanted = false;
             leader.scanning = true;
+            let every_row = std::mem::take(&mut self.every_row);
             let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
             self.jobs.spawn(async move {
+                let result = scan::scan(&context, every_row).await;
+                let all_logged = result.as_ref().is_ok_and(|backlog| backlog.all_logged);
                 Done::Scanned {
                     epoch,
-                    result: scan(&context, every_row).await,
+                    every_row: every_row && !all_logged,
+                    result,
                 }
             });
         }
@@ -151,7 +158,6 @@ impl Daemon {
         match event {
             Event::Connected(Ok(Ok(leader))) => {
                 self.proven = true;
-                self.failures = 0;
                 self.phase = Phase::Leading(Box::new(leader));
                 Ok(())
             }
@@ -162,9 +168,18 @@ impl Daemon {
     }
 
     pub(super) fn on_done(&mut self, done: Result<Done, JoinError>) -> Result<(), RunError> {
-        match done.map_err(RunError::Task)? {
-            Done::Looked { key, result } => self.on_looked(key, result),
-            Done::Scanned { epoch, result } if self.leads(epoch) => self.on_scanned(result),
+        let done = done.map_err(RunError::Task)?;
+        // Still owed, whichever term found it out.
+        self.every_row |= matches!(
+            done,
+            Done::Scanned {
+                every_row: true,
+                ..
+            }
+        );
+        match done {
+            Done::Looked { key, epoch, result } => self.on_looked(key, epoch, result),
+            Done::Scanned { epoch, result, .. } if self.leads(epoch) => self.on_scanned(result),
             Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
             // Of an earlier term; the resync of this one covers it.
             Done::Scanned { .. } | Done::Echoed { .. } => Ok(()),
@@ -208,8 +223,7 @@ impl Daemon {
                 source: Box::new(failure),
             });
         }
-        let wait = RECONNECT.delay(self.failures, fastrand::f64());
-        self.failures = self.failures.saturating_add(1);
+        let wait = self.pause();
         warn!(
             error = crate::telemetry::chain(&failure),
             advice = failure.advice(),
@@ -222,12 +236,23 @@ impl Daemon {
 
     /// The ear is gone, or no longer ours: make another. What was queued is found again by its resync.
     fn reconnect(&mut self, why: &str) {
-        warn!(why, "lost the ear, making another");
+        let wait = self.pause();
+        warn!(why, retry_in = ?wait, "lost the ear, making another");
         self.queue.clear();
         self.stumbles.clear();
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);
-        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(Duration::ZERO)));
+        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));
+    }
+
+    /// The pause before the next ear: none after a term that served, growing after those that did not.
+    fn pause(&mut self) -> Duration {
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        match failures.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(step) => RECONNECT.delay(step, fastrand::f64()),
+        }
     }
 
     fn on_heard(&mut self, heard: Heard) -> Result<(), RunError> {
@@ -239,8 +264,9 @@ impl Daemon {
         for (key, cause) in heard.keys {
             self.wake(key, cause, now);
         }
+        self.every_row |= heard.resync;
         if heard.scan || heard.resync {
-            self.want_scan(heard.resync);
+            self.want_scan();
         }
         Ok(())
     }
@@ -253,13 +279,13 @@ impl Daemon {
             self.queue.wake(key, cause, now);
         } else if !leader.scanning {
             // A table that is watched since the last scan.
-            self.want_scan(false);
+            self.want_scan();
         }
     }
 
-    fn want_scan(&mut self, every_row: bool) {
+    fn want_scan(&mut self) {
         if let Phase::Leading(leader) = &mut self.phase {
-            leader.scan_wanted = Some(every_row || leader.scan_wanted == Some(true));
+            leader.scan_wanted = true;
         }
     }
 
@@ -269,7 +295,8 @@ impl Daemon {
         };
         leader.scanning = false;
         match result {
-            Ok((tables, keys)) => {
+            Ok(Backlog { tables, keys, .. }) => {
+                self.failures = 0;
                 for table in tables
                     .values()
                     .filter(|table| !table.missing_triggers.is_empty())
@@ -313,6 +340,9 @@ impl Daemon {
                 missing
                     .iter()
                     .for_each(|(table, triggers)| report_missing(table, triggers));
+                if self.every_row {
+                    self.want_scan();
+                }
             }
             Err(failure) => {
                 let former = leader.identity;
@@ -335,6 +365,7 @@ impl Daemon {
     fn on_looked(
         &mut self,
         key: Key,
+        epoch: uuid::Uuid,
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
         let now = self.now();
@@ -381,12 +412,14 @@ impl Daemon {
                 }
             }
             End::UnknownTable => {
-                self.want_scan(false);
+                self.want_scan();
                 Next::Settled
             }
             End::EpochEnded => {
                 self.queue.finish(&key, Next::Settled, now);
-                if matches!(&self.phase, Phase::Leading(_)) {
+                // A look that began in an earlier term of this process is refused, too: the scan of
+                // the present one has found its key again, and nobody has taken over.
+                if self.leads(epoch) {
                     self.reconnect("another process has taken over");
                 }
                 return Ok(());
@@ -408,7 +441,7 @@ fn report_missing(table: &str, triggers: &[String]) {
 
 /// One look, within its span; `None` if it panicked, which is reported and skipped, not spread.
 async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
-    let key = task.key;
+    let (key, epoch) = (task.key, task.epoch);
     let table = task
         .tables
         .get(&key.watched_id)
@@ -424,17 +457,7 @@ async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
     }
     Done::Looked {
         key,
+        epoch,
         result: result.ok(),
     }
-}
-
-/// Lists the watched tables and every key that must be looked at.
-async fn scan(context: &Context, every_row: bool) -> Result<Backlog, StoreError> {
-    let tables: Tables = store::watched_tables(&context.pool).await?;
-    let mut keys = store::backlog(&context.pool).await?;
-    if every_row {
-        let everything = store::everything(&context.pool, &tables).await?;
-        keys.extend(everything.into_iter().map(|key| (key, Cause::Resync)));
-    }
-    Ok((tables, keys))
 }
