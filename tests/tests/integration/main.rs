@@ -8,3 +8,5 @@ mod manager_first;
 mod quiet;
 mod scene;
 mod schema_change;
+mod probe;
+mod stage;
