@@ -105,12 +105,12 @@ impl Prober {
                         let _ = stream.set_nodelay(true);
                         return Ok(stream);
                     }
-                    Ok(Err(error)) => match error.kind() {
-                        io::ErrorKind::ConnectionRefused => {}
-                        // It was accepted, and the reset was quicker than we were.
-                        io::ErrorKind::ConnectionReset => worst = Silence::Reset,
-                        _ => worst = Silence::Unreachable,
-                    },
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    // It was accepted, and the reset was quicker than we were.
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                        worst = Silence::Reset;
+                    }
+                    Ok(Err(_)) => worst = Silence::Unreachable,
                     Err(_) => stalled = true,
                 }
             }

@@ -2,11 +2,11 @@
 
 mod crash;
 mod harness;
-mod pooler;
 mod leadership;
 mod manager_first;
+mod pooler;
+mod probe;
 mod quiet;
 mod scene;
 mod schema_change;
-mod probe;
 mod stage;

@@ -473,7 +473,9 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
 pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
     for table in tables.values() {
         with(pool, "log a change of every row", async |client| {
-            client.execute(&table.log_all_rows, &[&table.id]).await
+            client
+                .query_typed(&table.log_all_rows, &[(&table.id, Type::INT4)])
+                .await
         })
         .await?;
     }

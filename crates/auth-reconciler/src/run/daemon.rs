@@ -11,6 +11,7 @@ use auth_reconciler_core::queue::{Command, Moment, Next, Queue};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
+use tokio_postgres::error::SqlState;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::lead::{LeadError, Recipe};
@@ -26,7 +27,7 @@ use crate::postgres::tables::Key;
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
     min: Duration::from_millis(20),
-    max: Duration::from_secs(5),
+    max: Duration::from_secs(60),
 };
 
 /// Steps between tries to get an ear.
@@ -272,12 +273,12 @@ impl Daemon {
     }
 
     fn wake(&mut self, key: Key, cause: Cause, now: Moment) {
-        let Phase::Leading(leader) = &mut self.phase else {
+        let Phase::Leading(leader) = &self.phase else {
             return;
         };
         if leader.tables.contains_key(&key.watched_id) {
             self.queue.wake(key, cause, now);
-        } else if !leader.scanning {
+        } else {
             // A table that is watched since the last scan.
             self.want_scan();
         }
@@ -310,9 +311,12 @@ impl Daemon {
                 } else {
                     debug!(instances = keys.len(), "change log scanned");
                 }
+                let known = |key: &Key| leader.tables.contains_key(&key.watched_id);
+                // What a dropped table has left behind stays until it is unwatched.
+                let keys: Vec<_> = keys.into_iter().filter(|(key, _)| known(key)).collect();
                 let now = self.now();
                 for (key, cause) in keys {
-                    self.wake(key, cause, now);
+                    self.queue.wake(key, cause, now);
                 }
                 Ok(())
             }
@@ -372,6 +376,10 @@ impl Daemon {
         self.give_way.remove(&key);
         let end = match result {
             Some(Ok(end)) => end,
+            // Dropped or renamed: the next scan knows.
+            Some(Err(failure)) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                End::UnknownTable
+            }
             Some(Err(failure)) => {
                 if let Policy::End(advice) = failure.policy() {
                     return Err(RunError::End {
