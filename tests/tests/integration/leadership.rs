@@ -11,7 +11,8 @@ use crate::scene::{ALL_TRUE, Scene, insert_many};
 const STANDS_BY: &str = "standing by: another process leads";
 
 /// The roles in the view, the active one first.
-const ROLES: &str = "select coalesce(array_agg(role::text order by role), '{}') from auth_reconciler.reconcilers";
+const ROLES: &str =
+    "select coalesce(array_agg(role::text order by role), '{}') from auth_reconciler.reconcilers";
 
 const LOCK_IS_FREE: &str = "select not exists (
     select from pg_locks where locktype = 'advisory' and granted

@@ -7,3 +7,4 @@ mod manager_first;
 mod quiet;
 mod scene;
 mod schema_change;
+mod secrets;

@@ -22,9 +22,7 @@ async fn write_apart(scene: &Scene, tables: &[ManagerTable], level: &str) -> Res
         let begin = format!("begin isolation level {level}");
         let name = table.name().to_owned();
         writers.spawn(async move {
-            let rows = client
-                .query(&format!("select id from {name}"), &[])
-                .await?;
+            let rows = client.query(&format!("select id from {name}"), &[]).await?;
             let mut failed = 0;
             for turn in 0..60 {
                 let id: Uuid = rows[turn % rows.len()].get(0);
@@ -121,7 +119,14 @@ async fn one_row_written_in_turn_never_fails_to_serialise() -> Result<()> {
     for level in ["repeatable read", "serializable"] {
         for turn in 0..60 {
             let begin = format!("begin isolation level {level}");
-            transaction(&scene.manager, &begin, scene.table.name(), id, &format!("turn {turn}")).await?;
+            transaction(
+                &scene.manager,
+                &begin,
+                scene.table.name(),
+                id,
+                &format!("turn {turn}"),
+            )
+            .await?;
         }
     }
     scene.eventually(ALL_TRUE).await
@@ -263,7 +268,9 @@ async fn a_change_that_cannot_be_logged_fails_nobody_and_is_found() -> Result<()
     scene.eventually(ALL_TRUE).await?;
     scene
         .manager
-        .batch_execute("alter table auth_reconciler.change add constraint full_disk check (false) not valid")
+        .batch_execute(
+            "alter table auth_reconciler.change add constraint full_disk check (false) not valid",
+        )
         .await?;
     scene
         .table
@@ -292,7 +299,9 @@ async fn a_change_that_could_not_be_logged_outlives_the_daemon_that_heard_of_it(
     scene.eventually(ALL_TRUE).await?;
     scene
         .manager
-        .batch_execute("alter table auth_reconciler.change add constraint full_disk check (false) not valid")
+        .batch_execute(
+            "alter table auth_reconciler.change add constraint full_disk check (false) not valid",
+        )
         .await?;
     table.save_api_key(&scene.manager, id, Some(KEY)).await?;
     stub.request(1).await?;

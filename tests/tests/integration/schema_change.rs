@@ -210,15 +210,17 @@ async fn migrate_names_what_is_in_its_way() -> Result<()> {
     scene.migrate().await?;
     scene
         .manager
-        .batch_execute("insert into auth_reconciler.migration (version, name) values (999, 'of the future')")
+        .batch_execute(
+            "insert into auth_reconciler.migration (version, name) values (999, 'of the future')",
+        )
         .await?;
     let newer = catalog(&scene.manager).await?;
-    refused("public.message_instances", &["version 999", "newer program"]).await?;
-    assert_eq!(
-        newer,
-        catalog(&scene.manager).await?,
-        "nothing was changed"
-    );
+    refused(
+        "public.message_instances",
+        &["version 999", "newer program"],
+    )
+    .await?;
+    assert_eq!(newer, catalog(&scene.manager).await?, "nothing was changed");
     Ok(())
 }
 
@@ -292,16 +294,32 @@ async fn catalog(client: &Client) -> Result<BTreeMap<String, String>> {
     }
     // relhastriggers stays until the next vacuum: PostgreSQL itself keeps it.
     let listed = [
-        ("pg_class", "concat_ws(' ', oid, relname, relnamespace, relkind, relowner, relacl, relnatts, relrowsecurity)"),
-        ("pg_proc", "concat_ws(' ', oid, proname, pronamespace, proacl)"),
+        (
+            "pg_class",
+            "concat_ws(' ', oid, relname, relnamespace, relkind, relowner, relacl, relnatts, relrowsecurity)",
+        ),
+        (
+            "pg_proc",
+            "concat_ws(' ', oid, proname, pronamespace, proacl)",
+        ),
         ("pg_type", "concat_ws(' ', oid, typname, typnamespace)"),
-        ("pg_shdepend", "concat_ws(' ', classid, objid, refobjid, deptype)"),
-        ("pg_db_role_setting", "concat_ws(' ', setdatabase, setrole, setconfig)"),
+        (
+            "pg_shdepend",
+            "concat_ws(' ', classid, objid, refobjid, deptype)",
+        ),
+        (
+            "pg_db_role_setting",
+            "concat_ws(' ', setdatabase, setrole, setconfig)",
+        ),
     ];
     for (name, row) in listed {
         let only = match name {
-            "pg_shdepend" => "where dbid = (select oid from pg_database where datname = current_database())",
-            "pg_db_role_setting" => "where setdatabase = (select oid from pg_database where datname = current_database())",
+            "pg_shdepend" => {
+                "where dbid = (select oid from pg_database where datname = current_database())"
+            }
+            "pg_db_role_setting" => {
+                "where setdatabase = (select oid from pg_database where datname = current_database())"
+            }
             _ => "",
         };
         let rows: String = client

@@ -17,11 +17,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// Settings of every session. Rows that row level security hides are an error rather than a
 /// deletion; no statement of ours waits long for a lock; and nothing is looked up in a schema that
 /// somebody else can write to.
+/// Notices are not even sent: a trigger of the manager's may put its row into one, and they are logged.
 const SESSION: &str = "\
     set default_transaction_isolation = 'read committed';\
     set default_transaction_read_only = off;\
     set row_security = off;\
     set search_path = pg_catalog, pg_temp;\
+    set client_min_messages = error;\
     set statement_timeout = '8s';\
     set lock_timeout = '1s';\
     set idle_in_transaction_session_timeout = '8s'";
