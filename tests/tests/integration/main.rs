@@ -9,4 +9,8 @@ mod probe;
 mod quiet;
 mod scene;
 mod schema_change;
+<<<<<<< HEAD
 mod stage;
+=======
+mod secrets;
+>>>>>>> t2

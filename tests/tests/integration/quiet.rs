@@ -6,7 +6,7 @@ use anyhow::Result;
 use auth_reconciler_tests::daemon::Daemon;
 use auth_reconciler_tests::stub::{Behaviour, Fleet, Stub};
 
-use crate::scene::{ALL_TRUE, Scene};
+use crate::scene::{ALL_TRUE, Eavesdropper, Scene};
 
 #[tokio::test]
 async fn a_quiet_restart_probes_nothing() -> Result<()> {
@@ -40,6 +40,10 @@ async fn a_quiet_restart_probes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Every other session of the database has ended, and with it everything that it read is counted.
+const ALONE: &str = "select not exists (select from pg_stat_activity
+    where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid())";
+
 /// Reads of every table of the manager and of ours, by table, as far as the server has counted them.
 async fn reads(scene: &Scene) -> Result<BTreeMap<String, i64>> {
     let rows = scene
@@ -57,32 +61,15 @@ async fn reads(scene: &Scene) -> Result<BTreeMap<String, i64>> {
 /// reads are counted for sure only when it has ended, so lives are compared rather than moments.
 async fn reads_of_a_life(scene: &Scene, echoes: usize) -> Result<BTreeMap<String, i64>> {
     let before = reads(scene).await?;
-    let settings = [
-        ("AUTH_RECONCILER_ECHO_INTERVAL", "100ms"),
-        ("RUST_LOG", "info,tokio_postgres=debug"),
-    ];
-    let daemon = Daemon::spawn(scene.url(), &["run"], &settings)?;
+    let often = [("AUTH_RECONCILER_ECHO_INTERVAL", "100ms")];
+    let ear = Eavesdropper::start(scene).await?;
+    let daemon = Daemon::spawn(scene.url(), &["run"], &often)?;
     daemon.wait_message("serving").await?;
-    let mut heard = 0;
-    daemon
-        .wait_line(0, "some echoes", |line| {
-            // The last act of each echo.
-            heard += usize::from(
-                line.message()
-                    .is_some_and(|message| message.starts_with("executing statement"))
-                    && line.text.contains("echo/"),
-            );
-            heard > echoes
-        })
-        .await?;
+    ear.echoes(echoes).await?;
+    drop(ear);
     daemon.sigterm()?;
     daemon.ended().await?;
-    scene
-        .eventually(
-            "select not exists (select from pg_stat_activity
-                 where datname = current_database() and application_name like 'auth-reconciler%')",
-        )
-        .await?;
+    scene.eventually(ALONE).await?;
     let after = reads(scene).await?;
     Ok(after
         .into_iter()
@@ -95,7 +82,7 @@ async fn reads_of_a_life(scene: &Scene, echoes: usize) -> Result<BTreeMap<String
 
 #[tokio::test]
 async fn while_nothing_happens_no_table_is_read() -> Result<()> {
-    let scene = Scene::shared().await?;
+    let mut scene = Scene::shared().await?;
     let fleet = Fleet::start(5, Behaviour::Ready).await?;
     let first = Daemon::start(&scene.database, &[]).await?;
     for port in fleet.ports() {
@@ -113,6 +100,9 @@ async fn while_nothing_happens_no_table_is_read() -> Result<()> {
              alter table public.message_instances set (autovacuum_enabled = off)",
         )
         .await?;
+    // What this session itself has read must be counted before, too.
+    scene.manager = scene.database.client().await?;
+    scene.eventually(ALONE).await?;
     let asked = fleet.total();
     let short = reads_of_a_life(&scene, 1).await?;
     let long = reads_of_a_life(&scene, 25).await?;

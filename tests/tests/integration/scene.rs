@@ -1,5 +1,6 @@
 //! What most tests begin with: a database of their own with the manager's table in it, and the manager's session.
 
+use std::future::poll_fn;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::patience::{PATIENCE, within};
 use auth_reconciler_tests::stub::Stub;
 use auth_reconciler_tests::watcher::Watcher;
-use tokio_postgres::Client;
+use tokio::sync::watch;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 use uuid::Uuid;
 
 /// The key of instances whose key does not matter.
@@ -110,6 +112,53 @@ impl Scene {
             .await?;
         self.eventually("select not exists (select from auth_reconciler.change)")
             .await
+    }
+}
+
+/// A session that hears what anybody may hear on the channel of the daemon: every payload, as it was sent.
+pub(crate) struct Eavesdropper {
+    payloads: watch::Sender<Vec<String>>,
+    _client: Client,
+}
+
+impl Eavesdropper {
+    pub(crate) async fn start(scene: &Scene) -> Result<Self> {
+        let (client, mut connection) = tokio_postgres::connect(scene.url(), NoTls).await?;
+        let payloads = watch::Sender::new(Vec::new());
+        let heard = payloads.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
+            {
+                if let AsyncMessage::Notification(notification) = message {
+                    heard.send_modify(|heard| heard.push(notification.payload().to_owned()));
+                }
+            }
+        });
+        client.batch_execute("listen auth_reconciler").await?;
+        Ok(Self {
+            payloads,
+            _client: client,
+        })
+    }
+
+    pub(crate) fn payloads(&self) -> Vec<String> {
+        self.payloads.borrow().clone()
+    }
+
+    /// Waits until so many echoes of the daemon were heard from now on.
+    #[track_caller]
+    pub(crate) fn echoes(&self, count: usize) -> impl Future<Output = Result<()>> {
+        let caller = Location::caller();
+        let mut payloads = self.payloads.subscribe();
+        let before = payloads.borrow().len();
+        async move {
+            let heard = payloads.wait_for(|payloads| {
+                let new = payloads[before..].iter();
+                new.filter(|payload| payload.starts_with("echo/")).count() >= count
+            });
+            within(PATIENCE, caller, "echoes", heard).await??;
+            Ok(())
+        }
     }
 }
 
