@@ -9,8 +9,5 @@ mod probe;
 mod quiet;
 mod scene;
 mod schema_change;
-<<<<<<< HEAD
-mod stage;
-=======
 mod secrets;
->>>>>>> t2
+mod stage;

@@ -12,34 +12,19 @@ use crate::database::{Database, TlsError};
 /// Longest wait for a free connection, for a new one, and for the answer to one statement.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-<<<<<<< HEAD
 /// What every transaction that writes begins with, sent in one message with its statement: a
 /// transaction pooler may be in between, which hands the session to somebody else afterwards, so no
 /// setting may outlive the transaction and no statement may be prepared. Each statement of a record
 /// must see what was committed before it; rows that row level security hides are an error rather
-/// than a deletion; no lock is waited for long; and nothing is looked up where somebody else can
-/// write.
+/// than a deletion; no lock is waited for long; nothing is looked up where somebody else can write;
+/// and notices are not even sent, because a trigger of the manager's may put its row into one.
 pub(crate) const TRANSACTION: &str = "\
     set transaction isolation level read committed, read write;\
     set local row_security = off;\
     set local search_path = pg_catalog, pg_temp;\
+    set local client_min_messages = error;\
     set local statement_timeout = '8s';\
     set local lock_timeout = '1s';";
-=======
-/// Settings of every session. Rows that row level security hides are an error rather than a
-/// deletion; no statement of ours waits long for a lock; and nothing is looked up in a schema that
-/// somebody else can write to.
-/// Notices are not even sent: a trigger of the manager's may put its row into one, and they are logged.
-const SESSION: &str = "\
-    set default_transaction_isolation = 'read committed';\
-    set default_transaction_read_only = off;\
-    set row_security = off;\
-    set search_path = pg_catalog, pg_temp;\
-    set client_min_messages = error;\
-    set statement_timeout = '8s';\
-    set lock_timeout = '1s';\
-    set idle_in_transaction_session_timeout = '8s'";
->>>>>>> t2
 
 /// Why there is no pool.
 #[derive(Debug, Error)]

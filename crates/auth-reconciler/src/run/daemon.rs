@@ -340,6 +340,7 @@ impl Daemon {
         };
         match result {
             Ok(missing) => {
+                debug!("echo heard");
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
                 missing
                     .iter()
