@@ -1,5 +1,7 @@
 //! The verdict table, row by row, and the memory that it depends on.
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::Cause;
 use crate::answer::Silence;
