@@ -18,10 +18,10 @@ use crate::facts::{Container, Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::reason::Streak;
 use crate::{Answer, AuthStatus, Reason};
-use past::{
-    account_at, eager, elapsed, no_evidence, ready_since_start, standing, started_at, streak,
-};
+use draft::{Draft, http_reason, not_connected, provider_error, silent};
+use past::{account_at, eager, elapsed, no_evidence, ready_since_start, started_at, streak};
 
+mod draft;
 mod message;
 mod past;
 #[cfg(test)]
@@ -216,26 +216,6 @@ pub fn conclude(
     finish(policy, facts, draft, chance)
 }
 
-/// A verdict before the bookkeeping that all of them share.
-struct Draft {
-    status: Option<AuthStatus>,
-    reason: Reason,
-    message: String,
-    /// Final: only an event can change it.
-    last: bool,
-}
-
-impl Draft {
-    const fn last(status: Option<AuthStatus>, reason: Reason, message: String) -> Self {
-        Self {
-            status,
-            reason,
-            message,
-            last: true,
-        }
-    }
-}
-
 fn hold(facts: &Facts) -> Option<DateTime<Utc>> {
     let recorded = facts.recorded.as_ref()?;
     if facts.only_foreign() {
@@ -281,102 +261,6 @@ fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String
             Reason::ContainerStopped,
             message::REMOVED.to_owned(),
         )),
-    }
-}
-
-const fn http_reason(code: u16) -> Reason {
-    match code {
-        300..=399 => Reason::ApiRedirected,
-        404 => Reason::ApiNotFound,
-        400..=499 => Reason::ApiClientError,
-        500..=599 => Reason::ApiServerError,
-        _ => Reason::ApiMalformed,
-    }
-}
-
-/// The API answers, and says that it is not connected.
-fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
-    if no_evidence(facts) {
-        return Draft {
-            status: Some(standing(facts)),
-            reason: profile.connecting,
-            message: message::connecting(profile),
-            last: false,
-        };
-    }
-    let (_, since) = streak(facts, Streak::NotConnected);
-    let too_long = elapsed(since, facts.now) >= policy.not_connected_limit;
-    let (status, reason, message) = if too_long {
-        (
-            AuthStatus::Failed,
-            profile.not_connected,
-            message::not_connected(profile),
-        )
-    } else {
-        (
-            AuthStatus::Pending,
-            profile.connecting,
-            message::connecting(profile),
-        )
-    };
-    Draft {
-        status: Some(status),
-        reason,
-        message,
-        last: false,
-    }
-}
-
-/// The API answers, and says that its provider has an error: once is a hiccup.
-fn provider_error(facts: &Facts, profile: &Profile) -> Draft {
-    let (misses, _) = streak(facts, Streak::ProviderError);
-    let status = if misses <= 1 {
-        standing(facts)
-    } else {
-        AuthStatus::Failed
-    };
-    Draft {
-        status: Some(status),
-        reason: profile.error,
-        message: message::provider_error(profile),
-        last: false,
-    }
-}
-
-/// No usable answer. `named` is the reason where the kind of answer has one of its own.
-fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what: &str) -> Draft {
-    let draft = |status, reason, message| Draft {
-        status: Some(status),
-        reason,
-        message,
-        last: false,
-    };
-    if ready_since_start(facts).is_none() {
-        let status = if no_evidence(facts) {
-            standing(facts)
-        } else {
-            AuthStatus::Pending
-        };
-        return draft(
-            status,
-            named.unwrap_or(Reason::ApiStarting),
-            message::starting(what),
-        );
-    }
-    let reason = named.unwrap_or(Reason::ApiUnresponsive);
-    let (misses, since) = streak(facts, Streak::Silent);
-    if misses >= policy.misses && elapsed(since, facts.now) >= policy.miss_window {
-        draft(
-            AuthStatus::Failed,
-            reason,
-            message::unresponsive(what, misses),
-        )
-    } else {
-        draft(
-            standing(facts),
-            reason,
-            message::missed(what, misses, policy.misses),
-        )
     }
 }
 
