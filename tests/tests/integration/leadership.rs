@@ -252,18 +252,22 @@ async fn a_deaf_ear_is_refused_at_the_start() -> Result<()> {
     Ok(())
 }
 
-/// The server itself cannot tell that nobody is there any more: a frozen process keeps its sockets.
+/// Neither the version nor the changes of the row have moved when its late answer comes: only the epoch tells it that
+/// somebody else leads.
 #[tokio::test]
 async fn a_process_that_lost_the_lead_while_it_was_frozen_writes_nothing() -> Result<()> {
     let scene = Scene::shared().await?;
-    let gate = Gate::new();
-    let stub = Stub::start(Behaviour::Status(401).held(&gate)).await?;
-    let frozen = Daemon::start(&scene.database, &[]).await?;
+    let (late, present) = (Gate::new(), Gate::new());
+    let stub = Stub::start(Behaviour::Status(401).held(&late)).await?;
+    let patient = [("AUTH_RECONCILER_PROBE_TIMEOUT", "2m")];
+    let frozen = Daemon::start(&scene.database, &patient).await?;
+    let watcher = scene.watcher().await?;
     let id = scene.instance(stub.port()).await?;
     stub.request(1).await?;
     frozen.signal("STOP")?;
-    let second = Daemon::spawn(scene.url(), &["run"], &[])?;
+    let second = Daemon::spawn(scene.url(), &["run"], &patient)?;
     second.wait_message(STANDS_BY).await?;
+    stub.set(Behaviour::Ready.held(&present)).await?;
     // Its ear is ended from the outside; its pool lives on.
     scene
         .manager
@@ -273,15 +277,16 @@ async fn a_process_that_lost_the_lead_while_it_was_frozen_writes_nothing() -> Re
                  and l.database = (select oid from pg_database where datname = current_database())",
         )
         .await?;
-    stub.set(Behaviour::Ready).await?;
-    second.wait_message(SERVING).await?;
-    scene.eventually(ALL_TRUE).await?;
-    let watcher = scene.watcher().await?;
-    gate.open();
+    stub.request(2).await?;
     frozen.signal("CONT")?;
-    // It finds that it leads no more, and stands by.
+    late.open();
     frozen.wait_message(STANDS_BY).await?;
-    scene.looked_at(&second, id).await?;
-    assert_eq!(watcher.statuses(id), ["client_ready"]);
+    // It ends when its look has ended, the attempt to record included.
+    frozen.sigterm()?;
+    frozen.ended().await?;
+    present.open();
+    scene.eventually(ALL_TRUE).await?;
+    watcher.wait_status(id, "client_ready").await?;
+    assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
     Ok(())
 }

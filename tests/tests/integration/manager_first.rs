@@ -187,8 +187,12 @@ async fn a_role_that_knows_only_its_table_writes_as_before() -> Result<()> {
     table.insert(&client, id, Some(stub.port()), None).await?;
     table.save_api_key(&client, id, Some(KEY)).await?;
     scene.eventually(ALL_TRUE).await?;
+    // Its changes are in the log, rather than found by the look at everything that follows a failure to log.
+    let cause = "select cause from auth_reconciler.instance";
+    assert_eq!(scene.value::<String>(cause).await?, "api_key");
     table.write_status(&client, id, Some("failed")).await?;
     scene.eventually(ALL_TRUE).await?;
+    assert_eq!(scene.value::<String>(cause).await?, "drift");
     let denied = client
         .execute("select count(*) from auth_reconciler.change", &[])
         .await;
