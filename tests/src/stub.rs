@@ -9,6 +9,7 @@
 
 mod behaviour;
 mod counts;
+mod fleet;
 mod http;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures_util::future::try_join_all;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::behaviour::{Behaviour, Gate, Provider};
 pub use self::counts::{Authorization, Counts, Request};
+pub use self::fleet::Fleet;
 use self::http::{Answer, Head, read_head};
 use crate::patience::{Caller, PATIENCE, within};
 use crate::process::lock;
@@ -182,47 +183,6 @@ impl Stub {
 impl Drop for Stub {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Many stubs with the same behaviour.
-pub struct Fleet {
-    /// The stubs.
-    pub stubs: Vec<Stub>,
-}
-
-impl Fleet {
-    /// Starts `count` Telegram instances.
-    ///
-    /// # Errors
-    /// When there are not enough free ports.
-    pub async fn start(count: usize, behaviour: Behaviour) -> Result<Self> {
-        let stubs = try_join_all((0..count).map(|_| Stub::start(behaviour.clone()))).await?;
-        Ok(Self { stubs })
-    }
-
-    /// Changes the behaviour of all.
-    ///
-    /// # Errors
-    /// When a port cannot be opened again.
-    pub async fn set(&self, behaviour: &Behaviour) -> Result<()> {
-        try_join_all(self.stubs.iter().map(|stub| stub.set(behaviour.clone()))).await?;
-        Ok(())
-    }
-
-    /// All requests that all stubs have seen.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.stubs
-            .iter()
-            .map(|stub| stub.shared.counts.borrow().total())
-            .sum()
-    }
-
-    /// The ports, in order.
-    #[must_use]
-    pub fn ports(&self) -> Vec<u16> {
-        self.stubs.iter().map(Stub::port).collect()
     }
 }
 

@@ -65,7 +65,9 @@ impl LogLine {
     pub fn has(&self, name: &str, value: &str) -> bool {
         match self.field(name).as_str() {
             Some(text) => text == value,
-            None => self.field(name) == &serde_json::from_str::<Value>(value).unwrap_or_default(),
+            None => {
+                serde_json::from_str::<Value>(value).is_ok_and(|value| value == *self.field(name))
+            }
         }
     }
 }
@@ -94,6 +96,7 @@ mod tests {
         assert!(line.has("generation", "3") && line.has("has_api_key", "true"));
         assert!(line.has("instance", "inner") && line.has("epoch", "7"));
         assert!(line.has("absent", "null") && !line.has("generation", "4"));
+        assert!(!line.has("absent", "text"), "what is no JSON is not null");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod harness;
 mod leadership;
 mod manager_first;
 mod pooler;
+mod load;
 mod probe;
 mod quiet;
 mod scene;
