@@ -81,6 +81,8 @@ impl RunError {
 enum Done {
     Looked {
         key: Key,
+        /// The epoch in which it began; a later one of this same process may have begun since.
+        epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     },
     Scanned {

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, debug, error, info, info_span, warn};
+use uuid::Uuid;
 
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, End, Task};
@@ -163,7 +164,7 @@ impl Daemon {
 
     pub(super) fn on_done(&mut self, done: Result<Done, JoinError>) -> Result<(), RunError> {
         match done.map_err(RunError::Task)? {
-            Done::Looked { key, result } => self.on_looked(key, result),
+            Done::Looked { key, epoch, result } => self.on_looked(key, epoch, result),
             Done::Scanned { epoch, result } if self.leads(epoch) => self.on_scanned(result),
             Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
             // Of an earlier term; the resync of this one covers it.
@@ -194,7 +195,7 @@ impl Daemon {
         self.origin.elapsed()
     }
 
-    fn leads(&self, epoch: uuid::Uuid) -> bool {
+    fn leads(&self, epoch: Uuid) -> bool {
         matches!(&self.phase, Phase::Leading(leader) if leader.epoch == epoch)
     }
 
@@ -335,6 +336,7 @@ impl Daemon {
     fn on_looked(
         &mut self,
         key: Key,
+        epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
         let now = self.now();
@@ -386,7 +388,8 @@ impl Daemon {
             }
             End::EpochEnded => {
                 self.queue.finish(&key, Next::Settled, now);
-                if matches!(&self.phase, Phase::Leading(_)) {
+                // A look of an earlier term says nothing about this one.
+                if self.leads(epoch) {
                     self.reconnect("another process has taken over");
                 }
                 return Ok(());
@@ -408,7 +411,7 @@ fn report_missing(table: &str, triggers: &[String]) {
 
 /// One look, within its span; `None` if it panicked, which is reported and skipped, not spread.
 async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
-    let key = task.key;
+    let (key, epoch) = (task.key, task.epoch);
     let table = task
         .tables
         .get(&key.watched_id)
@@ -424,6 +427,7 @@ async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
     }
     Done::Looked {
         key,
+        epoch,
         result: result.ok(),
     }
 }
