@@ -129,7 +129,7 @@ impl Ear {
                             filled.notification(notification.payload());
                         }
                         Some(Ok(_)) => {}
-                        Some(Err(error)) => break error.to_string(),
+                        Some(Err(error)) => break crate::telemetry::chain(&error),
                         None => break "the server closed it".to_owned(),
                     }
                 };
