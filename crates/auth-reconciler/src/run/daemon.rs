@@ -252,8 +252,9 @@ impl Daemon {
         };
         if leader.tables.contains_key(&key.watched_id) {
             self.queue.wake(key, cause, now);
-        } else if !leader.scanning {
-            // A table that is watched since the last scan.
+        } else {
+            // A table that is watched since the last scan. One that is under way may have read the log
+            // before this change was in it.
             self.want_scan(false);
         }
     }
@@ -284,9 +285,14 @@ impl Daemon {
                 } else {
                     debug!(instances = keys.len(), "change log scanned");
                 }
-                let now = self.now();
+                let now = self.origin.elapsed();
                 for (key, cause) in keys {
-                    self.wake(key, cause, now);
+                    // Those of a table that was dropped stay behind until unwatch(): asking for another
+                    // scan would find them again, without end. A table watched since the list was made
+                    // rings for a scan of its own.
+                    if leader.tables.contains_key(&key.watched_id) {
+                        self.queue.wake(key, cause, now);
+                    }
                 }
                 Ok(())
             }
