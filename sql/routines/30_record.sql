@@ -53,6 +53,35 @@ $body$;
 comment on function auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]) is
     'The fence: null when a verdict may be recorded, else which of its three parts refuses it: epoch, version or change.';
 
+create or replace function auth_reconciler.spend(
+    verdict auth_reconciler.instance, changes bigint[]
+) returns void
+language sql
+as $body$
+    update auth_reconciler.instance as i
+    set version = gen_random_uuid(),
+        generation = counted.last,
+        corrections_spent = (spend.verdict).corrections_spent,
+        corrections_since = (spend.verdict).corrections_since,
+        contested = (spend.verdict).contested,
+        hold_until = (spend.verdict).hold_until,
+        trouble_at = case when (spend.verdict).contested > 0
+            then least(i.trouble_at, clock_timestamp()) else i.trouble_at end,
+        next_attempt_at = case when (spend.verdict).contested > 0
+            then (spend.verdict).hold_until else i.next_attempt_at end
+    from (
+        select max(c.id) as last
+        from auth_reconciler.change as c
+        where c.id = any (spend.changes) and c.cause = 'drift'
+    ) as counted
+    where i.watched_id = (spend.verdict).watched_id and i.instance_id = (spend.verdict).instance_id
+        -- Once for each: a row that is merely held for long is no fight.
+        and counted.last > i.generation
+$body$;
+
+comment on function auth_reconciler.spend(auth_reconciler.instance, bigint[]) is
+    'Counts a look at a foreign write though its verdict was not recorded: else a writer that is faster than our looks would never be contested. Call it behind the fence.';
+
 create or replace function auth_reconciler.record(
     p_epoch uuid,
     p_version uuid,
@@ -111,6 +140,11 @@ begin
         if present is null then
             execute format('select true from %s where id = $1', relation) into present using verdict.instance_id;
             outcome := case when present then 'busy' else 'gone' end;
+            if outcome = 'busy' and coalesce(auth_reconciler.refusal(
+                p_epoch, verdict.watched_id, verdict.instance_id, p_version, p_changes), 'change') = 'change'
+            then
+                perform auth_reconciler.spend(verdict, p_changes);
+            end if;
             return;
         end if;
     end if;
@@ -118,6 +152,9 @@ begin
     -- 2. The fence.
     outcome := auth_reconciler.refusal(p_epoch, verdict.watched_id, verdict.instance_id, p_version, p_changes);
     if outcome is not null then
+        if outcome = 'change' then
+            perform auth_reconciler.spend(verdict, p_changes);
+        end if;
         return;
     end if;
 

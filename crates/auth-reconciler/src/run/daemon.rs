@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio_postgres::error::SqlState;
 use tracing::{Instrument, debug, error, info, info_span, warn};
+use uuid::Uuid;
 
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, End, Task};
@@ -210,7 +211,7 @@ impl Daemon {
         self.origin.elapsed()
     }
 
-    fn leads(&self, epoch: uuid::Uuid) -> bool {
+    fn leads(&self, epoch: Uuid) -> bool {
         matches!(&self.phase, Phase::Leading(leader) if leader.epoch == epoch)
     }
 
@@ -279,7 +280,8 @@ impl Daemon {
         if leader.tables.contains_key(&key.watched_id) {
             self.queue.wake(key, cause, now);
         } else {
-            // A table that is watched since the last scan.
+            // A table that is watched since the last scan. One that is under way may have read the log
+            // before this change was in it.
             self.want_scan();
         }
     }
@@ -370,7 +372,7 @@ impl Daemon {
     fn on_looked(
         &mut self,
         key: Key,
-        epoch: uuid::Uuid,
+        epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
         let now = self.now();
