@@ -59,7 +59,7 @@ comment on column auth_reconciler.change.id is 'Order of the changes.';
 comment on column auth_reconciler.change.watched_id is 'The table, see watched_table.';
 comment on column auth_reconciler.change.instance_id is 'The row; null when the whole table was truncated.';
 comment on column auth_reconciler.change.cause is
-    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator.';
+    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator, resync (a change that could not be logged).';
 comment on column auth_reconciler.change.changed_at is 'When the statement that changed it ran.';
 
 create table auth_reconciler.instance (
