@@ -244,7 +244,10 @@ begin
         -- Somebody else wrote the right value before us; what moved is our verdict.
         from_status := known.auth_status;
     end if;
-    if not overridden and from_status is distinct from verdict.auth_status and (wrote or known.version is not null) then
+    -- Hands off moves nothing.
+    if not overridden and verdict.auth_status is not null and from_status is distinct from verdict.auth_status
+        and (wrote or known.version is not null)
+    then
         insert into auth_reconciler.transition
             (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
         values (

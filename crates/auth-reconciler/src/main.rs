@@ -97,7 +97,7 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     for line in schema::migrate(&settings.database, &settings.tables).await? {
-        println!("{line}");
+        command::say(line);
     }
     Ok(())
 }

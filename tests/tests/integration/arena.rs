@@ -14,7 +14,7 @@ use auth_reconciler_tests::proxy::Proxy;
 use auth_reconciler_tests::stub::Stub;
 use auth_reconciler_tests::watcher::Watcher;
 use serde_json::Value;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 mod records;
@@ -122,12 +122,29 @@ impl Scene {
     /// Has an instance looked at, as an operator does, and waits for the record of that look.
     pub(crate) async fn reconcile(&self, id: Uuid) -> Result<Record> {
         let mark = self.records.mark();
-        self.client
-            .execute("select auth_reconciler.reconcile($1)", &[&id])
-            .await?;
+        // One message is one transaction: the number is read before anybody can answer for the change.
+        let asked = format!(
+            "select auth_reconciler.reconcile('{id}');
+             select max(id) as number from auth_reconciler.change where instance_id = '{id}'"
+        );
+        let number: i64 = self
+            .client
+            .simple_query(&asked)
+            .await?
+            .iter()
+            .find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.try_get("number").ok().flatten(),
+                // Not a row, whatever else the enum may come to hold.
+                SimpleQueryMessage::CommandComplete(_)
+                | SimpleQueryMessage::RowDescription(_)
+                | _ => None,
+            })
+            .context("no change was logged")?
+            .parse()?;
+        // Not by its cause: a look that answers for other changes, too, may be named after one of those.
         self.records
             .wait(mark, "the look that an operator asked for", |record| {
-                record.id == id && record.text("cause") == Some("operator")
+                record.id == id && record.get("generation").as_i64() >= Some(number)
             })
             .await
     }

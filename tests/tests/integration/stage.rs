@@ -28,7 +28,6 @@ pub(crate) struct Seen {
     pub(crate) reason: Option<String>,
     pub(crate) message: String,
     pub(crate) trouble: bool,
-    pub(crate) looks: i64,
     /// Not final: it is looked at again without an event.
     pub(crate) again: bool,
 }
@@ -122,7 +121,7 @@ impl Stage {
         let row = self
             .client
             .query_one(
-                "select auth_status, reason, coalesce(message, ''), trouble, coalesce(looks, 0),
+                "select auth_status, reason, coalesce(message, ''), trouble,
                         next_attempt_at is not null
                  from auth_reconciler.status where id = $1",
                 &[&id],
@@ -133,8 +132,7 @@ impl Stage {
             reason: row.try_get(1)?,
             message: row.try_get(2)?,
             trouble: row.try_get(3)?,
-            looks: row.try_get(4)?,
-            again: row.try_get(5)?,
+            again: row.try_get(4)?,
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
+use super::say;
 use crate::database::{Database, advice};
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
@@ -31,10 +32,11 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         return false;
     };
     report.server(&pool).await;
-    if report.schema(&pool, &settings.tables).await {
-        for table in &settings.tables {
-            report.privileges(&pool, table).await;
-        }
+    let mut allowed = true;
+    for table in &settings.tables {
+        allowed &= report.privileges(&pool, table).await;
+    }
+    if allowed && report.schema(&pool, &settings.tables).await {
         report.leader(&pool).await;
     }
     report
@@ -54,13 +56,17 @@ struct Report {
 impl Report {
     fn line(&mut self, name: &str, finding: Finding) {
         match finding {
-            Finding::Fine(what) => println!("ok    {name:<12} {what}"),
-            Finding::Warning { what, remedy } => {
-                println!("warn  {name:<12} {what}\n      {:<12} -> {remedy}", "")
-            }
+            Finding::Fine(what) => say(format_args!("ok    {name:<12} {what}")),
+            Finding::Warning { what, remedy } => say(format_args!(
+                "warn  {name:<12} {what}\n      {:<12} -> {remedy}",
+                ""
+            )),
             Finding::Wrong { what, remedy } => {
                 self.healthy = false;
-                println!("FAIL  {name:<12} {what}\n      {:<12} -> {remedy}", "");
+                say(format_args!(
+                    "FAIL  {name:<12} {what}\n      {:<12} -> {remedy}",
+                    ""
+                ));
             }
         }
     }
@@ -238,7 +244,7 @@ impl Report {
         }
     }
 
-    async fn privileges(&mut self, pool: &Pool, table: &TableName) {
+    async fn privileges(&mut self, pool: &Pool, table: &TableName) -> bool {
         let asked = with(pool, "read the role's privileges", async |client| {
             client
                 .query_typed(
@@ -249,7 +255,7 @@ impl Report {
         })
         .await;
         let Some(rows) = self.asked("privileges", asked) else {
-            return;
+            return false;
         };
         if rows.is_empty() {
             self.line(
@@ -259,6 +265,7 @@ impl Report {
                 )),
             );
         }
+        let allowed = rows.is_empty();
         for row in rows {
             self.line(
                 "privileges",
@@ -268,6 +275,7 @@ impl Report {
                 },
             );
         }
+        allowed
     }
 
     async fn leader(&mut self, pool: &Pool) {
