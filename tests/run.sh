@@ -13,6 +13,7 @@ ensure_postgres
 ensure_compiler
 ensure_rust "$root" rustfmt clippy
 command -v shellcheck >/dev/null || install_packages shellcheck
+[ -x /usr/sbin/pgbouncer ] || install_packages pgbouncer
 
 server=$(mktemp -d /tmp/auth-reconciler-tests.XXXXXX)
 clean_up() {

@@ -59,7 +59,7 @@ comment on column auth_reconciler.change.id is 'Order of the changes.';
 comment on column auth_reconciler.change.watched_id is 'The table, see watched_table.';
 comment on column auth_reconciler.change.instance_id is 'The row; null when the whole table was truncated.';
 comment on column auth_reconciler.change.cause is
-    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator.';
+    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator, resync (a change that could not be logged).';
 comment on column auth_reconciler.change.changed_at is 'When the statement that changed it ran.';
 
 create table auth_reconciler.instance (
@@ -149,25 +149,26 @@ comment on column auth_reconciler.transition.message is 'Why, for a person.';
 comment on column auth_reconciler.transition.cause is 'What led to the look.';
 comment on column auth_reconciler.transition.reaction_ms is 'Time from that cause to the record, in milliseconds.';
 
-create table auth_reconciler.leadership (
+-- Unlogged on purpose: a crash or a fail-over may take back what a run has read, and then no record
+-- of that run may pass. Crash recovery and promotion empty an unlogged table, and with it every
+-- epoch ends at once, before any pool has reconnected.
+create unlogged table auth_reconciler.leadership (
     singleton boolean not null default true
         constraint leadership_pkey primary key
         constraint leadership_singleton_check check (singleton),
     epoch uuid not null,
     term bigint not null,
-    pid integer,
-    backend_start timestamptz,
+    pid integer not null,
+    backend_start timestamptz not null,
     taken_at timestamptz not null
 );
 
 comment on table auth_reconciler.leadership is
-    'One row: the epoch of the process that leads. Records of any other epoch are refused.';
+    'One row at most: the epoch of the process that leads. Records of any other epoch are refused. Empty after a crash of the server until a process leads again.';
 comment on column auth_reconciler.leadership.singleton is 'Always true.';
 comment on column auth_reconciler.leadership.epoch is
     'Random, new with each take-over; compared only for equality, so no crash or fail-over can bring an old one back.';
-comment on column auth_reconciler.leadership.term is 'How many take-overs there were.';
+comment on column auth_reconciler.leadership.term is 'Number of take-overs since the server last recovered from a crash.';
 comment on column auth_reconciler.leadership.pid is 'Server process of the session that took over.';
 comment on column auth_reconciler.leadership.backend_start is 'Start of that session; tells it from a later one with the same pid.';
 comment on column auth_reconciler.leadership.taken_at is 'When it took over.';
-
-insert into auth_reconciler.leadership (epoch, term, taken_at) values (gen_random_uuid(), 0, now());

@@ -1,8 +1,9 @@
 -- One look's facts, in one statement and so of one moment: the watched row, its changes, and what
--- was recorded. {relation} and {serves_api} are filled in per watched table.
+-- was recorded. {relation}, {oid} and {serves_api} are filled in per watched table.
 select
     clock_timestamp() as now,
     w.id is not null as present,
+    pg_catalog.row_security_active({oid}::oid) as filtered,
     w.provider::text as provider,
     w.api_key::text as api_key,
     w.port_api::bigint as port_api,

@@ -1,2 +1,9 @@
+-- One record, in one message with the settings of its transaction. Names in braces are quoted literals.
 select outcome, from_status, reaction_ms
-from auth_reconciler.record($1::uuid, $2::uuid, $3::bigint[], $4::jsonb, $5::jsonb)
+from auth_reconciler.record(
+    {epoch}::uuid,
+    nullif({version}, '')::uuid,
+    array(select pg_catalog.jsonb_array_elements_text({changes}::jsonb)::bigint),
+    {verdict}::jsonb,
+    {context}::jsonb
+)

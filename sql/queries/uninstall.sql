@@ -1,4 +1,6 @@
--- Watched tables first, then ours: the order in which everybody locks.
+-- Watched tables first, then ours: the order in which everybody locks. One try, which the caller repeats:
+-- whatever is locked is let go of before the next, because the manager queues behind it meanwhile.
+set local lock_timeout = '200ms';
 do $body$
 declare
     watched regclass;
@@ -9,9 +11,9 @@ begin
         where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
         order by w.relation::oid
     loop
+        execute format('lock table %s in access exclusive mode', watched);
         perform auth_reconciler.unwatch(watched);
     end loop;
 end
 $body$;
-set local lock_timeout = '200ms';
 drop schema auth_reconciler cascade;

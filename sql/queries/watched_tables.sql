@@ -1,7 +1,8 @@
--- The watched tables and which of our triggers they lack. format() quotes the names for read.sql.
+-- The watched tables and which of our triggers they lack. format() quotes the names for read.sql; a
+-- table that was dropped has none.
 select
     w.id,
-    format('%I.%I', n.nspname, c.relname) as relation,
+    case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
     w.relation::oid as oid,
     w.has_type_instance,
     w.assigned,

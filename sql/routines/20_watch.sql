@@ -103,6 +103,22 @@ $body$;
 comment on function auth_reconciler.check_watchable(regclass) is
     'Raises an error that names every column that a table lacks to be watched.';
 
+create or replace function auth_reconciler.is_watched(relation regclass, assigned boolean, typed boolean)
+returns boolean
+language sql
+as $body$
+    select exists (
+        select
+        from auth_reconciler.watched_table as w
+        where w.relation = is_watched.relation and w.assigned = is_watched.assigned
+            and w.has_type_instance = is_watched.typed
+    )
+    and cardinality(auth_reconciler.missing_triggers(relation, assigned)) = 0
+$body$;
+
+comment on function auth_reconciler.is_watched(regclass, boolean, boolean) is
+    'Whether a table is watched in just this way, with all triggers attached and enabled.';
+
 create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
 language plpgsql
 as $body$
@@ -119,9 +135,7 @@ begin
         where a.attrelid = relation and a.attname = 'type_instance' and not a.attisdropped
     );
     select * into known from auth_reconciler.watched_table as w where w.relation = watch.relation;
-    if known.id is not null and known.assigned = watch.assigned and known.has_type_instance = typed
-        and cardinality(auth_reconciler.missing_triggers(relation, assigned)) = 0
-    then
+    if auth_reconciler.is_watched(relation, assigned, typed) then
         return format('%s is watched already', relation);
     end if;
     if current_setting('max_prepared_transactions')::integer > 0 then
@@ -129,10 +143,15 @@ begin
             current_setting('max_prepared_transactions'), relation;
     end if;
 
-    perform auth_reconciler.lock_briefly(relation, 'share row exclusive');
-    -- A trigger that is no longer wanted can only be dropped under the stronger lock.
+    -- A trigger that is no longer wanted can only be dropped under the stronger lock. One lock, not one
+    -- after the other: what is held while we wait for the second is held against the manager.
+    perform auth_reconciler.lock_briefly(
+        relation, case when known.assigned and not assigned then 'access exclusive' else 'share row exclusive' end);
+    -- Somebody else may have done it while we waited.
+    if auth_reconciler.is_watched(relation, assigned, typed) then
+        return format('%s is watched already', relation);
+    end if;
     if known.assigned and not assigned then
-        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
         execute format('drop trigger if exists auth_reconciler_assigned on %s', relation);
     end if;
     insert into auth_reconciler.watched_table as w (relation, has_type_instance, assigned)
@@ -223,7 +242,7 @@ begin
     delete from auth_reconciler.change as c where c.watched_id = removed;
     delete from auth_reconciler.instance as i where i.watched_id = removed;
     delete from auth_reconciler.transition as t where t.watched_id = removed;
-    perform pg_notify('auth_reconciler', 'resync');
+    perform pg_notify('auth_reconciler', 'scan');
     return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
 end
 $body$;

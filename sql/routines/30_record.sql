@@ -2,6 +2,17 @@
 -- transaction, one round trip: each statement sees what was committed before it, which a single
 -- statement with CTEs does not.
 
+create or replace function auth_reconciler.lock_key(watched_id integer, instance_id uuid) returns boolean
+language sql
+as $body$
+    -- The first number keeps our keys apart from everybody else's. Two instances with one hash wait
+    -- for each other for a moment, nothing more.
+    select pg_try_advisory_xact_lock(1635087464, hashtext(watched_id || '/' || instance_id))
+$body$;
+
+comment on function auth_reconciler.lock_key(integer, uuid) is
+    'One record of an instance at a time, also when there is no row of ours yet that could be locked. Never waits: false means busy.';
+
 create or replace function auth_reconciler.refusal(
     epoch uuid, watched_id integer, instance_id uuid, version uuid, changes bigint[]
 ) returns text
@@ -11,7 +22,8 @@ declare
     current_epoch uuid;
     recorded uuid;
 begin
-    -- (a) The epoch of the process that read. FOR SHARE makes a take-over wait until this
+    -- (a) The epoch in which the process led before it read; none stands after a crash of the server
+    -- until somebody leads again. FOR SHARE makes a take-over wait until this
     -- transaction has ended, so nothing of an old epoch is committed after it.
     select l.epoch into current_epoch from auth_reconciler.leadership as l for share;
     if current_epoch is distinct from refusal.epoch then
@@ -40,6 +52,35 @@ $body$;
 
 comment on function auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]) is
     'The fence: null when a verdict may be recorded, else which of its three parts refuses it: epoch, version or change.';
+
+create or replace function auth_reconciler.spend(
+    verdict auth_reconciler.instance, changes bigint[]
+) returns void
+language sql
+as $body$
+    update auth_reconciler.instance as i
+    set version = gen_random_uuid(),
+        generation = counted.last,
+        corrections_spent = (spend.verdict).corrections_spent,
+        corrections_since = (spend.verdict).corrections_since,
+        contested = (spend.verdict).contested,
+        hold_until = (spend.verdict).hold_until,
+        trouble_at = case when (spend.verdict).contested > 0
+            then least(i.trouble_at, clock_timestamp()) else i.trouble_at end,
+        next_attempt_at = case when (spend.verdict).contested > 0
+            then (spend.verdict).hold_until else i.next_attempt_at end
+    from (
+        select max(c.id) as last
+        from auth_reconciler.change as c
+        where c.id = any (spend.changes) and c.cause = 'drift'
+    ) as counted
+    where i.watched_id = (spend.verdict).watched_id and i.instance_id = (spend.verdict).instance_id
+        -- Once for each: a row that is merely held for long is no fight.
+        and counted.last > i.generation
+$body$;
+
+comment on function auth_reconciler.spend(auth_reconciler.instance, bigint[]) is
+    'Counts a look at a foreign write though its verdict was not recorded: else a writer that is faster than our looks would never be contested. Call it behind the fence.';
 
 create or replace function auth_reconciler.record(
     p_epoch uuid,
@@ -79,6 +120,10 @@ begin
         outcome := 'unwatched';
         return;
     end if;
+    if not auth_reconciler.lock_key(verdict.watched_id, verdict.instance_id) then
+        outcome := 'busy';
+        return;
+    end if;
     execute format('select true, auth_status::text from %s where id = $1', relation)
         into present, current_status using verdict.instance_id;
     if present is null then
@@ -86,7 +131,8 @@ begin
         return;
     end if;
 
-    -- 1. Lock the watched row, only if it will be written, and never wait for it.
+    -- 1. Lock the watched row, only if it will be written, and never wait for it. Whether it will be
+    -- is decided here and not again: a change after the fence must not be overwritten.
     if verdict.auth_status is not null and current_status is distinct from verdict.auth_status then
         present := null;
         execute format('select true, auth_status::text from %s where id = $1 for no key update skip locked', relation)
@@ -94,6 +140,11 @@ begin
         if present is null then
             execute format('select true from %s where id = $1', relation) into present using verdict.instance_id;
             outcome := case when present then 'busy' else 'gone' end;
+            if outcome = 'busy' and coalesce(auth_reconciler.refusal(
+                p_epoch, verdict.watched_id, verdict.instance_id, p_version, p_changes), 'change') = 'change'
+            then
+                perform auth_reconciler.spend(verdict, p_changes);
+            end if;
             return;
         end if;
     end if;
@@ -101,6 +152,9 @@ begin
     -- 2. The fence.
     outcome := auth_reconciler.refusal(p_epoch, verdict.watched_id, verdict.instance_id, p_version, p_changes);
     if outcome is not null then
+        if outcome = 'change' then
+            perform auth_reconciler.spend(verdict, p_changes);
+        end if;
         return;
     end if;
 
@@ -190,7 +244,10 @@ begin
         -- Somebody else wrote the right value before us; what moved is our verdict.
         from_status := known.auth_status;
     end if;
-    if not overridden and from_status is distinct from verdict.auth_status and (wrote or known.version is not null) then
+    -- Hands off moves nothing.
+    if not overridden and verdict.auth_status is not null and from_status is distinct from verdict.auth_status
+        and (wrote or known.version is not null)
+    then
         insert into auth_reconciler.transition
             (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
         values (
@@ -244,8 +301,21 @@ language plpgsql
 as $body$
 declare
     refused text;
+    relation text;
+    present boolean := false;
 begin
     perform set_config('synchronous_commit', 'off', true);
+    if not auth_reconciler.lock_key(p_watched_id, p_instance_id) then
+        return 'busy';
+    end if;
+    select w.relation::text into relation from auth_reconciler.watched_table as w where w.id = p_watched_id;
+    if relation is not null then
+        execute format('select exists (select from %s where id = $1)', relation) into present using p_instance_id;
+    end if;
+    if present then
+        -- It came back since it was read.
+        return 'change';
+    end if;
     refused := auth_reconciler.refusal(p_epoch, p_watched_id, p_instance_id, p_version, p_changes);
     if refused is not null then
         return refused;

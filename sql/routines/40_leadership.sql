@@ -25,21 +25,16 @@ begin
         raise exception 'this session does not hold the leadership lock'
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-    -- Flushed whatever the default is: an epoch that a crash takes back would bring a former leader back.
-    perform set_config('synchronous_commit', 'local', true);
-    update auth_reconciler.leadership as l
-    set epoch = p_epoch,
-        term = l.term + 1,
-        pid = pg_backend_pid(),
-        backend_start = (select a.backend_start from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()),
-        taken_at = clock_timestamp()
+    insert into auth_reconciler.leadership as l (epoch, term, pid, backend_start, taken_at)
+    select p_epoch, 1, a.pid, a.backend_start, clock_timestamp()
+    from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()
+    on conflict on constraint leadership_pkey do update
+        set epoch = excluded.epoch,
+            term = l.term + 1,
+            pid = excluded.pid,
+            backend_start = excluded.backend_start,
+            taken_at = excluded.taken_at
     returning l.term into new_term;
-    if new_term is null then
-        insert into auth_reconciler.leadership (epoch, term, pid, backend_start, taken_at)
-        select p_epoch, 1, a.pid, a.backend_start, clock_timestamp()
-        from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()
-        returning term into new_term;
-    end if;
     return new_term;
 end
 $body$;

@@ -8,7 +8,12 @@ declare
     present boolean;
     found_in text[] := '{}';
 begin
-    for watched in select * from auth_reconciler.watched_table order by id loop
+    for watched in
+        select w.* from auth_reconciler.watched_table as w
+        -- A table that was dropped leaves its number behind.
+        where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
+        order by w.id
+    loop
         execute format('select true from %s where id = $1', watched.relation) into present using instance_id;
         if present or exists (
             select from auth_reconciler.instance as i
@@ -38,7 +43,12 @@ declare
     rows_queued bigint;
     total bigint := 0;
 begin
-    for watched in select * from auth_reconciler.watched_table order by id loop
+    for watched in
+        select w.* from auth_reconciler.watched_table as w
+        -- A table that was dropped leaves its number behind.
+        where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
+        order by w.id
+    loop
         execute format(
             $sql$
             insert into auth_reconciler.change (watched_id, instance_id, cause)

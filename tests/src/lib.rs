@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod database;
 pub mod manager;
 pub mod patience;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -317,7 +317,10 @@ impl Drop for Cluster {
 
 /// A port that nobody listens on, from below the range that the kernel takes for outgoing connections, so that it stays
 /// free while the server is stopped.
-fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// When 200 random ones were all taken.
+pub fn free_port() -> Result<u16> {
     for _ in 0..200 {
         let random = uuid::Uuid::new_v4().as_u128() % 12_000;
         let port = 20_000 + u16::try_from(random)?;

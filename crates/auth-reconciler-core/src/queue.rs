@@ -19,8 +19,11 @@ use std::time::Duration;
 
 use crate::Cause;
 
+mod entry;
 #[cfg(test)]
 mod tests;
+
+use entry::{Entry, Lane, Running};
 
 /// Monotonic time since an origin of the caller's.
 pub type Moment = Duration;
@@ -103,73 +106,6 @@ pub enum Next {
         /// Until then foreign writes cause no look.
         hold_drift: bool,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lane {
-    First,
-    Retry,
-}
-
-impl Lane {
-    const fn of(cause: Cause) -> Self {
-        match cause {
-            // What a resync finds unsettled was failing before.
-            Cause::Backoff | Cause::Resync => Self::Retry,
-            Cause::Other
-            | Cause::Watch
-            | Cause::Drift
-            | Cause::Operator
-            | Cause::Truncate
-            | Cause::Delete
-            | Cause::Id
-            | Cause::Assigned
-            | Cause::Type
-            | Cause::Provider
-            | Cause::Port
-            | Cause::Insert
-            | Cause::ApiKey
-            | Cause::Account => Self::First,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    /// In a lane: its place there.
-    waiting: Option<(Lane, u64)>,
-    /// Merged wakes that no run has taken yet.
-    wake: Option<Wake>,
-    /// The deadline that is armed, and why.
-    due: Option<(Moment, Cause)>,
-    running: Option<Running>,
-    /// Foreign writes cause no look until then.
-    drift_held: Option<Moment>,
-    pace: Pace,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    lane: Lane,
-    since: Moment,
-    asked_to_give_way: bool,
-}
-
-/// A token bucket that holds its debt as a moment: looks are allowed while the moment at which the
-/// bucket would be full lies less than a burst ahead.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pace {
-    full_at: Moment,
-}
-
-impl Pace {
-    fn allowed_at(self, limits: &Limits) -> Moment {
-        (self.full_at + limits.interval).saturating_sub(limits.interval * limits.burst)
-    }
-
-    fn spend(&mut self, now: Moment, limits: &Limits) {
-        self.full_at = self.full_at.max(now) + limits.interval;
-    }
 }
 
 /// The queue. See the module for what it guarantees.
@@ -435,14 +371,5 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             .min_by_key(|(_, run)| (run.lane == Lane::First, run.since))?;
         run.asked_to_give_way = true;
         Some(Command::GiveWay { key: key.clone() })
-    }
-}
-
-impl Entry {
-    fn is_idle(&self, now: Moment) -> bool {
-        self.running.is_none()
-            && self.wake.is_none()
-            && self.due.is_none()
-            && self.pace.full_at <= now
     }
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::backoff::Backoff;
 use crate::corrections::Corrections;
@@ -18,19 +18,16 @@ use crate::facts::{Container, Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::reason::Streak;
 use crate::{Answer, AuthStatus, Reason};
+use draft::{Draft, http_reason, not_connected, provider_error, silent};
+use past::{account_at, eager, elapsed, no_evidence, ready_since_start, started_at, streak};
 
+mod draft;
 mod message;
+mod past;
 #[cfg(test)]
 mod tests;
 
-/// For how long after a beginning or an account write "not yet" says nothing.
-const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
-
-/// For how long after an account write looks follow each other in short steps: the container was
-/// ready 2–50 ms after it.
-const EAGER: TimeDelta = TimeDelta::milliseconds(400);
-
-/// Shortest and longest of those short steps.
+/// Shortest and longest of the steps that follow an account write.
 const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
 
 /// The settings that decisions depend on.
@@ -219,26 +216,6 @@ pub fn conclude(
     finish(policy, facts, draft, chance)
 }
 
-/// A verdict before the bookkeeping that all of them share.
-struct Draft {
-    status: Option<AuthStatus>,
-    reason: Reason,
-    message: String,
-    /// Final: only an event can change it.
-    last: bool,
-}
-
-impl Draft {
-    const fn last(status: Option<AuthStatus>, reason: Reason, message: String) -> Self {
-        Self {
-            status,
-            reason,
-            message,
-            last: true,
-        }
-    }
-}
-
 fn hold(facts: &Facts) -> Option<DateTime<Utc>> {
     let recorded = facts.recorded.as_ref()?;
     if facts.only_foreign() {
@@ -287,186 +264,6 @@ fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String
     }
 }
 
-const fn http_reason(code: u16) -> Reason {
-    match code {
-        300..=399 => Reason::ApiRedirected,
-        404 => Reason::ApiNotFound,
-        400..=499 => Reason::ApiClientError,
-        500..=599 => Reason::ApiServerError,
-        _ => Reason::ApiMalformed,
-    }
-}
-
-/// The API answers, and says that it is not connected.
-fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
-    if no_evidence(facts) {
-        return Draft {
-            status: Some(standing(facts)),
-            reason: profile.connecting,
-            message: message::connecting(profile),
-            last: false,
-        };
-    }
-    let (_, since) = streak(facts, Streak::NotConnected);
-    let too_long = elapsed(since, facts.now) >= policy.not_connected_limit;
-    let (status, reason, message) = if too_long {
-        (
-            AuthStatus::Failed,
-            profile.not_connected,
-            message::not_connected(profile),
-        )
-    } else {
-        (
-            AuthStatus::Pending,
-            profile.connecting,
-            message::connecting(profile),
-        )
-    };
-    Draft {
-        status: Some(status),
-        reason,
-        message,
-        last: false,
-    }
-}
-
-/// The API answers, and says that its provider has an error: once is a hiccup.
-fn provider_error(facts: &Facts, profile: &Profile) -> Draft {
-    let (misses, _) = streak(facts, Streak::ProviderError);
-    let status = if misses <= 1 {
-        standing(facts)
-    } else {
-        AuthStatus::Failed
-    };
-    Draft {
-        status: Some(status),
-        reason: profile.error,
-        message: message::provider_error(profile),
-        last: false,
-    }
-}
-
-/// No usable answer. `named` is the reason where the kind of answer has one of its own.
-fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what: &str) -> Draft {
-    let draft = |status, reason, message| Draft {
-        status: Some(status),
-        reason,
-        message,
-        last: false,
-    };
-    if ready_since_start(facts).is_none() {
-        let status = if no_evidence(facts) {
-            standing(facts)
-        } else {
-            AuthStatus::Pending
-        };
-        return draft(
-            status,
-            named.unwrap_or(Reason::ApiStarting),
-            message::starting(what),
-        );
-    }
-    let reason = named.unwrap_or(Reason::ApiUnresponsive);
-    let (misses, since) = streak(facts, Streak::Silent);
-    if misses >= policy.misses && elapsed(since, facts.now) >= policy.miss_window {
-        draft(
-            AuthStatus::Failed,
-            reason,
-            message::unresponsive(what, misses),
-        )
-    } else {
-        draft(
-            standing(facts),
-            reason,
-            message::missed(what, misses, policy.misses),
-        )
-    }
-}
-
-/// Our last verdict, which a single doubt does not change.
-fn standing(facts: &Facts) -> AuthStatus {
-    facts
-        .recorded
-        .as_ref()
-        .and_then(|recorded| recorded.status)
-        .unwrap_or(AuthStatus::Pending)
-}
-
-/// The last moment at which the instance began anew, or its account was written.
-fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
-    let container = match facts.container {
-        Container::Running { since } => Some(since),
-        Container::Unknown
-        | Container::NeverSeen
-        | Container::Paused
-        | Container::Stopped { .. }
-        | Container::Removed => None,
-    };
-    let recorded = facts
-        .recorded
-        .as_ref()
-        .and_then(|recorded| recorded.started_at);
-    [
-        recorded,
-        container,
-        facts.began_anew(),
-        facts.account_written(),
-    ]
-    .into_iter()
-    .flatten()
-    .max()
-}
-
-fn no_evidence(facts: &Facts) -> bool {
-    started_at(facts).is_some_and(|start| facts.now - start < NO_EVIDENCE)
-}
-
-fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
-    let recorded = facts
-        .recorded
-        .as_ref()
-        .and_then(|recorded| recorded.account_at);
-    recorded.max(facts.account_written())
-}
-
-/// Last READY of this life of the instance: one before it began anew is of another life.
-fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
-    let ready = facts
-        .recorded
-        .as_ref()
-        .and_then(|recorded| recorded.ready_at)?;
-    let began = match facts.container {
-        Container::Running { since } => facts.began_anew().max(Some(since)),
-        Container::Unknown
-        | Container::NeverSeen
-        | Container::Paused
-        | Container::Stopped { .. }
-        | Container::Removed => facts.began_anew(),
-    };
-    began.is_none_or(|began| began <= ready).then_some(ready)
-}
-
-/// The streak that an answer of this kind makes: how many in a row, and since when.
-fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
-    match &facts.recorded {
-        Some(recorded)
-            if recorded.reason.and_then(Reason::streak) == Some(kind)
-                && recorded.misses > 0
-                && facts.began_anew().is_none() =>
-        {
-            (
-                recorded.misses.saturating_add(1),
-                recorded.first_miss_at.unwrap_or(facts.now),
-            )
-        }
-        Some(_) | None => (1, facts.now),
-    }
-}
-
-fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (now - since).to_std().unwrap_or_default()
-}
-
 /// The bookkeeping of every verdict: streaks, backoff, corrections, trouble.
 fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
     let before = facts.recorded.clone().unwrap_or_default();
@@ -488,10 +285,9 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
         }
         Some(_) | None => (0, None),
     };
-    let eager = account_at(facts).is_some_and(|at| facts.now - at < EAGER);
     let (retry, attempts) = if draft.last {
         (None, 0)
-    } else if eager {
+    } else if eager(facts) {
         let (shortest, longest) = EAGER_STEP;
         (
             Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))),

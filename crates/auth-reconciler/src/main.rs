@@ -13,7 +13,7 @@ use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::postgres::store::RecordSettings;
+use crate::postgres::record::RecordSettings;
 use crate::postgres::{pool, schema};
 use crate::probe::Prober;
 use crate::run::look::Context;
@@ -97,7 +97,7 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     for line in schema::migrate(&settings.database, &settings.tables).await? {
-        println!("{line}");
+        command::say(line);
     }
     Ok(())
 }

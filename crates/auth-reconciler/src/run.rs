@@ -10,7 +10,6 @@
 
 use std::time::{Duration, Instant};
 
-use auth_reconciler_core::Cause;
 use auth_reconciler_core::queue::Limits;
 use thiserror::Error;
 use tokio::task::{JoinError, JoinHandle};
@@ -20,17 +19,19 @@ use crate::database::Database;
 use crate::postgres::ear::EarError;
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
-use crate::postgres::tables::{Key, Tables};
+use crate::postgres::tables::Key;
 use crate::settings::TableName;
 
 mod daemon;
 mod lead;
 pub(crate) mod look;
+mod scan;
 
 use daemon::Daemon;
 pub(crate) use lead::LeadError;
 use lead::Leader;
 use look::{Context, End};
+use scan::Backlog;
 
 /// Everything that the loop is started with.
 #[derive(Debug)]
@@ -55,12 +56,12 @@ pub(crate) struct Options {
 #[derive(Debug, Error)]
 pub(crate) enum RunError {
     #[error("could not start")]
-    Start(#[source] LeadError),
+    Start(#[source] Box<LeadError>),
     #[error("cannot go on: {advice}")]
     End {
         advice: &'static str,
         #[source]
-        source: LeadError,
+        source: Box<LeadError>,
     },
     #[error("a task of the daemon ended unexpectedly")]
     Task(#[source] JoinError),
@@ -81,10 +82,14 @@ impl RunError {
 enum Done {
     Looked {
         key: Key,
+        /// The term in which it began; it may have ended since.
+        epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     },
     Scanned {
         epoch: Uuid,
+        /// Every row was to be looked at, and changes of them are not in the log.
+        every_row: bool,
         result: Result<Backlog, StoreError>,
     },
     Echoed {
@@ -92,9 +97,6 @@ enum Done {
         result: Result<MissingTriggers, EarError>,
     },
 }
-
-/// The watched tables, and every key that must be looked at.
-type Backlog = (Tables, Vec<(Key, Cause)>);
 
 /// Names of absent or disabled triggers, by table.
 type MissingTriggers = Vec<(String, Vec<String>)>;

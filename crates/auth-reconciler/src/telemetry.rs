@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
+use tokio_postgres::error::DbError;
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
@@ -34,16 +35,44 @@ pub(crate) fn start(format: LogFormat) -> Result<(), String> {
 }
 
 /// An error and its sources in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let (said, source) = match cause.downcast_ref::<DbError>() {
+            Some(error) => (server_said(error), None),
+            None => (cause.to_string(), cause.source()),
+        };
         // Some libraries repeat their source in their own text.
         if !text.contains(&said) {
-            let _ = write!(text, ": {said}");
+            let separator = if text.is_empty() { "" } else { ": " };
+            let _ = write!(text, "{separator}{said}");
         }
-        source = cause.source();
+        next = source;
+    }
+    text
+}
+
+/// What the server said, as far as it cannot hold a row of the manager's, with its key and token: a
+/// DETAIL shows the row, a data exception (class 22) the value, and what a trigger of somebody else
+/// raises may hold anything.
+fn server_said(error: &DbError) -> String {
+    let raised_by_others = error.routine() == Some("exec_stmt_raise")
+        && !error
+            .where_()
+            .and_then(|context| context.lines().next())
+            .is_some_and(|function| function.contains(" auth_reconciler."));
+    let code = error.code().code();
+    if raised_by_others || code.starts_with("22") {
+        return format!(
+            "{}: SQLSTATE {code}; the server's log has the message, which is not repeated here because it may hold \
+             values of the row",
+            error.severity()
+        );
+    }
+    let mut text = format!("{}: {}", error.severity(), error.message());
+    if let Some(hint) = error.hint() {
+        let _ = write!(text, " ({hint})");
     }
     text
 }

@@ -154,7 +154,7 @@ async fn looks_at_one_that_is_never_ready_become_rare() -> Result<()> {
     for (number, pair) in times.windows(2).enumerate() {
         let pause = pair[1] - pair[0];
         ensure!(pause >= step, "pause {number} was {pause:?}, not {step:?}");
-        step = step.mul_f64(1.5).min(max);
+        step = step.mul_f64(1.25).min(max);
     }
     ensure!(step == max);
     let row = stage

@@ -1,7 +1,20 @@
 //! The integration tests, as one binary: linked once, and run against one shared server.
 
+mod arena;
 mod cli;
+mod crash;
+mod drift;
+mod events;
+mod fence;
 mod harness;
+mod leadership;
 mod load;
+mod manager_first;
+mod pooler;
 mod probe;
+mod quiet;
+mod race;
+mod scene;
+mod schema_change;
+mod secrets;
 mod stage;

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
+use super::say;
 use crate::database::{Database, advice};
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
@@ -30,13 +32,11 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         return false;
     };
     report.server(&pool).await;
-    let schema = report.schema(&pool, &settings.tables).await;
-    if schema != Schema::Wrong {
-        for table in &settings.tables {
-            report.privileges(&pool, table).await;
-        }
+    let mut allowed = true;
+    for table in &settings.tables {
+        allowed &= report.privileges(&pool, table).await;
     }
-    if schema == Schema::Right {
+    if allowed && report.schema(&pool, &settings.tables).await {
         report.leader(&pool).await;
     }
     report
@@ -49,15 +49,6 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
     report.healthy
 }
 
-/// What is known of our schema after its check.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Schema {
-    Right,
-    /// There, and not to be read by this role.
-    Closed,
-    Wrong,
-}
-
 struct Report {
     healthy: bool,
 }
@@ -65,13 +56,17 @@ struct Report {
 impl Report {
     fn line(&mut self, name: &str, finding: Finding) {
         match finding {
-            Finding::Fine(what) => println!("ok    {name:<12} {what}"),
-            Finding::Warning { what, remedy } => {
-                println!("warn  {name:<12} {what}\n      {:<12} -> {remedy}", "")
-            }
+            Finding::Fine(what) => say(format_args!("ok    {name:<12} {what}")),
+            Finding::Warning { what, remedy } => say(format_args!(
+                "warn  {name:<12} {what}\n      {:<12} -> {remedy}",
+                ""
+            )),
             Finding::Wrong { what, remedy } => {
                 self.healthy = false;
-                println!("FAIL  {name:<12} {what}\n      {:<12} -> {remedy}", "");
+                say(format_args!(
+                    "FAIL  {name:<12} {what}\n      {:<12} -> {remedy}",
+                    ""
+                ));
             }
         }
     }
@@ -120,7 +115,7 @@ impl Report {
         };
         let asked = with(&pool, "connect", async |client| {
             client
-                .query_one(include_str!("../../../../sql/queries/connection.sql"), &[])
+                .query_typed_one(include_str!("../../../../sql/queries/connection.sql"), &[])
                 .await
         })
         .await;
@@ -151,6 +146,7 @@ impl Report {
                     StoreError::Pool { .. }
                     | StoreError::Query { .. }
                     | StoreError::Timeout { .. }
+                    | StoreError::Hidden { .. }
                     | StoreError::Answer { .. } => error.advice(),
                 };
                 self.line(
@@ -168,7 +164,7 @@ impl Report {
             "server",
             with(pool, act, async |client| {
                 client
-                    .query_one(include_str!("../../../../sql/queries/server.sql"), &[])
+                    .query_typed_one(include_str!("../../../../sql/queries/server.sql"), &[])
                     .await
             })
             .await,
@@ -216,7 +212,7 @@ impl Report {
         }
     }
 
-    async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> Schema {
+    async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> bool {
         match schema::check(pool, tables).await {
             Ok(()) => {
                 self.line(
@@ -229,17 +225,7 @@ impl Report {
                         Finding::Fine(format!("attached to {table} and enabled")),
                     );
                 }
-                Schema::Right
-            }
-            Err(error) if error.denied() => {
-                self.line(
-                    "schema",
-                    Finding::Wrong {
-                        what: chain(&error),
-                        remedy: "grant what the lines below name".to_owned(),
-                    },
-                );
-                Schema::Closed
+                true
             }
             Err(error) => {
                 let remedy = error
@@ -253,23 +239,23 @@ impl Report {
                         remedy: remedy.to_owned(),
                     },
                 );
-                Schema::Wrong
+                false
             }
         }
     }
 
-    async fn privileges(&mut self, pool: &Pool, table: &TableName) {
+    async fn privileges(&mut self, pool: &Pool, table: &TableName) -> bool {
         let asked = with(pool, "read the role's privileges", async |client| {
             client
-                .query(
+                .query_typed(
                     include_str!("../../../../sql/queries/missing_privileges.sql"),
-                    &[&table.schema, &table.name],
+                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
                 )
                 .await
         })
         .await;
         let Some(rows) = self.asked("privileges", asked) else {
-            return;
+            return false;
         };
         if rows.is_empty() {
             self.line(
@@ -279,6 +265,7 @@ impl Report {
                 )),
             );
         }
+        let allowed = rows.is_empty();
         for row in rows {
             self.line(
                 "privileges",
@@ -288,12 +275,13 @@ impl Report {
                 },
             );
         }
+        allowed
     }
 
     async fn leader(&mut self, pool: &Pool) {
         let asked = with(pool, "read the view reconcilers", async |client| {
             client
-                .query(
+                .query_typed(
                     "select role, host, version from auth_reconciler.reconcilers",
                     &[],
                 )

@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::{Deserialize, Serialize};
 
+use super::say;
 use crate::database::Database;
 use crate::postgres::{pool, schema};
 
@@ -34,14 +35,14 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     schema::require(&pool).await?;
     let rows = pool::with(&pool, "read the status view", async |client| {
         client
-            .query_one(include_str!("../../../../sql/queries/status.sql"), &[])
+            .query_typed_one(include_str!("../../../../sql/queries/status.sql"), &[])
             .await
     })
     .await?;
     let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
         .context("the status view is not as this version knows it")?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&instances)?);
+        say(serde_json::to_string_pretty(&instances)?);
     } else {
         print(&instances);
     }
@@ -50,7 +51,7 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
 
 fn print(instances: &[Instance]) {
     if instances.is_empty() {
-        println!("no instances in the watched tables");
+        say("no instances in the watched tables");
         return;
     }
     let mut table = Table::new();
@@ -85,16 +86,16 @@ fn print(instances: &[Instance]) {
             text(instance.message.as_deref()),
         ]);
     }
-    println!("{}", table.trim_fmt());
+    say(table.trim_fmt());
     let trouble = instances.iter().filter(|instance| instance.trouble).count();
     let ready = instances
         .iter()
         .filter(|instance| instance.auth_status.as_deref() == Some("client_ready"))
         .count();
-    println!(
+    say(format_args!(
         "\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
         instances.len()
-    );
+    ));
 }
 
 fn text(value: Option<&str>) -> String {

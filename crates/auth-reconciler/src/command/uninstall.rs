@@ -4,16 +4,17 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 
+use super::say;
 use crate::database::Database;
 use crate::postgres::schema;
 
 /// Removes triggers and schema; `Ok(false)` if the person at the terminal said no.
 pub(crate) async fn uninstall(database: &Database, yes: bool) -> Result<bool> {
     if !yes && io::stdin().is_terminal() && !confirmed(database)? {
-        println!("nothing was removed");
+        say("nothing was removed");
         return Ok(false);
     }
-    println!("{}", schema::uninstall(database).await?);
+    say(schema::uninstall(database).await?);
     Ok(true)
 }
 

@@ -1,6 +1,7 @@
 //! The ear: a connection of its own that listens, and holds the leadership lock while it does.
 //!
-//! States: connect → wait for the lock → LISTEN → hear an echo of our own → take over (new epoch).
+//! States: connect → LISTEN and hear an echo, so that a connection on which that does not work is refused
+//! before anything is set on it → wait for the lock → LISTEN → hear an echo → take over (new epoch).
 //! Only then is anything read. LISTEN comes before every scan, so there is no gap between them; the
 //! lock comes before LISTEN, because a session that waits in a statement and listens would hold up
 //! the server's queue of notifications.
@@ -16,6 +17,7 @@ use futures_util::future::poll_fn;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client};
 use tracing::debug;
 use uuid::Uuid;
@@ -129,19 +131,15 @@ impl Ear {
                             filled.notification(notification.payload());
                         }
                         Some(Ok(_)) => {}
-                        Some(Err(error)) => break error.to_string(),
+                        Some(Err(error)) => break crate::telemetry::chain(&error),
                         None => break "the server closed it".to_owned(),
                     }
                 };
                 filled.lost(why);
             });
             let query = |act| move |source| EarError::Query { act, source };
-            client
-                .batch_execute(SESSION)
-                .await
-                .map_err(query("prepare the session"))?;
             let row = client
-                .query_one(
+                .query_typed_one(
                     "select pid, backend_start from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()",
                     &[],
                 )
@@ -176,13 +174,28 @@ impl Ear {
         self.identity
     }
 
+    /// Settings of the session. Only once it is known to be one: through a transaction pooler they
+    /// would be left behind on a connection that serves others.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub(crate) async fn settle_session(&self) -> Result<(), EarError> {
+        self.client
+            .batch_execute(SESSION)
+            .await
+            .map_err(|source| EarError::Query {
+                act: "prepare the session",
+                source,
+            })
+    }
+
     /// Takes the leadership lock if it is free, and says whether this session has it.
     ///
     /// # Errors
     /// The connection ended, or the schema is missing.
     pub(crate) async fn try_leadership(&self) -> Result<bool, EarError> {
         self.client
-            .query_one(
+            .query_typed_one(
                 "select pg_catalog.pg_try_advisory_lock(auth_reconciler.leadership_lock())",
                 &[],
             )
@@ -209,7 +222,7 @@ impl Ear {
             .map_err(query)?;
         let wait = "select pg_catalog.pg_advisory_lock(auth_reconciler.leadership_lock())";
         loop {
-            match self.client.execute(wait, &[]).await {
+            match self.client.query_typed(wait, &[]).await {
                 Ok(_) => break,
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                     debug!("still standing by");
@@ -258,7 +271,10 @@ impl Ear {
     /// The connection ended, and with it the lock.
     pub(crate) async fn take_over(&self, epoch: Uuid) -> Result<i64, EarError> {
         self.client
-            .query_one("select auth_reconciler.take_over($1)", &[&epoch])
+            .query_typed_one(
+                "select auth_reconciler.take_over($1)",
+                &[(&epoch, Type::UUID)],
+            )
             .await
             .map(|row| row.get(0))
             .map_err(|source| EarError::Query {

@@ -22,6 +22,10 @@ pub(crate) enum StoreError {
     },
     #[error("no answer from the database within {limit:?} on the attempt to {act}")]
     Timeout { act: &'static str, limit: Duration },
+    #[error(
+        "row level security of table {table} may hide rows from the daemon's role: give the role BYPASSRLS"
+    )]
+    Hidden { table: String },
     #[error("could not understand what the database answered on the attempt to {act}: {what}")]
     Answer { act: &'static str, what: String },
 }
@@ -44,7 +48,10 @@ impl StoreError {
                 source: deadpool_postgres::PoolError::Backend(error),
                 ..
             } => error.code(),
-            Self::Pool { .. } | Self::Timeout { .. } | Self::Answer { .. } => None,
+            Self::Pool { .. }
+            | Self::Timeout { .. }
+            | Self::Hidden { .. }
+            | Self::Answer { .. } => None,
         }
     }
 

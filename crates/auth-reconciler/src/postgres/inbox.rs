@@ -28,7 +28,7 @@ pub(crate) struct Heard {
     pub(crate) keys: HashMap<Key, Cause>,
     /// Read the change log: more happened than was rung for.
     pub(crate) scan: bool,
-    /// Look at everything: a change could not be logged, or a table is no longer watched.
+    /// Look at everything: a change could not be logged.
     pub(crate) resync: bool,
     /// The connection has ended, and why.
     pub(crate) lost: Option<String>,

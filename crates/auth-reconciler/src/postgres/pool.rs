@@ -1,10 +1,8 @@
-//! The pool: short statements of looks. It never listens.
+//! The pool: short statements of looks. It never listens, and it keeps no state in a session.
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
-};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 
 use thiserror::Error;
 
@@ -14,17 +12,19 @@ use crate::database::{Database, TlsError};
 /// Longest wait for a free connection, for a new one, and for the answer to one statement.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Settings of every session. Rows that row level security hides are an error rather than a
-/// deletion; no statement of ours waits long for a lock; and nothing is looked up in a schema that
-/// somebody else can write to.
-const SESSION: &str = "\
-    set default_transaction_isolation = 'read committed';\
-    set default_transaction_read_only = off;\
-    set row_security = off;\
-    set search_path = pg_catalog, pg_temp;\
-    set statement_timeout = '8s';\
-    set lock_timeout = '1s';\
-    set idle_in_transaction_session_timeout = '8s'";
+/// What every transaction that writes begins with, sent in one message with its statement: a
+/// transaction pooler may be in between, which hands the session to somebody else afterwards, so no
+/// setting may outlive the transaction and no statement may be prepared. Each statement of a record
+/// must see what was committed before it; rows that row level security hides are an error rather
+/// than a deletion; no lock is waited for long; nothing is looked up where somebody else can write;
+/// and notices are not even sent, because a trigger of the manager's may put its row into one.
+pub(crate) const TRANSACTION: &str = "\
+    set transaction isolation level read committed, read write;\
+    set local row_security = off;\
+    set local search_path = pg_catalog, pg_temp;\
+    set local client_min_messages = error;\
+    set local statement_timeout = '8s';\
+    set local lock_timeout = '1s';";
 
 /// Why there is no pool.
 #[derive(Debug, Error)]
@@ -54,15 +54,7 @@ pub(crate) fn open(database: &Database, size: usize) -> Result<Pool, OpenError> 
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(LIMIT))
         .create_timeout(Some(LIMIT))
-        .recycle_timeout(Some(LIMIT))
-        .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move {
-                client
-                    .batch_execute(SESSION)
-                    .await
-                    .map_err(HookError::Backend)
-            })
-        }));
+        .recycle_timeout(Some(LIMIT));
     builder.build().map_err(OpenError::Build)
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Oid;
+use tokio_postgres::types::{Oid, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
 use super::error::StoreError;
-use super::pool::with;
+use super::pool::{TRANSACTION, with};
 use crate::database::{Database, TlsError};
 use crate::settings::TableName;
 
@@ -42,7 +42,7 @@ const ROUTINES: &[&str] = &[
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Tries of a change of the schema that a lock or another session came in between of.
-const TRIES: u32 = 60;
+const TRIES: u32 = 150;
 
 /// Why the schema is not as it must be.
 #[derive(Debug, Error)]
@@ -115,11 +115,6 @@ impl SchemaError {
         }
     }
 
-    /// Whether the role lacks a right.
-    pub(crate) fn denied(&self) -> bool {
-        matches!(self, Self::Store(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
-    }
-
     /// What the operator is to do about the database's own error, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
@@ -165,11 +160,13 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     let act = "check the schema";
     let installed = with(pool, act, async |client| {
         if client
-            .query_one(sql!("queries/schema_exists.sql"), &[])
+            .query_typed_one(sql!("queries/schema_exists.sql"), &[])
             .await?
             .get::<_, bool>(0)
         {
-            client.query_opt(sql!("queries/installed.sql"), &[]).await
+            client
+                .query_typed_opt(sql!("queries/installed.sql"), &[])
+                .await
         } else {
             Ok(None)
         }
@@ -191,7 +188,7 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     }
     let known = with(pool, act, async |client| {
         client
-            .query_one("select pg_catalog.md5($1)", &[&routines()])
+            .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
             .await
     })
     .await?;
@@ -201,9 +198,9 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     for table in tables {
         let row = with(pool, act, async |client| {
             client
-                .query_one(
+                .query_typed_one(
                     sql!("queries/table_state.sql"),
-                    &[&table.schema, &table.name],
+                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
                 )
                 .await
         })
@@ -234,7 +231,7 @@ pub(crate) async fn migrate(
 ) -> Result<Vec<String>, SchemaError> {
     let client = connect(database).await?;
     let server = client
-        .query_one("select pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::integer", &[])
+        .query_typed_one(sql!("queries/server_version.sql"), &[])
         .await
         .map_err(|source| query("ask for the server's version", source))?;
     if server.get::<_, i32>(1) < OLDEST_SERVER {
@@ -247,12 +244,7 @@ pub(crate) async fn migrate(
     for table in tables {
         relations.push(relation(&client, table).await?);
     }
-    // Of two at once, one waits. The lock ends with the session.
-    client
-        .batch_execute(sql!("queries/migration_lock.sql"))
-        .await
-        .map_err(|source| query("wait for another migration to end", source))?;
-    let mut done = vec![install(&client).await?];
+    let mut done = vec![repeated(async || install(&client).await).await?];
     for (table, oid) in tables.iter().zip(relations) {
         done.push(watch(&client, table, oid).await?);
     }
@@ -263,30 +255,50 @@ pub(crate) async fn migrate(
 pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError> {
     let client = connect(database).await?;
     let exists = client
-        .query_one(sql!("queries/schema_exists.sql"), &[])
+        .query_typed_one(sql!("queries/schema_exists.sql"), &[])
         .await
         .map_err(|source| query("look for the schema", source))?;
     if !exists.get::<_, bool>(0) {
         return Ok("the schema auth_reconciler is not there, nothing to remove".to_owned());
     }
-    repeated("remove triggers and schema", async || {
-        client.batch_execute(sql!("queries/uninstall.sql")).await
+    let script = [TRANSACTION, sql!("queries/uninstall.sql")].concat();
+    repeated(async || {
+        let removed = client.batch_execute(&script).await;
+        removed.map_err(|source| query("remove triggers and schema", source))
     })
     .await?;
     Ok("triggers and schema auth_reconciler are removed".to_owned())
 }
 
+/// One try in one transaction; it lets go of everything when it fails.
 async fn install(client: &Client) -> Result<String, SchemaError> {
-    let act = "install the schema";
-    let exists = client
-        .query_one(sql!("queries/schema_exists.sql"), &[])
+    let installed = install_locked(client).await;
+    let end = if installed.is_ok() {
+        "commit"
+    } else {
+        "rollback"
+    };
+    let ended = client.batch_execute(end).await;
+    let done = installed?;
+    ended.map_err(|source| query("install the schema", source))?;
+    Ok(done)
+}
+
+async fn install_locked(client: &Client) -> Result<String, SchemaError> {
+    let failed = |source| query("install the schema", source);
+    client
+        .batch_execute(sql!("queries/begin_migration.sql"))
         .await
-        .map_err(|source| query(act, source))?;
+        .map_err(failed)?;
+    let exists = client
+        .query_typed_one(sql!("queries/schema_exists.sql"), &[])
+        .await
+        .map_err(failed)?;
     let installed = if exists.get(0) {
         client
-            .query_opt(sql!("queries/installed.sql"), &[])
+            .query_typed_opt(sql!("queries/installed.sql"), &[])
             .await
-            .map_err(|source| query(act, source))?
+            .map_err(failed)?
     } else {
         None
     };
@@ -296,16 +308,16 @@ async fn install(client: &Client) -> Result<String, SchemaError> {
         return Err(SchemaError::Newer { found, known });
     }
     let digest: String = client
-        .query_one("select pg_catalog.md5($1)", &[&routines()])
+        .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
         .await
-        .map_err(|source| query(act, source))?
+        .map_err(failed)?
         .get(0);
     if found == known && installed.is_some_and(|row| row.get::<_, String>("routines") == digest) {
         return Ok(format!(
             "schema auth_reconciler has version {known} already"
         ));
     }
-    let mut script = String::from("set local lock_timeout = '200ms';\n");
+    let mut script = String::new();
     for (number, (name, text)) in (1..).zip(MIGRATIONS) {
         if number > found {
             script.push_str(text);
@@ -319,7 +331,7 @@ async fn install(client: &Client) -> Result<String, SchemaError> {
     script.push_str(&format!(
         "\nupdate auth_reconciler.migration set routines = '{digest}' where version = {known};"
     ));
-    repeated(act, async || client.batch_execute(&script).await).await?;
+    client.batch_execute(&script).await.map_err(failed)?;
     Ok(format!(
         "schema auth_reconciler brought from version {found} to {known}"
     ))
@@ -328,7 +340,7 @@ async fn install(client: &Client) -> Result<String, SchemaError> {
 async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, SchemaError> {
     let act = format!("watch table {table}");
     client
-        .query_one("select auth_reconciler.watch($1::oid::regclass, coalesce((select w.assigned from auth_reconciler.watched_table as w where w.relation = $1::oid::regclass), false))", &[&oid])
+        .query_typed_one(sql!("queries/watch.sql"), &[(&oid, Type::OID)])
         .await
         .map(|row| row.get(0))
         .map_err(|source| query(&act, source))
@@ -336,7 +348,10 @@ async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, S
 
 async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError> {
     client
-        .query_one("select pg_catalog.to_regclass($1)::oid", &[&table.to_sql()])
+        .query_typed_one(
+            "select pg_catalog.to_regclass($1)::oid",
+            &[(&table.to_sql(), Type::TEXT)],
+        )
         .await
         .map_err(|source| query("look for the table", source))?
         .get::<_, Option<Oid>>(0)
@@ -345,16 +360,13 @@ async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError
         })
 }
 
-/// Repeats what a lock or a deadlock stopped. Each try lets go of everything, so the manager gets through in between.
-async fn repeated(
-    act: &str,
-    attempt: impl AsyncFn() -> Result<(), tokio_postgres::Error>,
-) -> Result<(), SchemaError> {
+/// Repeats what a lock or a deadlock stopped. Each try lets go of everything, so the manager gets
+/// through in between.
+async fn repeated<T>(attempt: impl AsyncFn() -> Result<T, SchemaError>) -> Result<T, SchemaError> {
     let mut tries = 1;
     loop {
         match attempt().await {
-            Ok(()) => return Ok(()),
-            Err(source)
+            Err(SchemaError::Query { source, .. })
                 if tries < TRIES
                     && matches!(
                         source.code(),
@@ -365,7 +377,7 @@ async fn repeated(
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50 + fastrand::u64(0..100))).await;
             }
-            Err(source) => return Err(query(act, source)),
+            ended => return ended,
         }
     }
 }
@@ -383,13 +395,6 @@ async fn connect(database: &Database) -> Result<Client, SchemaError> {
         .await
         .map_err(failed)?;
     tokio::spawn(log_notices(connection));
-    client
-        .batch_execute(
-            "set search_path = pg_catalog, pg_temp; set statement_timeout = '5min'; \
-             set default_transaction_isolation = 'read committed'; set client_min_messages = warning",
-        )
-        .await
-        .map_err(failed)?;
     Ok(client)
 }
 

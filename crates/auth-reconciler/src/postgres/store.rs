@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auth_reconciler_core::corrections::Corrections;
 use auth_reconciler_core::facts::{Change, Container, Facts, Recorded, Row};
 use auth_reconciler_core::key::ApiKey;
-use auth_reconciler_core::verdict::Verdict;
 use auth_reconciler_core::{AuthStatus, Cause, Reason};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
-use serde::Serialize;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::CHANNEL;
@@ -46,90 +43,29 @@ impl Look {
     }
 }
 
-/// What became of a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The column was written.
-    Written,
-    /// The column was right already.
-    Right,
-    /// A trigger of the table replaced the value.
-    Overridden,
-    /// Somebody holds the row; nothing was recorded.
-    Busy,
-    /// The row is gone; nothing was recorded.
-    Gone,
-    /// The table is no longer watched; nothing was recorded.
-    Unwatched,
-    /// Refused: another epoch has begun.
-    EpochEnded,
-    /// Refused: another run recorded, or something changed since the read.
-    Overtaken(&'static str),
-}
-
-/// The answer to a record.
-#[derive(Debug)]
-pub(crate) struct Recording {
-    /// What became of it.
-    pub(crate) outcome: Outcome,
-    /// What the column said before.
-    pub(crate) from: Option<String>,
-    /// Time from the cause to the record.
-    pub(crate) reaction_ms: Option<f64>,
-}
-
-/// What goes with every record.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct RecordSettings {
-    /// Transitions kept of one instance.
-    pub(crate) history_per_instance: u32,
-    /// Age at which transitions go, in milliseconds.
-    pub(crate) history_max_age_ms: u64,
-    /// When to try again what a trigger of the table has overridden, in milliseconds.
-    pub(crate) overridden_retry_ms: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct RecordContext<'a> {
-    #[serde(flatten)]
-    settings: &'a RecordSettings,
-    woken_ms: f64,
-    retry_ms: Option<f64>,
-    trouble_ms: Option<f64>,
-}
-
-/// The columns of `auth_reconciler.instance` that a verdict fills; names are the columns'.
-#[derive(Debug, Serialize)]
-struct InstanceColumns<'a> {
-    watched_id: i32,
-    instance_id: Uuid,
-    auth_status: Option<AuthStatus>,
-    reason: &'static str,
-    message: &'a str,
-    cause: &'static str,
-    attempts: u32,
-    misses: u32,
-    first_miss_at: Option<DateTime<Utc>>,
-    ready_at: Option<DateTime<Utc>>,
-    started_at: Option<DateTime<Utc>>,
-    account_at: Option<DateTime<Utc>>,
-    corrections_spent: u32,
-    corrections_since: Option<DateTime<Utc>>,
-    contested: u32,
-    hold_until: Option<DateTime<Utc>>,
-}
-
 /// Reads one instance afresh.
 pub(crate) async fn read(pool: &Pool, table: &Table, key: Key) -> Result<Look, StoreError> {
     let act = "read an instance";
     let row = with(pool, act, async |client| {
-        let statement = client.prepare_cached(&table.read).await?;
         client
-            .query_one(&statement, &[&key.watched_id, &key.instance_id])
+            .query_typed_one(
+                &table.read,
+                &[
+                    (&key.watched_id, Type::INT4),
+                    (&key.instance_id, Type::UUID),
+                ],
+            )
             .await
     })
     .await?;
-    look_from(&row).map_err(|source| StoreError::Query { act, source })
+    let look = look_from(&row).map_err(|source| StoreError::Query { act, source })?;
+    if row.get("filtered") {
+        // A hidden row must not pass for a deleted one.
+        return Err(StoreError::Hidden {
+            table: table.relation.clone(),
+        });
+    }
+    Ok(look)
 }
 
 fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
@@ -202,144 +138,11 @@ fn recorded_from(row: &tokio_postgres::Row) -> Result<Recorded, tokio_postgres::
     })
 }
 
-/// A verdict, and everything that it was computed from.
-#[derive(Debug)]
-pub(crate) struct Proposal<'a> {
-    /// The epoch in which this process led when it read.
-    pub(crate) epoch: Uuid,
-    /// The instance.
-    pub(crate) key: Key,
-    /// What was read of it.
-    pub(crate) look: &'a Look,
-    /// What is to be recorded.
-    pub(crate) verdict: &'a Verdict,
-    /// What led to the look.
-    pub(crate) cause: Cause,
-    /// Time since the look was woken.
-    pub(crate) waited: Duration,
-}
-
-/// Records a verdict behind the fence.
-pub(crate) async fn record(
-    pool: &Pool,
-    settings: &RecordSettings,
-    proposal: &Proposal<'_>,
-) -> Result<Recording, StoreError> {
-    let act = "record a verdict";
-    let Proposal {
-        epoch,
-        key,
-        look,
-        verdict,
-        cause,
-        waited,
-    } = *proposal;
-    let memory = &verdict.memory;
-    let columns = InstanceColumns {
-        watched_id: key.watched_id,
-        instance_id: key.instance_id,
-        auth_status: verdict.status,
-        reason: verdict.reason.as_str(),
-        message: &verdict.message,
-        cause: cause.as_str(),
-        attempts: memory.attempts,
-        misses: memory.misses,
-        first_miss_at: memory.first_miss_at,
-        ready_at: memory.ready_at,
-        started_at: memory.started_at,
-        account_at: memory.account_at,
-        corrections_spent: memory.corrections.spent,
-        corrections_since: memory.corrections.window_start,
-        contested: memory.corrections.contested,
-        hold_until: memory.corrections.hold_until,
-    };
-    let context = RecordContext {
-        settings,
-        woken_ms: millis(waited),
-        retry_ms: verdict.retry.map(millis),
-        trouble_ms: verdict.trouble_after.map(millis),
-    };
-    let row = with(pool, act, async |client| {
-        let statement = client
-            .prepare_cached(include_str!("../../../../sql/queries/record.sql"))
-            .await?;
-        client
-            .query_one(
-                &statement,
-                &[
-                    &epoch,
-                    &look.version,
-                    &look.changes,
-                    &Json(&columns),
-                    &Json(&context),
-                ],
-            )
-            .await
-    })
-    .await?;
-    let outcome: String = row.get("outcome");
-    Ok(Recording {
-        outcome: parse_outcome(act, &outcome)?,
-        from: row.get("from_status"),
-        reaction_ms: row.get("reaction_ms"),
-    })
-}
-
-/// Answers for the changes of a row that is gone, behind the same fence.
-pub(crate) async fn forget(
-    pool: &Pool,
-    epoch: Uuid,
-    key: Key,
-    look: &Look,
-) -> Result<Outcome, StoreError> {
-    let act = "forget an instance";
-    let outcome: String = with(pool, act, async |client| {
-        let statement = client
-            .prepare_cached(include_str!("../../../../sql/queries/forget.sql"))
-            .await?;
-        client
-            .query_one(
-                &statement,
-                &[
-                    &epoch,
-                    &key.watched_id,
-                    &key.instance_id,
-                    &look.version,
-                    &look.changes,
-                ],
-            )
-            .await
-    })
-    .await?
-    .get(0);
-    parse_outcome(act, &outcome)
-}
-
-fn parse_outcome(act: &'static str, outcome: &str) -> Result<Outcome, StoreError> {
-    Ok(match outcome {
-        "written" => Outcome::Written,
-        "right" => Outcome::Right,
-        "overridden" => Outcome::Overridden,
-        "busy" => Outcome::Busy,
-        "gone" | "forgotten" => Outcome::Gone,
-        "unwatched" => Outcome::Unwatched,
-        "epoch" => Outcome::EpochEnded,
-        "version" => Outcome::Overtaken("version"),
-        "change" => Outcome::Overtaken("change"),
-        other => {
-            return Err(StoreError::Answer {
-                act,
-                what: format!("outcome {other:?} is not known"),
-            });
-        }
-    })
-}
-
 /// The watched tables, and which of our triggers they lack.
 pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {
         client
-            .query(
+            .query_typed(
                 include_str!("../../../../sql/queries/watched_tables.sql"),
                 &[],
             )
@@ -372,9 +175,9 @@ pub(crate) async fn missing_triggers(
     let assigned: Vec<bool> = tables.values().map(|table| table.assigned).collect();
     let rows = with(pool, "check the triggers", async |client| {
         client
-            .query(
+            .query_typed(
                 include_str!("../../../../sql/queries/missing_triggers.sql"),
-                &[&oids, &assigned],
+                &[(&oids, Type::OID_ARRAY), (&assigned, Type::BOOL_ARRAY)],
             )
             .await
     })
@@ -390,10 +193,10 @@ pub(crate) async fn missing_triggers(
 pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError> {
     let rows = with(pool, "read the backlog", async |client| {
         client
-            .query_one("select auth_reconciler.expand_truncations()", &[])
+            .query_typed("select auth_reconciler.expand_truncations()", &[])
             .await?;
         client
-            .query(include_str!("../../../../sql/queries/backlog.sql"), &[])
+            .query_typed(include_str!("../../../../sql/queries/backlog.sql"), &[])
             .await
     })
     .await?;
@@ -409,12 +212,27 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
         .collect())
 }
 
+/// Logs a change of every row of every watched table, and of every instance that was recorded.
+pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
+    for table in tables.values() {
+        with(pool, "log a change of every row", async |client| {
+            client
+                .query_typed(&table.log_all_rows, &[(&table.id, Type::INT4)])
+                .await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Every row of every watched table, and every instance that was recorded.
 pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     for table in tables.values() {
         let rows = with(pool, "list all rows", async |client| {
-            client.query(&table.all_rows, &[&table.id]).await
+            client
+                .query_typed(&table.all_rows, &[(&table.id, Type::INT4)])
+                .await
         })
         .await?;
         keys.extend(rows.iter().map(|row| Key {
@@ -429,9 +247,12 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
 pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError> {
     with(pool, "send an echo", async |client| {
         client
-            .execute(
+            .query_typed(
                 "select pg_catalog.pg_notify($1, $2)",
-                &[&CHANNEL, &format!("echo/{nonce}")],
+                &[
+                    (&CHANNEL, Type::TEXT),
+                    (&format!("echo/{nonce}"), Type::TEXT),
+                ],
             )
             .await
     })
@@ -443,16 +264,12 @@ pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError
 pub(crate) async fn end_former_ear(pool: &Pool, ear: Identity) -> Result<(), StoreError> {
     with(pool, "end the former ear", async |client| {
         client
-            .execute(
+            .query_typed(
                 include_str!("../../../../sql/queries/end_former_ear.sql"),
-                &[&ear.pid, &ear.started],
+                &[(&ear.pid, Type::INT4), (&ear.started, Type::TIMESTAMPTZ)],
             )
             .await
     })
     .await
     .map(|_| ())
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
 const ALL_ROWS: &str = include_str!("../../../../sql/queries/all_rows.sql");
+const LOG_ALL_ROWS: &str = include_str!("../../../../sql/queries/log_all_rows.sql");
 
 /// One instance: which watched table, and which row of it. Two tables may hold the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,8 @@ pub(crate) struct Table {
     pub(crate) read: String,
     /// The statement that lists every row.
     pub(crate) all_rows: String,
+    /// The statement that logs a change of every row.
+    pub(crate) log_all_rows: String,
 }
 
 /// All watched tables, by number.
@@ -57,9 +60,10 @@ impl Table {
         let fill = |template: &str| {
             template
                 .replace("{relation}", &relation)
+                .replace("{oid}", &oid.to_string())
                 .replace("{serves_api}", serves_api)
         };
-        let (read, all_rows) = (fill(READ), fill(ALL_ROWS));
+        let (read, all_rows, log_all_rows) = (fill(READ), fill(ALL_ROWS), fill(LOG_ALL_ROWS));
         Self {
             id,
             oid,
@@ -68,6 +72,7 @@ impl Table {
             missing_triggers,
             read,
             all_rows,
+            log_all_rows,
         }
     }
 }

@@ -7,25 +7,26 @@ use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
-use auth_reconciler_core::queue::{Command, Moment, Next, Queue};
+use auth_reconciler_core::queue::{Command, Moment, Queue};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
+use uuid::Uuid;
 
 use super::lead::{LeadError, Recipe};
-use super::look::{self, Context, End, Task};
-use super::{Backlog, Done, Event, MissingTriggers, Options, Phase, RunError};
-use crate::postgres::ear::{self, EarError};
-use crate::postgres::error::{Policy, StoreError};
+use super::look::{self, Context, Task};
+use super::scan;
+use super::{Done, Event, Options, Phase, RunError};
+use crate::postgres::ear;
 use crate::postgres::inbox::Heard;
 use crate::postgres::store;
-use crate::postgres::tables::{Key, Tables};
+use crate::postgres::tables::Key;
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
     min: Duration::from_millis(20),
-    max: Duration::from_secs(5),
+    max: Duration::from_secs(60),
 };
 
 /// Steps between tries to get an ear.
@@ -33,6 +34,8 @@ const RECONNECT: Backoff = Backoff {
     min: Duration::from_millis(100),
     max: Duration::from_secs(15),
 };
+
+mod outcome;
 
 pub(super) struct Daemon {
     context: Arc<Context>,
@@ -46,8 +49,10 @@ pub(super) struct Daemon {
     pub(super) phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
     proven: bool,
-    /// Failures to get an ear in a row.
+    /// Terms in a row that ended, or did not begin, before a scan was done.
     failures: u32,
+    /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
+    every_row: bool,
 }
 
 impl Daemon {
@@ -73,6 +78,7 @@ impl Daemon {
             phase,
             proven: false,
             failures: 0,
+            every_row: false,
         }
     }
 
@@ -82,15 +88,18 @@ impl Daemon {
         let Phase::Leading(leader) = &mut self.phase else {
             return;
         };
-        if !leader.scanning
-            && let Some(every_row) = leader.scan_wanted.take()
-        {
+        if !leader.scanning && leader.scan_wanted {
+            leader.scan_wanted = false;
             leader.scanning = true;
+            let every_row = std::mem::take(&mut self.every_row);
             let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
             self.jobs.spawn(async move {
+                let result = scan::scan(&context, every_row).await;
+                let all_logged = result.as_ref().is_ok_and(|backlog| backlog.all_logged);
                 Done::Scanned {
                     epoch,
-                    result: scan(&context, every_row).await,
+                    every_row: every_row && !all_logged,
+                    result,
                 }
             });
         }
@@ -151,7 +160,6 @@ impl Daemon {
         match event {
             Event::Connected(Ok(Ok(leader))) => {
                 self.proven = true;
-                self.failures = 0;
                 self.phase = Phase::Leading(Box::new(leader));
                 Ok(())
             }
@@ -162,9 +170,18 @@ impl Daemon {
     }
 
     pub(super) fn on_done(&mut self, done: Result<Done, JoinError>) -> Result<(), RunError> {
-        match done.map_err(RunError::Task)? {
-            Done::Looked { key, result } => self.on_looked(key, result),
-            Done::Scanned { epoch, result } if self.leads(epoch) => self.on_scanned(result),
+        let done = done.map_err(RunError::Task)?;
+        // Still owed, whichever term found it out.
+        self.every_row |= matches!(
+            done,
+            Done::Scanned {
+                every_row: true,
+                ..
+            }
+        );
+        match done {
+            Done::Looked { key, epoch, result } => self.on_looked(key, epoch, result),
+            Done::Scanned { epoch, result, .. } if self.leads(epoch) => self.on_scanned(result),
             Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
             // Of an earlier term; the resync of this one covers it.
             Done::Scanned { .. } | Done::Echoed { .. } => Ok(()),
@@ -194,22 +211,21 @@ impl Daemon {
         self.origin.elapsed()
     }
 
-    fn leads(&self, epoch: uuid::Uuid) -> bool {
+    fn leads(&self, epoch: Uuid) -> bool {
         matches!(&self.phase, Phase::Leading(leader) if leader.epoch == epoch)
     }
 
     fn on_no_ear(&mut self, failure: LeadError) -> Result<(), RunError> {
         if !self.proven {
-            return Err(RunError::Start(failure));
+            return Err(RunError::Start(Box::new(failure)));
         }
         if let Some(advice) = failure.end() {
             return Err(RunError::End {
                 advice,
-                source: failure,
+                source: Box::new(failure),
             });
         }
-        let wait = RECONNECT.delay(self.failures, fastrand::f64());
-        self.failures = self.failures.saturating_add(1);
+        let wait = self.pause();
         warn!(
             error = crate::telemetry::chain(&failure),
             advice = failure.advice(),
@@ -222,12 +238,23 @@ impl Daemon {
 
     /// The ear is gone, or no longer ours: make another. What was queued is found again by its resync.
     fn reconnect(&mut self, why: &str) {
-        warn!(why, "lost the ear, making another");
+        let wait = self.pause();
+        warn!(why, retry_in = ?wait, "lost the ear, making another");
         self.queue.clear();
         self.stumbles.clear();
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);
-        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(Duration::ZERO)));
+        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));
+    }
+
+    /// The pause before the next ear: none after a term that served, growing after those that did not.
+    fn pause(&mut self) -> Duration {
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        match failures.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(step) => RECONNECT.delay(step, fastrand::f64()),
+        }
     }
 
     fn on_heard(&mut self, heard: Heard) -> Result<(), RunError> {
@@ -239,176 +266,36 @@ impl Daemon {
         for (key, cause) in heard.keys {
             self.wake(key, cause, now);
         }
+        self.every_row |= heard.resync;
         if heard.scan || heard.resync {
-            self.want_scan(heard.resync);
+            self.want_scan();
         }
         Ok(())
     }
 
     fn wake(&mut self, key: Key, cause: Cause, now: Moment) {
-        let Phase::Leading(leader) = &mut self.phase else {
+        let Phase::Leading(leader) = &self.phase else {
             return;
         };
         if leader.tables.contains_key(&key.watched_id) {
             self.queue.wake(key, cause, now);
-        } else if !leader.scanning {
-            // A table that is watched since the last scan.
-            self.want_scan(false);
+        } else {
+            // A table that is watched since the last scan. One that is under way may have read the log
+            // before this change was in it.
+            self.want_scan();
         }
     }
 
-    fn want_scan(&mut self, every_row: bool) {
+    fn want_scan(&mut self) {
         if let Phase::Leading(leader) = &mut self.phase {
-            leader.scan_wanted = Some(every_row || leader.scan_wanted == Some(true));
+            leader.scan_wanted = true;
         }
     }
-
-    fn on_scanned(&mut self, result: Result<Backlog, StoreError>) -> Result<(), RunError> {
-        let Phase::Leading(leader) = &mut self.phase else {
-            return Ok(());
-        };
-        leader.scanning = false;
-        match result {
-            Ok((tables, keys)) => {
-                for table in tables
-                    .values()
-                    .filter(|table| !table.missing_triggers.is_empty())
-                {
-                    report_missing(&table.relation, &table.missing_triggers);
-                }
-                leader.tables = tables;
-                if !leader.announced {
-                    leader.announced = true;
-                    info!(instances = keys.len(), "serving");
-                } else {
-                    debug!(instances = keys.len(), "change log scanned");
-                }
-                let now = self.now();
-                for (key, cause) in keys {
-                    self.wake(key, cause, now);
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // A gap in knowing: do all of it again.
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: failure.into(),
-                    });
-                }
-                self.reconnect(&crate::telemetry::chain(&failure));
-                Ok(())
-            }
-        }
-    }
-
-    fn on_echoed(&mut self, result: Result<MissingTriggers, EarError>) -> Result<(), RunError> {
-        let Phase::Leading(leader) = &mut self.phase else {
-            return Ok(());
-        };
-        match result {
-            Ok(missing) => {
-                leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
-                missing
-                    .iter()
-                    .for_each(|(table, triggers)| report_missing(table, triggers));
-            }
-            Err(failure) => {
-                let former = leader.identity;
-                let context = Arc::clone(&self.context);
-                self.reconnect(&crate::telemetry::chain(&failure));
-                // Its session may live on at the server and hold the lock that the next ear needs.
-                tokio::spawn(async move {
-                    if let Err(failure) = store::end_former_ear(&context.pool, former).await {
-                        debug!(
-                            error = crate::telemetry::chain(&failure),
-                            "could not end the former ear"
-                        );
-                    }
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn on_looked(
-        &mut self,
-        key: Key,
-        result: Option<Result<End, StoreError>>,
-    ) -> Result<(), RunError> {
-        let now = self.now();
-        self.give_way.remove(&key);
-        let end = match result {
-            Some(Ok(end)) => end,
-            Some(Err(failure)) => {
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: failure.into(),
-                    });
-                }
-                warn!(
-                    instance = %key.instance_id,
-                    error = crate::telemetry::chain(&failure),
-                    advice = failure.advice(),
-                    "look failed, will be repeated"
-                );
-                End::Stumbled
-            }
-            None => End::Stumbled,
-        };
-        if end != End::Stumbled {
-            self.stumbles.remove(&key);
-        }
-        let next = match end {
-            End::Settled => Next::Settled,
-            End::Again { after, hold_drift } => Next::At {
-                due: now + after,
-                hold_drift,
-            },
-            End::Overtaken => Next::At {
-                due: now,
-                hold_drift: false,
-            },
-            End::Stumbled => {
-                let stumbles = self.stumbles.entry(key).or_default();
-                let due = now + STUMBLE.delay(*stumbles, fastrand::f64());
-                *stumbles = stumbles.saturating_add(1);
-                Next::At {
-                    due,
-                    hold_drift: false,
-                }
-            }
-            End::UnknownTable => {
-                self.want_scan(false);
-                Next::Settled
-            }
-            End::EpochEnded => {
-                self.queue.finish(&key, Next::Settled, now);
-                if matches!(&self.phase, Phase::Leading(_)) {
-                    self.reconnect("another process has taken over");
-                }
-                return Ok(());
-            }
-        };
-        self.queue.finish(&key, next, now);
-        Ok(())
-    }
-}
-
-/// They are never made again in silence: somebody removed them, and what they missed is unknown.
-fn report_missing(table: &str, triggers: &[String]) {
-    error!(
-        table,
-        triggers = triggers.join(", "),
-        "triggers are missing or disabled: changes of this table are not seen; run `auth-reconciler migrate`"
-    );
 }
 
 /// One look, within its span; `None` if it panicked, which is reported and skipped, not spread.
 async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
-    let key = task.key;
+    let (key, epoch) = (task.key, task.epoch);
     let table = task
         .tables
         .get(&key.watched_id)
@@ -424,17 +311,7 @@ async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
     }
     Done::Looked {
         key,
+        epoch,
         result: result.ok(),
     }
-}
-
-/// Lists the watched tables and every key that must be looked at.
-async fn scan(context: &Context, every_row: bool) -> Result<Backlog, StoreError> {
-    let tables: Tables = store::watched_tables(&context.pool).await?;
-    let mut keys = store::backlog(&context.pool).await?;
-    if every_row {
-        let everything = store::everything(&context.pool, &tables).await?;
-        keys.extend(everything.into_iter().map(|key| (key, Cause::Resync)));
-    }
-    Ok((tables, keys))
 }

@@ -32,8 +32,8 @@ pub(super) struct Leader {
     pub(super) tables: Tables,
     /// A scan is under way.
     pub(super) scanning: bool,
-    /// Another scan is wanted; `Some(true)` looks at every row.
-    pub(super) scan_wanted: Option<bool>,
+    /// Another scan is wanted.
+    pub(super) scan_wanted: bool,
     /// Whether it was said that this term serves.
     pub(super) announced: bool,
     /// When the next echo is due; `None` while one is under way.
@@ -106,6 +106,7 @@ impl Recipe {
         schema::check(pool, &self.expected_tables).await?;
         ear.listen().await?;
         ear::echo(pool, &inbox, self.echo_limit).await?;
+        ear.settle_session().await?;
         if !ear.try_leadership().await? {
             // Not while listening: a session that waits in a statement holds up the server's queue.
             ear.unlisten().await?;
@@ -131,7 +132,7 @@ impl Recipe {
             tables,
             scanning: false,
             // Whatever happened while nobody heard is found by this first one.
-            scan_wanted: Some(false),
+            scan_wanted: true,
             announced: false,
             echo_due: Some(Instant::now() + self.echo_interval),
         })

@@ -14,7 +14,8 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::postgres::error::StoreError;
-use crate::postgres::store::{self, Look, Outcome, Proposal, RecordSettings};
+use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
+use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::Prober;
 
@@ -141,7 +142,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
 
 async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
     Ok(
-        match store::forget(&context.pool, epoch, key, look).await? {
+        match record::forget(&context.pool, epoch, key, look).await? {
             Outcome::EpochEnded => End::EpochEnded,
             Outcome::Overtaken(part) => {
                 debug!(part, "forgetting refused: something came in between");
@@ -166,7 +167,7 @@ async fn record(
     proposal: &Proposal<'_>,
 ) -> Result<End, StoreError> {
     let verdict = proposal.verdict;
-    let recording = store::record(&context.pool, &context.record, proposal).await?;
+    let recording = record::record(&context.pool, &context.record, proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
     let again = verdict.retry.map_or(End::Settled, |after| End::Again {
         after,

@@ -1,0 +1,80 @@
+//! What the queue keeps of one key: its place, its deadline, its run, its pace.
+
+use super::{Limits, Moment, Wake};
+use crate::Cause;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    First,
+    Retry,
+}
+
+impl Lane {
+    pub(super) const fn of(cause: Cause) -> Self {
+        match cause {
+            // What a resync finds unsettled was failing before.
+            Cause::Backoff | Cause::Resync => Self::Retry,
+            Cause::Other
+            | Cause::Watch
+            | Cause::Drift
+            | Cause::Operator
+            | Cause::Truncate
+            | Cause::Delete
+            | Cause::Id
+            | Cause::Assigned
+            | Cause::Type
+            | Cause::Provider
+            | Cause::Port
+            | Cause::Insert
+            | Cause::ApiKey
+            | Cause::Account => Self::First,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// In a lane: its place there.
+    pub(super) waiting: Option<(Lane, u64)>,
+    /// Merged wakes that no run has taken yet.
+    pub(super) wake: Option<Wake>,
+    /// The deadline that is armed, and why.
+    pub(super) due: Option<(Moment, Cause)>,
+    pub(super) running: Option<Running>,
+    /// Foreign writes cause no look until then.
+    pub(super) drift_held: Option<Moment>,
+    pub(super) pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    pub(super) lane: Lane,
+    pub(super) since: Moment,
+    pub(super) asked_to_give_way: bool,
+}
+
+/// A token bucket that holds its debt as a moment: looks are allowed while the moment at which the
+/// bucket would be full lies less than a burst ahead.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub(super) full_at: Moment,
+}
+
+impl Pace {
+    pub(super) fn allowed_at(self, limits: &Limits) -> Moment {
+        (self.full_at + limits.interval).saturating_sub(limits.interval * limits.burst)
+    }
+
+    pub(super) fn spend(&mut self, now: Moment, limits: &Limits) {
+        self.full_at = self.full_at.max(now) + limits.interval;
+    }
+}
+
+impl Entry {
+    pub(super) fn is_idle(&self, now: Moment) -> bool {
+        self.running.is_none()
+            && self.wake.is_none()
+            && self.due.is_none()
+            && self.pace.full_at <= now
+    }
+}

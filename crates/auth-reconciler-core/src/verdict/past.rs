@@ -1,0 +1,106 @@
+//! What earlier looks say about this one: the life of the instance, its streaks, and when "not yet"
+//! is no evidence.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::facts::{Container, Facts};
+use crate::reason::Streak;
+use crate::{AuthStatus, Reason};
+
+/// For how long after a beginning or an account write "not yet" says nothing.
+const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
+
+/// For how long after an account write looks follow each other in short steps: the container was
+/// ready 2–50 ms after it.
+const EAGER: TimeDelta = TimeDelta::milliseconds(400);
+
+/// Our last verdict, which a single doubt does not change.
+pub(super) fn standing(facts: &Facts) -> AuthStatus {
+    facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.status)
+        .unwrap_or(AuthStatus::Pending)
+}
+
+/// The last moment at which the instance began anew, or its account was written.
+pub(super) fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
+    let container = match facts.container {
+        Container::Running { since } => Some(since),
+        Container::Unknown
+        | Container::NeverSeen
+        | Container::Paused
+        | Container::Stopped { .. }
+        | Container::Removed => None,
+    };
+    let recorded = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.started_at);
+    [
+        recorded,
+        container,
+        facts.began_anew(),
+        facts.account_written(),
+    ]
+    .into_iter()
+    .flatten()
+    .max()
+}
+
+pub(super) fn no_evidence(facts: &Facts) -> bool {
+    started_at(facts).is_some_and(|start| facts.now - start < NO_EVIDENCE)
+}
+
+pub(super) fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
+    let recorded = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.account_at);
+    recorded.max(facts.account_written())
+}
+
+/// Last READY of this life of the instance: one before it began anew is of another life.
+pub(super) fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
+    let ready = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.ready_at)?;
+    let began = match facts.container {
+        Container::Running { since } => facts.began_anew().max(Some(since)),
+        Container::Unknown
+        | Container::NeverSeen
+        | Container::Paused
+        | Container::Stopped { .. }
+        | Container::Removed => facts.began_anew(),
+    };
+    began.is_none_or(|began| began <= ready).then_some(ready)
+}
+
+/// The streak that an answer of this kind makes: how many in a row, and since when.
+pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
+    match &facts.recorded {
+        Some(recorded)
+            if recorded.reason.and_then(Reason::streak) == Some(kind)
+                && recorded.misses > 0
+                && facts.began_anew().is_none() =>
+        {
+            (
+                recorded.misses.saturating_add(1),
+                recorded.first_miss_at.unwrap_or(facts.now),
+            )
+        }
+        Some(_) | None => (1, facts.now),
+    }
+}
+
+pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - since).to_std().unwrap_or_default()
+}
+
+/// Whether the account was written just now.
+pub(super) fn eager(facts: &Facts) -> bool {
+    account_at(facts).is_some_and(|at| facts.now - at < EAGER)
+}

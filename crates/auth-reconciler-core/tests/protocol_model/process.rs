@@ -1,0 +1,114 @@
+//! What a process does: its ear session, its queue, and its runs up to the record.
+
+use crate::model::{Daemons, Outcome, Promise};
+use crate::protocol::{Flaw, SessionStep};
+use crate::record::recording;
+use crate::state::{Process, Run, Stage, State, answer};
+
+impl Daemons {
+    /// Whether the ear session of this process has got past `step`.
+    pub(crate) fn did(&self, state: &State, process: usize, step: SessionStep) -> bool {
+        let done = state.processes[process].ear.map_or(0, usize::from);
+        self.protocol.session()[..done].contains(&step)
+    }
+
+    /// Queues the key; a wake during a run is kept for after it.
+    pub(crate) fn wake(&self, process: &mut Process) {
+        let dropped = self.protocol.has(Flaw::WakesDroppedDuringRun) && process.run.is_some();
+        process.queued |= !dropped;
+    }
+
+    /// The next step of an ear session, the first of which is to connect as well.
+    pub(crate) fn session_step(&self, state: &mut State, index: usize, next: SessionStep) -> bool {
+        let done = state.processes[index].ear.unwrap_or(0);
+        let again = self.protocol.has(Flaw::ResyncOnlyAtStart) && state.processes[index].resynced;
+        match next {
+            SessionStep::Listen => {}
+            SessionStep::TakeOver => {
+                if !self.take_over(state, index) {
+                    return false;
+                }
+            }
+            SessionStep::ScanChanges => {
+                if state.db.changes != 0 && !again {
+                    self.wake(&mut state.processes[index]);
+                }
+            }
+            SessionStep::ScanUnsettled => {
+                if state.db.instance.is_some_and(|instance| !instance.settled) && !again {
+                    self.wake(&mut state.processes[index]);
+                }
+                // Only the flaw reads it: otherwise it would double the states for nothing.
+                state.processes[index].resynced = self.protocol.has(Flaw::ResyncOnlyAtStart);
+            }
+        }
+        state.processes[index].ear = Some(done + 1);
+        true
+    }
+
+    /// The advisory lock, and a new epoch. It waits for whoever holds a share of the old one.
+    fn take_over(&self, state: &mut State, index: usize) -> bool {
+        let led =
+            (0..self.processes).any(|process| self.did(state, process, SessionStep::TakeOver));
+        if led || (recording(state) && !self.protocol.has(Flaw::EpochUnlocked)) {
+            return false;
+        }
+        let fresh = state.fresh_epoch();
+        let epoch = match state.db.epoch {
+            Some(last) if self.protocol.has(Flaw::EpochKept) => last,
+            Some(last) if self.protocol.has(Flaw::EpochCounts) => last + 1,
+            None if self.protocol.has(Flaw::EpochCounts) => 0,
+            Some(_) | None => fresh,
+        };
+        state.db.epoch = Some(epoch);
+        state.processes[index].epoch = Some(epoch);
+        if self.protocol.has(Flaw::EpochSurvivesCrash) {
+            self.flush(state);
+        }
+        true
+    }
+
+    /// One statement: the row, its changes and our version, with the epoch held before it.
+    pub(crate) fn read(&self, before: &State, index: usize) -> Outcome {
+        let process = &before.processes[index];
+        let epoch = process.epoch.filter(|_| process.queued)?;
+        if process.run.is_some() {
+            return self
+                .protocol
+                .has(Flaw::RunsOverlap)
+                .then_some(Err(Promise::OneRun));
+        }
+        let mut after = *before;
+        let instance = before.db.instance;
+        after.processes[index].queued = false;
+        after.processes[index].armed = false;
+        after.processes[index].run = Some(Run {
+            key: before.db.row.map(|row| row.key),
+            seen: before.db.changes,
+            version: instance.map(|instance| instance.version),
+            epoch,
+            stage: Stage::Reading,
+            writes: before.db.writes,
+            record: instance.map(|instance| instance.record),
+        });
+        Some(Ok(after))
+    }
+
+    /// Asks the API, with the key that was read.
+    pub(crate) fn probe(&self, state: &mut State, index: usize) -> bool {
+        let (api, instance, changes) = (state.api, state.db.instance, state.db.changes);
+        let Some(run) = state.processes[index]
+            .run
+            .as_mut()
+            .filter(|run| run.stage == Stage::Reading)
+        else {
+            return false;
+        };
+        run.stage = Stage::Decided(run.key.map(|key| answer(key, api)));
+        if self.protocol.has(Flaw::FactsAfterProbe) {
+            run.seen = changes;
+            run.version = instance.map(|instance| instance.version);
+        }
+        true
+    }
+}

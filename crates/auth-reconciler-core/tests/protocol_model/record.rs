@@ -1,0 +1,186 @@
+//! The record: one transaction, seen as two steps so that others can commit between them.
+//!
+//! `begin` takes the locks and asks the fence, `commit` is all that it writes. From the one to
+//! the other the transaction holds the watched row if the status is going to change, the
+//! key among records (an advisory lock), and a share of the leadership row.
+
+use crate::model::{Daemons, Promise};
+use crate::protocol::Flaw;
+use crate::state::{Instance, Run, Stage, State, Status};
+
+/// Whose record it is: a process's, or (`None`) one that a process gave up waiting for.
+pub(crate) type Owner = Option<usize>;
+
+/// What the fence says.
+enum Fence {
+    Passed,
+    /// Another leads: the run is dropped, the resync of whoever leads does what is left.
+    Deposed,
+    /// What was read is no longer so: run again.
+    Outdated,
+}
+
+impl Daemons {
+    /// The locks and the fence of a decided run; `None` while it would have to wait.
+    pub(crate) fn begin(&self, before: &State, owner: Owner) -> Option<State> {
+        let run = *run_of(before, owner)?;
+        let Stage::Decided(verdict) = run.stage else {
+            return None;
+        };
+        let writes = matches!((verdict, before.db.row), (Some(to), Some(row)) if to != row.status);
+        let row_is_busy = writes && self.row_locked(before);
+        let rows_only =
+            self.protocol.has(Flaw::FirstRecordUnlocked) && before.db.instance.is_none();
+        let key_is_busy = recording(before) && !rows_only && !self.protocol.has(Flaw::KeyUnlocked);
+        if row_is_busy || key_is_busy {
+            return None;
+        }
+        let mut after = *before;
+        match self.fence(before, &run, owner) {
+            Fence::Passed => {
+                let stage = Stage::Recording {
+                    verdict,
+                    writes,
+                    stale: !stands(before, &run),
+                };
+                put_run(&mut after, owner, Some(Run { stage, ..run }));
+            }
+            Fence::Deposed => put_run(&mut after, owner, None),
+            Fence::Outdated => self.run_again(&mut after, owner),
+        }
+        Some(after)
+    }
+
+    fn fence(&self, state: &State, run: &Run, owner: Owner) -> Fence {
+        let protocol = self.protocol;
+        let now = match owner {
+            Some(process) if protocol.has(Flaw::EpochOfRecord) => state.processes[process].epoch,
+            Some(_) | None => Some(run.epoch),
+        };
+        let version = state.db.instance.map(|instance| instance.version);
+        let unseen = state.ids_of(state.db.changes) & !state.ids_of(run.seen);
+        if !protocol.has(Flaw::NoEpochFence) && now != state.db.epoch {
+            return Fence::Deposed;
+        }
+        let outdated = (!protocol.has(Flaw::NoVersionFence) && version != run.version)
+            || (!protocol.has(Flaw::NoChangeFence) && unseen != 0)
+            || (!protocol.has(Flaw::NoPresenceFence)
+                && run.key.is_some() != state.db.row.is_some());
+        if outdated {
+            Fence::Outdated
+        } else {
+            Fence::Passed
+        }
+    }
+
+    /// What a record that passed the fence writes, in one commit.
+    pub(crate) fn commit(&self, before: &State, owner: Owner) -> Option<Result<State, Promise>> {
+        let run = *run_of(before, owner)?;
+        let Stage::Recording {
+            verdict,
+            writes,
+            stale,
+        } = run.stage
+        else {
+            return None;
+        };
+        let mut after = *before;
+        let conflict = run.version.is_none() && before.db.instance.is_some();
+        if conflict && self.protocol.has(Flaw::FirstRecordUnlocked) {
+            self.run_again(&mut after, owner);
+            return Some(Ok(after));
+        }
+        let mut unfenced = stale || (verdict.is_some() && superseded(before, &run));
+        if let (Some(status), Some(row)) = (verdict, after.db.row.as_mut()) {
+            let again = self.protocol.has(Flaw::StatusComparedAgain) && row.status != status;
+            if writes || again {
+                unfenced |= before.db.writes != run.writes;
+                row.status = status;
+            }
+        }
+        if unfenced && !self.only_the_end {
+            return Some(Err(Promise::Fenced));
+        }
+        let ids = before.ids_of(run.seen);
+        let all = self.protocol.has(Flaw::DeletesAllChanges);
+        let removed = if all {
+            before.db.changes
+        } else {
+            before.changes_with(ids)
+        };
+        if removed & !run.seen != 0 {
+            return Some(Err(Promise::NothingLost));
+        }
+        after.db.changes &= !removed;
+        put_run(&mut after, owner, None);
+        after.db.instance = verdict.map(|status| self.next_instance(&after, status));
+        if let Some(process) = owner {
+            after.processes[process].armed = verdict == Some(Status::Pending);
+        }
+        Some(Ok(after))
+    }
+
+    fn next_instance(&self, state: &State, status: Status) -> Instance {
+        let record = state.fresh_record();
+        let version = match state.db.instance {
+            Some(last) if self.protocol.has(Flaw::VersionCounts) => last.version + 1,
+            None if self.protocol.has(Flaw::VersionCounts) => 1,
+            Some(_) | None => record,
+        };
+        Instance {
+            version,
+            record,
+            settled: status != Status::Pending,
+        }
+    }
+
+    /// The run is over without a record; its process keeps the key in its queue.
+    fn run_again(&self, state: &mut State, owner: Owner) {
+        put_run(state, owner, None);
+        if let Some(process) = owner {
+            state.processes[process].queued |= !self.protocol.has(Flaw::RefusalsForgotten);
+        }
+    }
+
+    /// Whether a record holds the lock of the watched row.
+    pub(crate) fn row_locked(&self, state: &State) -> bool {
+        !self.protocol.has(Flaw::FenceBeforeLock)
+            && state
+                .runs()
+                .any(|run| matches!(run.stage, Stage::Recording { writes: true, .. }))
+    }
+}
+
+/// Whether a record is between its fence and its commit.
+pub(crate) fn recording(state: &State) -> bool {
+    state.runs().any(Run::is_recording)
+}
+
+/// Ghost: whether all that the verdict was computed from is as it was.
+fn stands(state: &State, run: &Run) -> bool {
+    match (run.key, state.db.row) {
+        (Some(_), Some(_)) => state.db.writes == run.writes && !superseded(state, run),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Ghost: whether another verdict was recorded since the run read.
+fn superseded(state: &State, run: &Run) -> bool {
+    state.db.instance.map(|instance| instance.record) != run.record
+}
+
+/// The run whose record it is.
+pub(crate) fn run_of(state: &State, owner: Owner) -> Option<&Run> {
+    match owner {
+        Some(process) => state.processes[process].run.as_ref(),
+        None => state.late.as_ref(),
+    }
+}
+
+fn put_run(state: &mut State, owner: Owner, run: Option<Run>) {
+    match owner {
+        Some(process) => state.processes[process].run = run,
+        None => state.late = run,
+    }
+}

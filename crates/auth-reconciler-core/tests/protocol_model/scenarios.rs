@@ -1,0 +1,135 @@
+//! The pieces of the world that are searched, each small enough to be searched to the end.
+//!
+//! The whole protocol is shown to hold in every one of them, so that what a flaw breaks there is
+//! broken by the flaw and not by the scenario.
+
+use crate::model::{Beginning, Daemons, Write};
+use crate::protocol::Protocol;
+use crate::state::Budget;
+
+const QUIET: Budget = Budget {
+    writes: 0,
+    crashes: 0,
+    kills: 0,
+    ear_losses: 0,
+    given_up: 0,
+    hiccups: 0,
+};
+
+/// One process, a row that has just been inserted, writers who wait for their commits, and
+/// nothing else.
+const CALM: Daemons = Daemons {
+    protocol: Protocol::WHOLE,
+    processes: 1,
+    start: Beginning::New,
+    writes: &[],
+    async_writers: false,
+    standby_lags: false,
+    budget: QUIET,
+    only_the_end: false,
+};
+
+/// A leader and a standby; the leader may lose its ear, its life, or both.
+pub(crate) fn takeover() -> Daemons {
+    Daemons {
+        processes: 2,
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Account, Write::Drift],
+        budget: Budget {
+            writes: 1,
+            ear_losses: 1,
+            kills: 1,
+            hiccups: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// One process whose ear and life are cut while an instance converges, or is restarted.
+pub(crate) fn converging() -> Daemons {
+    Daemons {
+        writes: &[Write::Account, Write::Drift, Write::Restart],
+        budget: Budget {
+            writes: 2,
+            kills: 1,
+            ear_losses: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// A process gives up waiting for a record that the server still executes, while the row is
+/// changed, deleted and inserted again.
+pub(crate) fn late_record() -> Daemons {
+    Daemons {
+        writes: &[Write::Key, Write::Drift, Write::Delete, Write::Insert],
+        budget: Budget {
+            writes: 2,
+            given_up: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// A server crash takes back what foreign writers committed asynchronously, after a run read it;
+/// the ids of those changes are given out again.
+pub(crate) fn lost_writes() -> Daemons {
+    Daemons {
+        writes: &[Write::Key, Write::Drift],
+        async_writers: true,
+        budget: Budget {
+            writes: 2,
+            crashes: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// A fail-over to a standby that lags: even what was committed synchronously may be lost.
+pub(crate) fn failover() -> Daemons {
+    Daemons {
+        processes: 2,
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Account, Write::Drift],
+        standby_lags: true,
+        budget: Budget {
+            writes: 1,
+            crashes: 1,
+            hiccups: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// Two processes and a server crash that takes back records, and a writer who waits.
+pub(crate) fn lost_records() -> Daemons {
+    Daemons {
+        processes: 2,
+        writes: &[Write::Key],
+        budget: Budget {
+            writes: 1,
+            crashes: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// Two processes that take over from each other across a server crash, one of which dies.
+pub(crate) fn lost_leadership() -> Daemons {
+    Daemons {
+        processes: 2,
+        budget: Budget {
+            crashes: 1,
+            kills: 1,
+            hiccups: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}

@@ -1,0 +1,181 @@
+//! What the loop does with what its jobs bring back: a scan, an echo, a look.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use auth_reconciler_core::queue::Next;
+use tokio_postgres::error::SqlState;
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
+
+use super::{Daemon, STUMBLE};
+use crate::postgres::ear::EarError;
+use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::store;
+use crate::postgres::tables::Key;
+use crate::run::look::End;
+use crate::run::scan::Backlog;
+use crate::run::{MissingTriggers, Phase, RunError};
+use crate::telemetry::chain;
+
+impl Daemon {
+    pub(super) fn on_scanned(
+        &mut self,
+        result: Result<Backlog, StoreError>,
+    ) -> Result<(), RunError> {
+        let Phase::Leading(leader) = &mut self.phase else {
+            return Ok(());
+        };
+        leader.scanning = false;
+        match result {
+            Ok(Backlog { tables, keys, .. }) => {
+                self.failures = 0;
+                for table in tables
+                    .values()
+                    .filter(|table| !table.missing_triggers.is_empty())
+                {
+                    report_missing(&table.relation, &table.missing_triggers);
+                }
+                leader.tables = tables;
+                if !leader.announced {
+                    leader.announced = true;
+                    info!(instances = keys.len(), "serving");
+                } else {
+                    debug!(instances = keys.len(), "change log scanned");
+                }
+                let known = |key: &Key| leader.tables.contains_key(&key.watched_id);
+                // What a dropped table has left behind stays until it is unwatched.
+                let keys: Vec<_> = keys.into_iter().filter(|(key, _)| known(key)).collect();
+                let now = self.now();
+                for (key, cause) in keys {
+                    self.queue.wake(key, cause, now);
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                // A gap in knowing: do all of it again.
+                if let Policy::End(advice) = failure.policy() {
+                    return Err(RunError::End {
+                        advice,
+                        source: Box::new(failure.into()),
+                    });
+                }
+                self.reconnect(&chain(&failure));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn on_echoed(
+        &mut self,
+        result: Result<MissingTriggers, EarError>,
+    ) -> Result<(), RunError> {
+        let Phase::Leading(leader) = &mut self.phase else {
+            return Ok(());
+        };
+        match result {
+            Ok(missing) => {
+                debug!("echo heard");
+                leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
+                missing
+                    .iter()
+                    .for_each(|(table, triggers)| report_missing(table, triggers));
+                if self.every_row {
+                    self.want_scan();
+                }
+            }
+            Err(failure) => {
+                let former = leader.identity;
+                let context = Arc::clone(&self.context);
+                self.reconnect(&chain(&failure));
+                // Its session may live on at the server and hold the lock that the next ear needs.
+                tokio::spawn(async move {
+                    if let Err(failure) = store::end_former_ear(&context.pool, former).await {
+                        debug!(error = chain(&failure), "could not end the former ear");
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_looked(
+        &mut self,
+        key: Key,
+        epoch: Uuid,
+        result: Option<Result<End, StoreError>>,
+    ) -> Result<(), RunError> {
+        let now = self.now();
+        self.give_way.remove(&key);
+        let end = match result {
+            Some(Ok(end)) => end,
+            // Dropped or renamed: the next scan knows.
+            Some(Err(failure)) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                End::UnknownTable
+            }
+            Some(Err(failure)) => {
+                if let Policy::End(advice) = failure.policy() {
+                    return Err(RunError::End {
+                        advice,
+                        source: Box::new(failure.into()),
+                    });
+                }
+                warn!(
+                    instance = %key.instance_id,
+                    error = chain(&failure),
+                    advice = failure.advice(),
+                    "look failed, will be repeated"
+                );
+                End::Stumbled
+            }
+            None => End::Stumbled,
+        };
+        if end != End::Stumbled {
+            self.stumbles.remove(&key);
+        }
+        let next = match end {
+            End::Settled => Next::Settled,
+            End::Again { after, hold_drift } => Next::At {
+                due: now + after,
+                hold_drift,
+            },
+            End::Overtaken => Next::At {
+                due: now,
+                hold_drift: false,
+            },
+            End::Stumbled => {
+                let stumbles = self.stumbles.entry(key).or_default();
+                let due = now + STUMBLE.delay(*stumbles, fastrand::f64());
+                *stumbles = stumbles.saturating_add(1);
+                Next::At {
+                    due,
+                    hold_drift: false,
+                }
+            }
+            End::UnknownTable => {
+                self.want_scan();
+                Next::Settled
+            }
+            End::EpochEnded => {
+                self.queue.finish(&key, Next::Settled, now);
+                // A look that began in an earlier term of this process is refused, too: the scan of
+                // the present one has found its key again, and nobody has taken over.
+                if self.leads(epoch) {
+                    self.reconnect("another process has taken over");
+                }
+                return Ok(());
+            }
+        };
+        self.queue.finish(&key, next, now);
+        Ok(())
+    }
+}
+
+/// They are never made again in silence: somebody removed them, and what they missed is unknown.
+fn report_missing(table: &str, triggers: &[String]) {
+    error!(
+        table,
+        triggers = triggers.join(", "),
+        "triggers are missing or disabled: changes of this table are not seen; run `auth-reconciler migrate`"
+    );
+}

@@ -1,0 +1,9 @@
+-- Of two migrations at once, one waits here, before it has looked at anything. Another key than the
+-- leader's.
+begin transaction isolation level read committed, read write;
+set local search_path = pg_catalog, pg_temp;
+set local client_min_messages = warning;
+set local statement_timeout = '5min';
+set local lock_timeout = '2min';
+select pg_catalog.pg_advisory_xact_lock(7022647185898824560);
+set local lock_timeout = '200ms'
