@@ -36,11 +36,15 @@ fn main() -> ExitCode {
     let outcome = telemetry::start(settings.log_format)
         .map_err(anyhow::Error::msg)
         .and_then(|()| {
-            tokio::runtime::Builder::new_multi_thread()
+            let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
-                .context("could not start the runtime")?
-                .block_on(execute(&settings))
+                .context("could not start the runtime")?;
+            let outcome = runtime.block_on(execute(&settings));
+            // Not waited for: the look-up of a name that no probe waits for any more may take as long
+            // as the name servers are slow, and the end of the process ends it.
+            runtime.shutdown_background();
+            outcome
         });
     match outcome {
         Ok(code) => code,
