@@ -13,11 +13,13 @@
 // Helpers of a test: an impossible state ends it, and clippy knows only #[test] functions as tests.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod parts;
 mod sim;
 
 use auth_reconciler_core::AuthStatus;
+use parts::{Api, Op};
 use proptest::prelude::*;
-use sim::{Api, INSTANCES, Op, Sim};
+use sim::{INSTANCES, Sim};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let instance = 0..INSTANCES;

@@ -1,92 +1,20 @@
 //! A database, a world and a daemon, each as small as the protocol allows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use auth_reconciler_core::answer::Silence;
-use auth_reconciler_core::facts::{Change, Container, Facts, Recorded, Row};
-use auth_reconciler_core::key::ApiKey;
-use auth_reconciler_core::profile::Profile;
+use auth_reconciler_core::facts::Change;
 use auth_reconciler_core::queue::{Command, Limits, Next, Queue};
-use auth_reconciler_core::verdict::{self, Plan, Policy, Verdict};
+use auth_reconciler_core::verdict::{self, Plan, Policy};
 use auth_reconciler_core::{Answer, Cause};
 use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::parts::{Api, Daemon, DbRow, Instance, LogEntry, Op, Run, answer, conclude, facts};
 
 pub(crate) const INSTANCES: usize = 3;
 const SLOTS: usize = 2;
 const BURST: u32 = 60;
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// What an instance's API would say now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Api {
-    Silent,
-    NotConnected,
-    Error,
-    Ready,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Op {
-    NewKey(usize),
-    ClearKey(usize),
-    WriteAccount(usize),
-    ForeignStatus(usize, &'static str),
-    Delete(usize),
-    World(usize, Api),
-    /// The daemon starts whatever its queue lets it start.
-    Dispatch,
-    /// The probe of a run under way gets its answer.
-    Probe(usize),
-    /// The record of a run that has its answer is made.
-    Record(usize),
-    Wait(u64),
-    Kill,
-    Start,
-    /// The ear is lost and made anew: new epoch, resync. Runs under way go on.
-    LoseEar,
-    /// What rang since the last dispatch is lost together with the ear that heard it.
-    LoseRings,
-}
-
-#[derive(Clone, Debug)]
-struct DbRow {
-    key: Option<u64>,
-    status: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-struct LogEntry {
-    id: u64,
-    instance: usize,
-    change: Change,
-}
-
-#[derive(Clone, Debug)]
-struct Instance {
-    version: u64,
-    memory: Recorded,
-    settled: bool,
-}
-
-#[derive(Debug)]
-struct Run {
-    epoch: u64,
-    facts: Facts,
-    key: Option<u64>,
-    version: Option<u64>,
-    changes: HashSet<u64>,
-    /// Decided, or `None` while the probe is out.
-    verdict: Option<Verdict>,
-}
-
-#[derive(Debug)]
-struct Daemon {
-    queue: Queue<usize>,
-    runs: HashMap<usize, Run>,
-    epoch: u64,
-    rings: Vec<(usize, Cause)>,
-}
 
 pub(crate) struct Sim {
     policy: Policy,
@@ -466,47 +394,5 @@ impl Sim {
             settled: verdict.retry.is_none(),
         });
         daemon.queue.finish(&i, next, now);
-    }
-}
-
-fn facts(
-    row: Option<&DbRow>,
-    changes: &[&LogEntry],
-    instance: Option<&Instance>,
-    now: DateTime<Utc>,
-) -> Facts {
-    Facts {
-        now,
-        row: row.map(|row| Row {
-            provider: Some("telegram".to_owned()),
-            serves_api: true,
-            api_key: row
-                .key
-                .map_or(Ok(None), |key| ApiKey::parse(&format!("key-{key}"))),
-            port: Some(4001),
-            auth_status: row.status.clone(),
-        }),
-        changes: changes.iter().map(|entry| entry.change).collect(),
-        recorded: instance.map(|instance| instance.memory.clone()),
-        container: Container::Unknown,
-    }
-}
-
-fn conclude(
-    policy: &Policy,
-    run: &Run,
-    profile: &Profile,
-    answer: &Answer,
-    now: DateTime<Utc>,
-) -> Verdict {
-    verdict::conclude(policy, &run.facts, profile, answer, now, 0.5)
-}
-
-fn answer(api: Api) -> Answer {
-    match api {
-        Api::Silent => Answer::Silent(Silence::Refused),
-        Api::NotConnected => Answer::NotConnected,
-        Api::Error => Answer::ProviderError,
-        Api::Ready => Answer::Ready,
     }
 }
