@@ -9,7 +9,7 @@ use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
 use super::say;
-use crate::database::{Database, advice};
+use crate::database::Database;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::{self, with};
@@ -113,7 +113,7 @@ impl Report {
                 return None;
             }
         };
-        let asked = with(&pool, "connect", async |client| {
+        let asked = with(&pool, "ask who we are", async |client| {
             client
                 .query_typed_one(include_str!("../../../../sql/queries/connection.sql"), &[])
                 .await
@@ -138,20 +138,9 @@ impl Report {
                 Some(pool)
             }
             Err(error) => {
-                let remedy = match &error {
-                    StoreError::Pool {
-                        source: deadpool_postgres::PoolError::Backend(source),
-                        ..
-                    } => advice(source),
-                    StoreError::Pool { .. }
-                    | StoreError::Query { .. }
-                    | StoreError::Timeout { .. }
-                    | StoreError::Hidden { .. }
-                    | StoreError::Answer { .. } => error.advice(),
-                };
                 self.line(
                     "connection",
-                    failed(chain(&error), remedy.unwrap_or(general)),
+                    failed(chain(&error), error.advice().unwrap_or(general)),
                 );
                 None
             }
@@ -228,10 +217,7 @@ impl Report {
                 true
             }
             Err(error) => {
-                let remedy = error
-                    .advice()
-                    .or(error.end())
-                    .unwrap_or("run `auth-reconciler migrate`");
+                let remedy = error.advice().unwrap_or("see the server's log");
                 self.line(
                     "schema",
                     Finding::Wrong {

@@ -7,16 +7,18 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use thiserror::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Oid, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
-use super::error::StoreError;
 use super::pool::{TRANSACTION, with};
-use crate::database::{Database, TlsError};
+use crate::database::Database;
 use crate::settings::TableName;
+
+mod error;
+
+pub(crate) use error::SchemaError;
 
 macro_rules! sql {
     ($path:literal) => {
@@ -44,123 +46,38 @@ const OLDEST_SERVER: i32 = 140_000;
 /// Tries of a change of the schema that a lock or another session came in between of.
 const TRIES: u32 = 150;
 
-/// Why the schema is not as it must be.
-#[derive(Debug, Error)]
-pub(crate) enum SchemaError {
-    #[error("could not set up TLS")]
-    Tls(#[from] TlsError),
-    #[error("could not connect to {server}")]
-    Connect {
-        server: String,
-        #[source]
-        source: tokio_postgres::Error,
-    },
-    #[error("could not {act}")]
-    Query {
-        act: String,
-        #[source]
-        source: tokio_postgres::Error,
-    },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the server is PostgreSQL {found}, the oldest that works is 14: upgrade it")]
-    OldServer { found: String },
-    #[error(
-        "the schema auth_reconciler is missing: run `auth-reconciler migrate`, or `run --migrate`"
-    )]
-    Missing,
-    #[error(
-        "the schema auth_reconciler has version {found}, this program needs {needed}: run `auth-reconciler migrate`, \
-         or `run --migrate`"
-    )]
-    Older { found: i32, needed: i32 },
-    #[error(
-        "the functions of schema auth_reconciler are of another build of version {version}: run `auth-reconciler \
-         migrate`, or `run --migrate`"
-    )]
-    OtherBuild { version: i32 },
-    #[error(
-        "the schema auth_reconciler has version {found}, newer than this program, which knows {known}: run the newer \
-         program; nothing was changed"
-    )]
-    Newer { found: i32, known: i32 },
-    #[error("table {table} does not exist: name the manager's table in AUTH_RECONCILER_TABLE")]
-    NoTable { table: String },
-    #[error("table {table} is not watched: run `auth-reconciler migrate`, or `run --migrate`")]
-    NotWatched { table: String },
-    #[error(
-        "triggers of table {table} are missing or disabled ({triggers}): run `auth-reconciler migrate`, which attaches \
-         them and looks at every row"
-    )]
-    TriggersMissing { table: String, triggers: String },
-}
-
-impl SchemaError {
-    /// The advice of an error that no retry mends.
-    pub(crate) fn end(&self) -> Option<&'static str> {
-        match self {
-            Self::Missing
-            | Self::Older { .. }
-            | Self::OtherBuild { .. }
-            | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, then start again"),
-            Self::Newer { .. } => Some("run the newer program"),
-            Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
-            Self::OldServer { .. } => Some("upgrade the server"),
-            // The manager may be in the middle of a migration of its own.
-            Self::TriggersMissing { .. }
-            | Self::Tls(_)
-            | Self::Connect { .. }
-            | Self::Query { .. }
-            | Self::Store(_) => None,
-        }
-    }
-
-    /// What the operator is to do about the database's own error, if it is known.
-    pub(crate) fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } => {
-                crate::database::advice(source)
-            }
-            Self::Store(error) => error.advice(),
-            Self::Tls(_)
-            | Self::OldServer { .. }
-            | Self::Missing
-            | Self::Older { .. }
-            | Self::OtherBuild { .. }
-            | Self::Newer { .. }
-            | Self::NoTable { .. }
-            | Self::NotWatched { .. }
-            | Self::TriggersMissing { .. } => None,
-        }
-    }
-}
-
 /// The version that this program needs.
 pub(crate) fn needed_version() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 
+/// Checks that there is a schema of ours, of whatever version.
+pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
+    let exists = with(pool, "look for the schema", async |client| {
+        client
+            .query_typed_one(sql!("queries/schema_exists.sql"), &[])
+            .await
+    })
+    .await?;
+    if exists.get(0) {
+        Ok(())
+    } else {
+        Err(SchemaError::Missing)
+    }
+}
+
 /// Checks that the schema is of this version and every one of `tables` is watched with all its triggers.
 pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), SchemaError> {
     let act = "check the schema";
-    let installed = with(pool, act, async |client| {
-        if client
-            .query_typed_one(sql!("queries/schema_exists.sql"), &[])
-            .await?
-            .get::<_, bool>(0)
-        {
-            client
-                .query_typed_opt(sql!("queries/installed.sql"), &[])
-                .await
-        } else {
-            Ok(None)
-        }
-    })
-    .await?;
+    must_exist(pool).await?;
     let needed = needed_version();
-    let Some(installed) = installed else {
-        return Err(SchemaError::Missing);
-    };
+    let installed = with(pool, act, async |client| {
+        client
+            .query_typed_opt(sql!("queries/installed.sql"), &[])
+            .await
+    })
+    .await?
+    .ok_or(SchemaError::Missing)?;
     let found: i32 = installed.get("version");
     if found > needed {
         return Err(SchemaError::Newer {

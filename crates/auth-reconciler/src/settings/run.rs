@@ -68,7 +68,7 @@ pub(crate) struct VerdictSettings {
     pub(crate) backoff_min: Duration,
     /// Longest pause of the backoff.
     pub(crate) backoff_max: Duration,
-    /// How long a new instance may be without a key.
+    /// How long an instance may wait or start without being in trouble.
     pub(crate) awaiting_grace: Duration,
     /// How long "not connected" may last.
     pub(crate) not_connected_limit: Duration,

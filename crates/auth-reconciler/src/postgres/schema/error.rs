@@ -1,0 +1,97 @@
+//! Why the schema is not as it must be, and what an operator does about it.
+
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::database::TlsError;
+use crate::postgres::error::StoreError;
+
+/// Why the schema is not as it must be.
+#[derive(Debug, Error)]
+pub(crate) enum SchemaError {
+    #[error("could not set up TLS")]
+    Tls(#[from] TlsError),
+    #[error("could not connect to {server}")]
+    Connect {
+        server: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error("could not {act}")]
+    Query {
+        act: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the server is PostgreSQL {found}, the oldest that works is 14")]
+    OldServer { found: String },
+    #[error("the schema auth_reconciler is missing")]
+    Missing,
+    #[error("the schema auth_reconciler has version {found}, this program needs {needed}")]
+    Older { found: i32, needed: i32 },
+    #[error("the functions of schema auth_reconciler are of another build of version {version}")]
+    OtherBuild { version: i32 },
+    #[error(
+        "the schema auth_reconciler has version {found}, newer than this program, which knows {known}; nothing was \
+         changed"
+    )]
+    Newer { found: i32, known: i32 },
+    #[error("table {table} does not exist")]
+    NoTable { table: String },
+    #[error("table {table} is not watched")]
+    NotWatched { table: String },
+    #[error("triggers of table {table} are missing or disabled ({triggers})")]
+    TriggersMissing { table: String, triggers: String },
+}
+
+impl SchemaError {
+    /// The advice of an error that no retry mends.
+    pub(crate) fn end(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing
+            | Self::Older { .. }
+            | Self::OtherBuild { .. }
+            | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, or `run --migrate`"),
+            Self::Newer { .. } => Some("run the newer program"),
+            Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
+            Self::OldServer { .. } => Some("upgrade the server"),
+            // The manager may be in the middle of a migration of its own.
+            Self::TriggersMissing { .. }
+            | Self::Tls(_)
+            | Self::Connect { .. }
+            | Self::Query { .. }
+            | Self::Store(_) => None,
+        }
+    }
+
+    /// What the operator is to do, if it is known.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Query { source, .. }
+                if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+            {
+                Some(
+                    "`migrate` and `uninstall` are for the owner of the watched tables, who may also create a schema \
+                     in this database (grant create on database)",
+                )
+            }
+            Self::Connect { source, .. } | Self::Query { source, .. } => {
+                crate::database::advice(source)
+            }
+            Self::Store(error) => error.advice(),
+            Self::TriggersMissing { .. } => {
+                Some("run `auth-reconciler migrate`, which attaches them and looks at every row")
+            }
+            Self::Tls(_)
+            | Self::OldServer { .. }
+            | Self::Missing
+            | Self::Older { .. }
+            | Self::OtherBuild { .. }
+            | Self::Newer { .. }
+            | Self::NoTable { .. }
+            | Self::NotWatched { .. } => self.end(),
+        }
+    }
+}
