@@ -1,6 +1,7 @@
 //! The integration tests, as one binary: linked once, and run against one shared server.
 
 mod arena;
+mod console;
 mod crash;
 mod drift;
 mod events;
