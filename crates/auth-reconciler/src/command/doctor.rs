@@ -3,6 +3,7 @@
 //! A check that cannot be made because an earlier one failed is left out rather than reported as
 //! failed: the first remedy comes first.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -26,7 +27,10 @@ enum Finding {
 
 /// Runs the checks and prints a line for each. Returns whether `run` would work.
 pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
-    let mut report = Report { healthy: true };
+    let mut report = Report {
+        healthy: true,
+        lacking: HashSet::new(),
+    };
     report.settings(settings, run);
     let Some(pool) = report.connection(&settings.database).await else {
         return false;
@@ -51,6 +55,8 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
 
 struct Report {
     healthy: bool,
+    /// Privileges that were named.
+    lacking: HashSet<String>,
 }
 
 impl Report {
@@ -246,17 +252,20 @@ impl Report {
         if rows.is_empty() {
             self.line(
                 "privileges",
-                Finding::Fine(format!(
-                    "the role may do what it must on {table} and our schema"
-                )),
+                Finding::Fine(format!("the role lacks no right on {table} and our schema")),
             );
         }
         let allowed = rows.is_empty();
         for row in rows {
+            let privilege: String = row.get("privilege");
+            // Those on our own schema are wanted for every table, and named once.
+            if !self.lacking.insert(privilege.clone()) {
+                continue;
+            }
             self.line(
                 "privileges",
                 Finding::Wrong {
-                    what: format!("the role lacks {}", row.get::<_, String>("privilege")),
+                    what: format!("the role lacks {privilege}"),
                     remedy: format!("as the owner: {}", row.get::<_, String>("remedy")),
                 },
             );
