@@ -226,7 +226,10 @@ declare
     removed integer;
     name text;
 begin
-    perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+    -- A table that was dropped leaves its number behind, and is named by it.
+    if exists (select from pg_catalog.pg_class as c where c.oid = relation) then
+        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+    end if;
     foreach name in array array['insert', 'delete', 'truncate', 'update', 'assigned'] loop
         if exists (
             select from pg_catalog.pg_trigger as t

@@ -11,3 +11,8 @@ pub(crate) mod uninstall;
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
+
+/// The same for what went wrong, on standard error.
+pub(crate) fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

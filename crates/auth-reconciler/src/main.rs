@@ -50,9 +50,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The one place where a chain of errors is printed.
-            eprintln!("error: {}", telemetry::chain(error.as_ref()));
+            command::complain(format_args!("error: {}", telemetry::chain(error.as_ref())));
             if let Some(advice) = advice(&error) {
-                eprintln!("  -> {advice}");
+                command::complain(format_args!("  -> {advice}"));
             }
             ExitCode::FAILURE
         }
@@ -62,12 +62,16 @@ fn main() -> ExitCode {
 async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
     match &settings.command {
         Command::Migrate => {
-            migrate(settings).await?;
+            for line in schema::migrate(&settings.database, &settings.tables).await? {
+                command::say(line);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
             if run.migrate {
-                migrate(settings).await?;
+                for done in schema::migrate(&settings.database, &settings.tables).await? {
+                    info!(done, "migrated");
+                }
             }
             serve(settings, run).await?;
             Ok(ExitCode::SUCCESS)
@@ -97,13 +101,6 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             })
         }
     }
-}
-
-async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    for line in schema::migrate(&settings.database, &settings.tables).await? {
-        command::say(line);
-    }
-    Ok(())
 }
 
 async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {

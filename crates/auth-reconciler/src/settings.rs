@@ -126,6 +126,11 @@ pub(crate) enum SettingsError {
         /// Why.
         source: ProbeUrlError,
     },
+    /// A list of tables for a command that would not heed it.
+    #[error(
+        "flag --table is not for this command, which concerns every table that is watched: leave it out"
+    )]
+    EveryTable,
     /// A list of tables that is none.
     #[error("setting {setting} does not accept `{value}`")]
     Table {
@@ -174,6 +179,11 @@ impl Settings {
             CommandArgs::Run(args) => {
                 Command::Run(Box::new(RunSettings::resolve(args, &source, environment)?))
             }
+            CommandArgs::Status { .. } | CommandArgs::Uninstall { .. }
+                if cli.common.table.is_some() =>
+            {
+                return Err(SettingsError::EveryTable);
+            }
             CommandArgs::Status { json } => Command::Status { json: *json },
             CommandArgs::Doctor(args) => {
                 Command::Doctor(Box::new(RunSettings::resolve(args, &source, environment)?))
@@ -202,7 +212,7 @@ impl SettingsError {
             text.push_str(&format!(": {cause}"));
             next = cause.source();
         }
-        eprintln!("error: {text}");
+        crate::command::complain(format_args!("error: {text}"));
         std::process::exit(2)
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn start(format: LogFormat) -> Result<(), String> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // That nobody reads the log any more must not end the daemon: it would be told on the same
+        // closed stream, by a macro that panics.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     match format {
         LogFormat::Human => builder

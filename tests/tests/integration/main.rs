@@ -2,6 +2,7 @@
 
 mod arena;
 mod cli;
+mod console;
 mod crash;
 mod drift;
 mod events;

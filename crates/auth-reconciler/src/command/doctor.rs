@@ -3,13 +3,14 @@
 //! A check that cannot be made because an earlier one failed is left out rather than reported as
 //! failed: the first remedy comes first.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
 use super::say;
-use crate::database::{Database, advice};
+use crate::database::Database;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::{self, with};
@@ -26,7 +27,10 @@ enum Finding {
 
 /// Runs the checks and prints a line for each. Returns whether `run` would work.
 pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
-    let mut report = Report { healthy: true };
+    let mut report = Report {
+        healthy: true,
+        lacking: HashSet::new(),
+    };
     report.settings(settings, run);
     let Some(pool) = report.connection(&settings.database).await else {
         return false;
@@ -51,6 +55,8 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
 
 struct Report {
     healthy: bool,
+    /// Privileges that were named.
+    lacking: HashSet<String>,
 }
 
 impl Report {
@@ -113,7 +119,7 @@ impl Report {
                 return None;
             }
         };
-        let asked = with(&pool, "connect", async |client| {
+        let asked = with(&pool, "ask who we are", async |client| {
             client
                 .query_typed_one(include_str!("../../../../sql/queries/connection.sql"), &[])
                 .await
@@ -138,20 +144,9 @@ impl Report {
                 Some(pool)
             }
             Err(error) => {
-                let remedy = match &error {
-                    StoreError::Pool {
-                        source: deadpool_postgres::PoolError::Backend(source),
-                        ..
-                    } => advice(source),
-                    StoreError::Pool { .. }
-                    | StoreError::Query { .. }
-                    | StoreError::Timeout { .. }
-                    | StoreError::Hidden { .. }
-                    | StoreError::Answer { .. } => error.advice(),
-                };
                 self.line(
                     "connection",
-                    failed(chain(&error), remedy.unwrap_or(general)),
+                    failed(chain(&error), error.advice().unwrap_or(general)),
                 );
                 None
             }
@@ -228,10 +223,7 @@ impl Report {
                 true
             }
             Err(error) => {
-                let remedy = error
-                    .advice()
-                    .or(error.end())
-                    .unwrap_or("run `auth-reconciler migrate`");
+                let remedy = error.advice().unwrap_or("see the server's log");
                 self.line(
                     "schema",
                     Finding::Wrong {
@@ -260,17 +252,20 @@ impl Report {
         if rows.is_empty() {
             self.line(
                 "privileges",
-                Finding::Fine(format!(
-                    "the role may do what it must on {table} and our schema"
-                )),
+                Finding::Fine(format!("the role lacks no right on {table} and our schema")),
             );
         }
         let allowed = rows.is_empty();
         for row in rows {
+            let privilege: String = row.get("privilege");
+            // Those on our own schema are wanted for every table, and named once.
+            if !self.lacking.insert(privilege.clone()) {
+                continue;
+            }
             self.line(
                 "privileges",
                 Finding::Wrong {
-                    what: format!("the role lacks {}", row.get::<_, String>("privilege")),
+                    what: format!("the role lacks {privilege}"),
                     remedy: format!("as the owner: {}", row.get::<_, String>("remedy")),
                 },
             );

@@ -1,14 +1,23 @@
 //! `auth-reconciler status`: the view `status` for people and for programs.
+//!
+//! Messages are sentences, so one line for each instance fits a wide terminal only. On a narrower one the message
+//! stands below its instance; in a pipe each instance keeps to one line of any length, for `grep`.
+
+use std::io;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, SubsecRound, Utc};
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::{Deserialize, Serialize};
+use terminal_size::Width;
 
 use super::say;
 use crate::database::Database;
 use crate::postgres::{pool, schema};
+
+/// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
+const WIDE: u16 = 195;
 
 /// One row of the view.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,13 +41,15 @@ struct Instance {
 /// Prints every instance, those in trouble first. Returns whether one is in trouble.
 pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     let pool = pool::open(database, 1)?;
-    schema::require(&pool).await?;
+    let no_status = || format!("no status from {}", database.describe());
+    schema::must_exist(&pool).await.with_context(no_status)?;
     let rows = pool::with(&pool, "read the status view", async |client| {
         client
             .query_typed_one(include_str!("../../../../sql/queries/status.sql"), &[])
             .await
     })
-    .await?;
+    .await
+    .with_context(no_status)?;
     let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
         .context("the status view is not as this version knows it")?;
     if json {
@@ -54,6 +65,24 @@ fn print(instances: &[Instance]) {
         say("no instances in the watched tables");
         return;
     }
+    match terminal_size::terminal_size_of(io::stdout()) {
+        Some((Width(width), _)) if width < WIDE => say(narrow(instances)),
+        Some((Width(width), _)) => say(wide(instances, Some(width))),
+        None => say(wide(instances, None)),
+    }
+    let trouble = instances.iter().filter(|instance| instance.trouble).count();
+    let ready = instances
+        .iter()
+        .filter(|instance| instance.auth_status.as_deref() == Some("client_ready"))
+        .count();
+    say(format_args!(
+        "\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
+        instances.len()
+    ));
+}
+
+/// One line for each instance; messages are wrapped where the width is known.
+fn wide(instances: &[Instance], width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header([
@@ -71,11 +100,7 @@ fn print(instances: &[Instance]) {
         table.add_row([
             instance.id.to_string(),
             text(instance.provider.as_deref()),
-            format!(
-                "{}{}",
-                text(instance.auth_status.as_deref()),
-                if instance.trouble { " !" } else { "" }
-            ),
+            status(instance),
             text(instance.reason.as_deref()),
             time(instance.since),
             text(instance.cause.as_deref()),
@@ -86,20 +111,63 @@ fn print(instances: &[Instance]) {
             text(instance.message.as_deref()),
         ]);
     }
-    say(table.trim_fmt());
-    let trouble = instances.iter().filter(|instance| instance.trouble).count();
-    let ready = instances
-        .iter()
-        .filter(|instance| instance.auth_status.as_deref() == Some("client_ready"))
-        .count();
-    say(format_args!(
-        "\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
-        instances.len()
-    ));
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(width);
+        let message = table.column_count().saturating_sub(1);
+        for column in table.column_iter_mut().take(message) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.trim_fmt()
 }
 
+/// What fits 80 columns, and the rest below it.
+fn narrow(instances: &[Instance]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["ID", "STATUS", "REASON"]);
+    for instance in instances {
+        table.add_row([
+            instance.id.to_string(),
+            status(instance),
+            text(instance.reason.as_deref()),
+        ]);
+    }
+    // text() leaves no line break in a cell, so there is a line for the header and one for each instance.
+    let shown = table.trim_fmt();
+    let mut lines = shown.lines();
+    let mut all = vec![lines.next().unwrap_or_default().to_owned()];
+    for (line, instance) in lines.zip(instances) {
+        all.push(line.to_owned());
+        all.push(format!(
+            "     since {}: {}",
+            time(instance.since),
+            text(instance.message.as_deref())
+        ));
+    }
+    all.join("\n")
+}
+
+fn status(instance: &Instance) -> String {
+    format!(
+        "{}{}",
+        text(instance.auth_status.as_deref()),
+        if instance.trouble { " !" } else { "" }
+    )
+}
+
+/// As one line that does nothing to a terminal: anybody may have written the column.
 fn text(value: Option<&str>) -> String {
-    value.unwrap_or("-").to_owned()
+    let mut shown = String::new();
+    for character in value.unwrap_or("-").chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 fn time(value: Option<DateTime<Utc>>) -> String {
@@ -110,4 +178,60 @@ fn time(value: Option<DateTime<Utc>>) -> String {
                 .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(status: &str, message: &str) -> Instance {
+        Instance {
+            id: uuid::Uuid::nil(),
+            provider: Some("whatsappweb".to_owned()),
+            auth_status: Some(status.to_owned()),
+            reason: Some("TelegramNotConnected".to_owned()),
+            message: Some(message.to_owned()),
+            since: Some(DateTime::UNIX_EPOCH),
+            cause: Some("type_instance".to_owned()),
+            reaction_ms: Some(1234.5),
+            next_attempt_at: Some(DateTime::UNIX_EPOCH),
+            trouble: true,
+            contested: false,
+            looks: Some(1),
+            unobserved: 0,
+            watched_table: "message_instances".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_the_message_below() {
+        let shown = narrow(&[
+            instance("client_ready", "is ready"),
+            instance("failed", "is not"),
+        ]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 5, "{shown}");
+        assert!(lines.iter().all(|line| line.len() <= 80), "{shown}");
+        assert!(lines[3].contains("failed !"), "{shown}");
+        assert_eq!(lines[4], "     since 1970-01-01T00:00:00Z: is not");
+    }
+
+    #[test]
+    fn a_wide_terminal_wraps_messages_and_a_pipe_does_not() {
+        let instances = [instance("failed", &"word ".repeat(50))];
+        let shown = wide(&instances, Some(WIDE));
+        assert!(shown.lines().count() > 2, "{shown}");
+        assert!(
+            shown.lines().all(|line| line.len() <= usize::from(WIDE)),
+            "{shown}"
+        );
+        assert!(shown.contains(&uuid::Uuid::nil().to_string()), "{shown}");
+        assert_eq!(wide(&instances, None).lines().count(), 2);
+    }
+
+    #[test]
+    fn what_somebody_wrote_does_nothing_to_the_terminal() {
+        let shown = narrow(&[instance("a\u{1b}[2J\nb", "")]);
+        assert!(shown.contains(r"a\u{1b}[2J\nb !"), "{shown}");
+    }
 }

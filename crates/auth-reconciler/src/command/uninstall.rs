@@ -19,11 +19,13 @@ pub(crate) async fn uninstall(database: &Database, yes: bool) -> Result<bool> {
 }
 
 fn confirmed(database: &Database) -> io::Result<bool> {
-    print!(
+    let mut terminal = io::stdout();
+    write!(
+        terminal,
         "This removes the triggers and the schema auth_reconciler, with its history, from\n{}\nType yes to go on: ",
         database.describe()
-    );
-    io::stdout().flush()?;
+    )?;
+    terminal.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim() == "yes")

@@ -58,8 +58,8 @@ fn by_code(code: &SqlState) -> Option<&'static str> {
         }
         SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping: try again in a moment",
         SqlState::PROTOCOL_VIOLATION | SqlState::FEATURE_NOT_SUPPORTED => {
-            "something in between, most likely a connection pooler, refuses a start-up parameter: connect to \
-             Postgres directly"
+            "something in between, most likely a connection pooler, refuses: see whether it knows this user, password \
+             and database; if it is a start-up parameter that it refuses, connect to Postgres directly"
         }
         _ => return None,
     };

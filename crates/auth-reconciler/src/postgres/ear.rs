@@ -72,7 +72,7 @@ pub(crate) enum EarError {
     #[error(
         "the ear did not hear its own echo within {limit:?}: LISTEN does not work on this connection, \
          most likely because a transaction pooler (PgBouncer, Supavisor) is in between; set \
-         AUTH_RECONCILER_LISTEN_URL to a direct connection"
+         AUTH_RECONCILER_LISTEN_URL to a direct connection to the same database"
     )]
     Deaf { limit: Duration },
 }

@@ -14,6 +14,12 @@ pub(crate) enum StoreError {
         #[source]
         source: tokio_postgres::Error,
     },
+    #[error("could not connect to the database to {act}")]
+    Connect {
+        act: &'static str,
+        #[source]
+        source: tokio_postgres::Error,
+    },
     #[error("could not get a database connection to {act}")]
     Pool {
         act: &'static str,
@@ -43,11 +49,7 @@ impl StoreError {
     /// The SQLSTATE, where the server gave one.
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Query { source, .. } => source.code(),
-            Self::Pool {
-                source: deadpool_postgres::PoolError::Backend(error),
-                ..
-            } => error.code(),
+            Self::Query { source, .. } | Self::Connect { source, .. } => source.code(),
             Self::Pool { .. }
             | Self::Timeout { .. }
             | Self::Hidden { .. }
@@ -70,6 +72,9 @@ impl StoreError {
 
     /// A sentence for the operator beside an error that is retried.
     pub(crate) fn advice(&self) -> Option<&'static str> {
+        if let Self::Connect { source, .. } = self {
+            return crate::database::advice(source);
+        }
         let code = self.code()?;
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Some(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 
 use thiserror::Error;
 
@@ -65,10 +67,13 @@ pub(crate) async fn with<T>(
     act: &'static str,
     work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
 ) -> Result<T, StoreError> {
-    let object = pool
-        .get()
-        .await
-        .map_err(|source| StoreError::Pool { act, source })?;
+    let object = pool.get().await.map_err(|error| match error {
+        PoolError::Backend(source) => StoreError::Connect { act, source },
+        source @ (PoolError::Timeout(_)
+        | PoolError::Closed
+        | PoolError::NoRuntimeSpecified
+        | PoolError::PostCreateHook(_)) => StoreError::Pool { act, source },
+    })?;
     match tokio::time::timeout(LIMIT, work(&object)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(StoreError::Query { act, source }),

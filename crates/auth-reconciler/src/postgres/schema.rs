@@ -51,15 +51,15 @@ pub(crate) fn needed_version() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 
-/// Checks that there is a schema, of whatever version.
-pub(crate) async fn require(pool: &Pool) -> Result<(), SchemaError> {
-    let row = with(pool, "look for the schema", async |client| {
+/// Checks that there is a schema of ours, of whatever version.
+pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
+    let exists = with(pool, "look for the schema", async |client| {
         client
-            .query_one(sql!("queries/schema_exists.sql"), &[])
+            .query_typed_one(sql!("queries/schema_exists.sql"), &[])
             .await
     })
     .await?;
-    if row.get(0) {
+    if exists.get(0) {
         Ok(())
     } else {
         Err(SchemaError::Missing)
@@ -69,24 +69,15 @@ pub(crate) async fn require(pool: &Pool) -> Result<(), SchemaError> {
 /// Checks that the schema is of this version and every one of `tables` is watched with all its triggers.
 pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), SchemaError> {
     let act = "check the schema";
-    let installed = with(pool, act, async |client| {
-        if client
-            .query_typed_one(sql!("queries/schema_exists.sql"), &[])
-            .await?
-            .get::<_, bool>(0)
-        {
-            client
-                .query_typed_opt(sql!("queries/installed.sql"), &[])
-                .await
-        } else {
-            Ok(None)
-        }
-    })
-    .await?;
+    must_exist(pool).await?;
     let needed = needed_version();
-    let Some(installed) = installed else {
-        return Err(SchemaError::Missing);
-    };
+    let installed = with(pool, act, async |client| {
+        client
+            .query_typed_opt(sql!("queries/installed.sql"), &[])
+            .await
+    })
+    .await?
+    .ok_or(SchemaError::Missing)?;
     let found: i32 = installed.get("version");
     if found > needed {
         return Err(SchemaError::Newer {

@@ -62,7 +62,8 @@ pub(crate) struct CommonArgs {
     /// has no sslrootcert; with it require checks like verify-ca
     #[arg(long, global = true, value_name = "FILE", help_heading = "Database")]
     pub(crate) database_ca: Option<String>,
-    /// Watched tables, comma separated, written as in SQL; without a schema, public is meant
+    /// Tables to watch, comma separated, written as in SQL; without a schema, public is meant. `status` and
+    /// `uninstall` concern every table that is watched and refuse the flag
     #[arg(long, global = true, value_name = "TABLES")]
     pub(crate) table: Option<String>,
     /// How log lines look: human or json
@@ -133,7 +134,7 @@ pub(crate) struct RunArgs {
     /// Longest such pause, 1ms to 1h, not below the first
     #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
     pub(crate) backoff_max: Option<String>,
-    /// How long a new instance may be without an API key before it is in trouble, 1ms to 1d
+    /// How long an instance may wait for key, port or its first answer before it is in trouble, 1ms to 1d
     #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
     pub(crate) awaiting_grace: Option<String>,
     /// How long an API may answer "not connected" before that is a failure, 1ms to 1d

@@ -13,6 +13,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// With the leap years' share, as `10y` is read.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// Everything that the daemon can be told.
 #[derive(Debug, Clone)]
@@ -68,7 +70,7 @@ pub(crate) struct VerdictSettings {
     pub(crate) backoff_min: Duration,
     /// Longest pause of the backoff.
     pub(crate) backoff_max: Duration,
-    /// How long a new instance may be without a key.
+    /// How long an instance may wait or start without being in trouble.
     pub(crate) awaiting_grace: Duration,
     /// How long "not connected" may last.
     pub(crate) not_connected_limit: Duration,
@@ -117,7 +119,7 @@ impl RunSettings {
             history_max_age: read.duration(
                 setting::HISTORY_MAX_AGE,
                 &args.history_max_age,
-                MINUTE..=3660 * DAY,
+                MINUTE..=10 * YEAR,
             )?,
             shutdown_timeout: read.duration(
                 setting::SHUTDOWN_TIMEOUT,

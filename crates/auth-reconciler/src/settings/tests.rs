@@ -182,6 +182,10 @@ fn commands_take_their_own_switches() {
         parse(&["status", "--yes"], &[URL]),
         Err(SettingsError::CommandLine(_))
     ));
+    assert!(matches!(
+        parse(&["uninstall", "--table", "a.b"], &[URL]),
+        Err(SettingsError::EveryTable)
+    ));
 }
 
 #[test]

@@ -216,5 +216,12 @@ async fn a_watched_table_that_was_dropped_does_not_make_the_daemon_spin() -> Res
     // One that was asked for, and perhaps one for the row that came while its table was being found.
     let more = scans() - before;
     assert!(more <= 2, "{more} scans");
+
+    // By its number, which is all that is left of it.
+    let left = "select auth_reconciler.unwatch(relation) from auth_reconciler.watched_table as w
+        where not exists (select from pg_class as c where c.oid = w.relation)";
+    let said: String = scene.client.query_one(left, &[]).await?.try_get(0)?;
+    assert!(said.contains("is no longer watched"), "{said}");
+    assert!(scene.client.query_opt(left, &[]).await?.is_none());
     Ok(())
 }

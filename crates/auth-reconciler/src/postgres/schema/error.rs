@@ -1,6 +1,7 @@
-//! Everything that can be wrong with the schema, each with its remedy.
+//! Why the schema is not as it must be, and what an operator does about it.
 
 use thiserror::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::database::TlsError;
 use crate::postgres::error::StoreError;
@@ -24,35 +25,24 @@ pub(crate) enum SchemaError {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the server is PostgreSQL {found}, the oldest that works is 14: upgrade it")]
+    #[error("the server is PostgreSQL {found}, the oldest that works is 14")]
     OldServer { found: String },
-    #[error(
-        "the schema auth_reconciler is missing: run `auth-reconciler migrate`, or `run --migrate`"
-    )]
+    #[error("the schema auth_reconciler is missing")]
     Missing,
-    #[error(
-        "the schema auth_reconciler has version {found}, this program needs {needed}: run `auth-reconciler migrate`, \
-         or `run --migrate`"
-    )]
+    #[error("the schema auth_reconciler has version {found}, this program needs {needed}")]
     Older { found: i32, needed: i32 },
-    #[error(
-        "the functions of schema auth_reconciler are of another build of version {version}: run `auth-reconciler \
-         migrate`, or `run --migrate`"
-    )]
+    #[error("the functions of schema auth_reconciler are of another build of version {version}")]
     OtherBuild { version: i32 },
     #[error(
-        "the schema auth_reconciler has version {found}, newer than this program, which knows {known}: run the newer \
-         program; nothing was changed"
+        "the schema auth_reconciler has version {found}, newer than this program, which knows {known}; nothing was \
+         changed"
     )]
     Newer { found: i32, known: i32 },
-    #[error("table {table} does not exist: name the manager's table in AUTH_RECONCILER_TABLE")]
+    #[error("table {table} does not exist")]
     NoTable { table: String },
-    #[error("table {table} is not watched: run `auth-reconciler migrate`, or `run --migrate`")]
+    #[error("table {table} is not watched")]
     NotWatched { table: String },
-    #[error(
-        "triggers of table {table} are missing or disabled ({triggers}): run `auth-reconciler migrate`, which attaches \
-         them and looks at every row"
-    )]
+    #[error("triggers of table {table} are missing or disabled ({triggers})")]
     TriggersMissing { table: String, triggers: String },
 }
 
@@ -63,7 +53,7 @@ impl SchemaError {
             Self::Missing
             | Self::Older { .. }
             | Self::OtherBuild { .. }
-            | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, then start again"),
+            | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, or `run --migrate`"),
             Self::Newer { .. } => Some("run the newer program"),
             Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
             Self::OldServer { .. } => Some("upgrade the server"),
@@ -76,13 +66,24 @@ impl SchemaError {
         }
     }
 
-    /// What the operator is to do about the database's own error, if it is known.
+    /// What the operator is to do, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::Query { source, .. }
+                if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+            {
+                Some(
+                    "`migrate` and `uninstall` are for the owner of the watched tables, who may also create a schema \
+                     in this database (grant create on database)",
+                )
+            }
             Self::Connect { source, .. } | Self::Query { source, .. } => {
                 crate::database::advice(source)
             }
             Self::Store(error) => error.advice(),
+            Self::TriggersMissing { .. } => {
+                Some("run `auth-reconciler migrate`, which attaches them and looks at every row")
+            }
             Self::Tls(_)
             | Self::OldServer { .. }
             | Self::Missing
@@ -90,8 +91,7 @@ impl SchemaError {
             | Self::OtherBuild { .. }
             | Self::Newer { .. }
             | Self::NoTable { .. }
-            | Self::NotWatched { .. }
-            | Self::TriggersMissing { .. } => None,
+            | Self::NotWatched { .. } => self.end(),
         }
     }
 }
