@@ -383,3 +383,27 @@ async fn prepared_transactions_are_warned_of() -> Result<()> {
     assert!(warned, "{}", doctor.stdout);
     Ok(())
 }
+
+/// The condition of a trigger follows a renamed column, its function does not.
+#[tokio::test]
+async fn a_renamed_column_fails_nobody() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let id = scene.instance(1).await?;
+    for column in ["account", "provider", "id"] {
+        scene
+            .manager
+            .batch_execute(&format!(
+                "alter table message_instances rename column {column} to {column}_of_old"
+            ))
+            .await?;
+        scene
+            .manager
+            .batch_execute("update message_instances set api_key = api_key || 'x'")
+            .await?;
+    }
+    let renamed = "select count(*) from message_instances where id_of_old = $1";
+    let count: i64 = scene.manager.query_one(renamed, &[&id]).await?.get(0);
+    assert_eq!(count, 1);
+    Ok(())
+}
