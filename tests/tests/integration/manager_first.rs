@@ -407,3 +407,36 @@ async fn a_renamed_column_fails_nobody() -> Result<()> {
     assert_eq!(count, 1);
     Ok(())
 }
+
+/// A trigger of the manager's finds what it names without a schema when we write, as when the manager writes.
+#[tokio::test]
+async fn triggers_of_the_table_work_in_our_write_as_in_any_other() -> Result<()> {
+    for kind in ["trigger audit after", "constraint trigger audit after"] {
+        let scene = Scene::shared().await?;
+        let deferred = if kind.starts_with("constraint") {
+            "deferrable initially deferred"
+        } else {
+            ""
+        };
+        scene
+            .manager
+            .batch_execute(&format!(
+                "create table audit_log (of uuid);
+                create function audited(uuid) returns uuid language sql as 'select $1';
+                create function audit() returns trigger language plpgsql as
+                    'begin insert into audit_log values (audited(new.id)); return new; end';
+                create {kind} update on message_instances {deferred}
+                    for each row execute function audit()"
+            ))
+            .await?;
+        let stub = Stub::start(Behaviour::Ready).await?;
+        let _daemon = Daemon::start(&scene.database, &[]).await?;
+        scene.instance(stub.port()).await?;
+        scene.eventually(ALL_TRUE).await?;
+        assert_eq!(
+            scene.value::<i64>("select count(*) from audit_log").await?,
+            1
+        );
+    }
+    Ok(())
+}
