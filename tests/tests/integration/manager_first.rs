@@ -440,3 +440,40 @@ async fn triggers_of_the_table_work_in_our_write_as_in_any_other() -> Result<()>
     }
     Ok(())
 }
+
+/// What a trigger of the manager's lacks is not ours: neither a reason to end nor one to look without a pause.
+#[tokio::test]
+async fn a_broken_trigger_of_the_table_ends_nothing_and_is_met_with_backoff() -> Result<()> {
+    for (does, code) in [
+        ("insert into nowhere values (1)", "nowhere"),
+        ("perform nothing()", "nothing"),
+    ] {
+        let scene = Scene::shared().await?;
+        scene
+            .manager
+            .batch_execute(&format!(
+                "create function broken() returns trigger language plpgsql as
+                    'begin {does}; return new; end';
+                create trigger broken before update on message_instances
+                    for each row execute function broken()"
+            ))
+            .await?;
+        let stub = Stub::start(Behaviour::Ready).await?;
+        let daemon = Daemon::start(&scene.database, &[]).await?;
+        scene.instance(stub.port()).await?;
+        let mut failed = 0;
+        daemon
+            .wait_line(0, "failed looks that are told", |line| {
+                failed += usize::from(line.is("look failed, will be repeated"));
+                failed >= 5
+            })
+            .await?;
+        assert!(daemon.is_running(), "{code}");
+        scene
+            .manager
+            .batch_execute("drop trigger broken on message_instances")
+            .await?;
+        scene.eventually(ALL_TRUE).await?;
+    }
+    Ok(())
+}
