@@ -477,3 +477,37 @@ async fn a_broken_trigger_of_the_table_ends_nothing_and_is_met_with_backoff() ->
     }
     Ok(())
 }
+
+/// A read that is given up at our end must end at the server's, too: else sessions pile up there until the manager
+/// cannot connect.
+#[tokio::test]
+async fn a_locked_table_piles_up_no_sessions() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let few = [("AUTH_RECONCILER_POOL_SIZE", "2")];
+    let daemon = Daemon::start(&scene.database, &few).await?;
+    for _ in 0..4 {
+        scene.instance(1).await?;
+    }
+    let mut manager = scene.database.client().await?;
+    let migration = manager.transaction().await?;
+    migration
+        .batch_execute("lock table message_instances in access exclusive mode")
+        .await?;
+    let mark = daemon.mark();
+    let mut failed = 0;
+    daemon
+        .wait_line(mark, "looks that gave up", |line| {
+            failed += usize::from(line.is("look failed, will be repeated"));
+            failed >= 4
+        })
+        .await?;
+    let sessions: i64 = scene
+        .value(
+            "select count(*) from pg_stat_activity
+            where datname = current_database() and application_name = 'auth-reconciler pool'",
+        )
+        .await?;
+    assert!(sessions <= 2, "{sessions} sessions of a pool of 2");
+    migration.commit().await?;
+    Ok(())
+}
