@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use crate::scene::{ALL_TRUE, KEY, Scene, insert_many};
+use crate::scene::{ALL_TRUE, EARS, KEY, Scene, insert_many};
 
 /// Transactions of many writers at once, each reading before it writes, each on a table of its own, so that they could
 /// meet in nothing but what is ours: in one table even writers of different rows meet on a page of its index, with us or
@@ -510,4 +510,38 @@ async fn a_locked_table_piles_up_no_sessions() -> Result<()> {
     assert!(sessions <= 2, "{sessions} sessions of a pool of 2");
     migration.commit().await?;
     Ok(())
+}
+
+/// What could not be logged is found by no resync: the ring for it must outlive the ear that heard it.
+#[tokio::test]
+async fn a_ring_for_everything_survives_the_end_of_the_ear_that_heard_it() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let id = Uuid::new_v4();
+    scene
+        .table
+        .insert(&scene.manager, id, Some(stub.port()), None)
+        .await?;
+    scene.eventually(ALL_TRUE).await?;
+    let ear: i32 = scene.value(EARS).await?;
+    daemon.signal("STOP")?;
+    scene
+        .manager
+        .batch_execute(
+            "begin;
+            set local session_replication_role = replica;
+            update message_instances set api_key = 'a-key-that-was-not-logged';
+            notify auth_reconciler, 'resync';
+            commit",
+        )
+        .await?;
+    // The server has sent the ring once the ear is idle again with nothing left to send.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    scene
+        .manager
+        .execute("select pg_terminate_backend($1, 5000)", &[&ear])
+        .await?;
+    daemon.signal("CONT")?;
+    scene.eventually(ALL_TRUE).await
 }
