@@ -57,7 +57,7 @@ impl StoreError {
 
     /// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
     /// then a missing table or function is not one of ours. The server tells the innermost place first.
-    pub(crate) fn from_their_code(&self) -> bool {
+    pub(crate) fn in_their_code(&self) -> bool {
         let Self::Query { source, .. } = self else {
             return false;
         };
@@ -70,7 +70,7 @@ impl StoreError {
 
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
-        let Some(code) = self.code().filter(|_| !self.from_their_code()) else {
+        let Some(code) = self.code().filter(|_| !self.in_their_code()) else {
             return Policy::Retry;
         };
         if *code == SqlState::INVALID_SCHEMA_NAME || *code == SqlState::UNDEFINED_FUNCTION {
@@ -84,7 +84,7 @@ impl StoreError {
     /// A sentence for the operator beside an error that is retried.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         let code = self.code()?;
-        if self.from_their_code() {
+        if self.in_their_code() {
             return Some(
                 "a trigger or check of the watched table fails when auth_status is written: correct it",
             );

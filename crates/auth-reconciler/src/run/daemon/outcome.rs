@@ -112,7 +112,7 @@ impl Daemon {
             // Dropped or renamed: the next scan knows.
             Some(Err(failure))
                 if failure.code() == Some(&SqlState::UNDEFINED_TABLE)
-                    && !failure.from_their_code() =>
+                    && !failure.in_their_code() =>
             {
                 End::UnknownTable
             }
