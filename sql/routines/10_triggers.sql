@@ -15,40 +15,40 @@ declare
     causes text[];
     rings integer;
 begin
-    if tg_op = 'INSERT' then
-        ids := array[new.id];
-        causes := array['insert'];
-    elsif tg_op = 'DELETE' then
-        ids := array[old.id];
-        causes := array['delete'];
-    elsif tg_op = 'TRUNCATE' then
-        ids := array[null::uuid];
-        causes := array['truncate'];
-    elsif new.id is distinct from old.id then
-        -- One instance ends, another begins.
-        ids := array[old.id, new.id];
-        causes := array['id', 'id'];
-    else
-        ids := array[new.id];
-        causes := array[case
-            when new.api_key is distinct from old.api_key then 'api_key'
-            when new.account is distinct from old.account then 'account'
-            when new.port_api is distinct from old.port_api then 'port_api'
-            when new.provider is distinct from old.provider then 'provider'
-            when tg_argv[1] = 'assigned' then 'assigned'
-            when new.auth_status is distinct from old.auth_status then 'drift'
-            else 'type_instance'
-        end];
-        if new.auth_status is distinct from old.auth_status and causes <> array['drift']
-            and tg_argv[1] is null
-        then
-            -- A fact and the status in one statement: the second is somebody's opinion of the first,
-            -- and counts against the budget of corrections like any other.
-            ids := ids || new.id;
-            causes := causes || 'drift'::text;
-        end if;
-    end if;
     begin
+        if tg_op = 'INSERT' then
+            ids := array[new.id];
+            causes := array['insert'];
+        elsif tg_op = 'DELETE' then
+            ids := array[old.id];
+            causes := array['delete'];
+        elsif tg_op = 'TRUNCATE' then
+            ids := array[null::uuid];
+            causes := array['truncate'];
+        elsif new.id is distinct from old.id then
+            -- One instance ends, another begins.
+            ids := array[old.id, new.id];
+            causes := array['id', 'id'];
+        else
+            ids := array[new.id];
+            causes := array[case
+                when new.api_key is distinct from old.api_key then 'api_key'
+                when new.account is distinct from old.account then 'account'
+                when new.port_api is distinct from old.port_api then 'port_api'
+                when new.provider is distinct from old.provider then 'provider'
+                when tg_argv[1] = 'assigned' then 'assigned'
+                when new.auth_status is distinct from old.auth_status then 'drift'
+                else 'type_instance'
+            end];
+            if new.auth_status is distinct from old.auth_status and causes <> array['drift']
+                and tg_argv[1] is null
+            then
+                -- A fact and the status in one statement: the second is somebody's opinion of the first,
+                -- and counts against the budget of corrections like any other.
+                ids := ids || new.id;
+                causes := causes || 'drift'::text;
+            end if;
+        end if;
         for i in 1 .. cardinality(ids) loop
             insert into auth_reconciler.change (watched_id, instance_id, cause)
             values (watched, ids[i], causes[i]);
@@ -62,8 +62,8 @@ begin
             end if;
         end loop;
     exception when others then
-        -- The manager's statement goes through whatever is wrong with us. What was not logged is
-        -- found by looking at everything.
+        -- The manager's statement goes through whatever is wrong with us, a column that it has renamed
+        -- included. What was not logged is found by looking at everything.
         perform pg_notify('auth_reconciler', 'resync');
     end;
     return null;

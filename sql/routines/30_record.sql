@@ -42,7 +42,8 @@ begin
         select
         from auth_reconciler.change as c
         where c.watched_id = refusal.watched_id and c.instance_id = refusal.instance_id
-            and c.id <> all (refusal.changes)
+            -- Hashed, whatever the plan: a row may have collected tens of thousands of changes.
+            and c.id not in (select unnest(refusal.changes))
     ) then
         return 'change';
     end if;
@@ -101,6 +102,7 @@ declare
     retry_ms double precision := (p_context ->> 'retry_ms')::double precision;
     trouble_ms double precision := (p_context ->> 'trouble_ms')::double precision;
     overridden_retry_ms constant double precision := (p_context ->> 'overridden_retry_ms')::double precision;
+    kept_path constant text := current_setting('search_path');
     relation text;
     present boolean;
     current_status text;
@@ -187,10 +189,17 @@ begin
             'auth_reconciler.writing',
             verdict.watched_id || '/' || verdict.instance_id || '/' || verdict.auth_status,
             true);
+        -- The table's own triggers run in it, deferred ones too, and find what they name without its
+        -- schema where the session would find it, not where our statements do.
+        perform set_config('search_path', (
+            select s.reset_val from pg_catalog.pg_settings as s where s.name = 'search_path'), true);
         execute format(
-            'update %s set auth_status = $2, updated_at = localtimestamp where id = $1 returning auth_status::text',
+            'update %s set auth_status = $2, updated_at = localtimestamp where id operator(pg_catalog.=) $1 '
+            'returning auth_status::pg_catalog.text',
             relation)
             into written using verdict.instance_id, verdict.auth_status;
+        set constraints all immediate;
+        perform pg_catalog.set_config('search_path', kept_path, true);
         perform set_config('auth_reconciler.writing', '', true);
         -- A BEFORE trigger of somebody else may have replaced the value, or stopped the write.
         overridden := written is distinct from verdict.auth_status;

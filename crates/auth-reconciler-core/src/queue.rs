@@ -142,8 +142,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     /// Something happened to `key`: look at it as soon as there is a slot.
     pub fn wake(&mut self, key: K, cause: Cause, now: Moment) {
         let entry = self.entry(&key, now);
-        if cause == Cause::Drift && entry.drift_held.is_some_and(|until| until > now) {
-            // The deadline at the end of the hold is armed; the change waits in the log until then.
+        let held = entry.drift_held.is_some_and(|until| until > now);
+        if cause == Cause::Drift && held && entry.running.is_none() {
+            // The deadline at the end of the hold is armed; the change waits in the log until then. Not
+            // so during a run: it took the deadline with it, and may have read before this change.
             return;
         }
         let wake = Wake { cause, since: now };

@@ -51,6 +51,26 @@ fn a_wake_during_a_run_is_kept_and_runs_after_it() {
     assert_eq!(started(&mut queue, ms(10)), [(1, Cause::Account)]);
 }
 
+/// The run that an operator asks for takes the deadline with it, which a held foreign write would wait for.
+#[test]
+fn a_foreign_write_during_a_run_is_kept_though_an_earlier_run_has_held_them_back() {
+    let mut queue = queue(4);
+    queue.wake(1, Cause::Drift, ms(0));
+    started(&mut queue, ms(0));
+    let hold = Next::At {
+        due: ms(60_000),
+        hold_drift: true,
+    };
+    queue.finish(&1, hold, ms(10));
+    queue.wake(1, Cause::Drift, ms(20));
+    assert_eq!(started(&mut queue, ms(20)), [], "held");
+    queue.wake(1, Cause::Operator, ms(30));
+    assert_eq!(started(&mut queue, ms(30)), [(1, Cause::Operator)]);
+    queue.wake(1, Cause::Drift, ms(40));
+    queue.finish(&1, Next::Settled, ms(50));
+    assert_eq!(started(&mut queue, ms(50)), [(1, Cause::Drift)]);
+}
+
 #[test]
 fn of_two_deadlines_the_earlier_wins_and_an_event_takes_both() {
     let mut queue = queue(4);

@@ -57,9 +57,22 @@ impl StoreError {
         }
     }
 
+    /// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
+    /// then a missing table or function is not one of ours. The server tells the innermost place first.
+    pub(crate) fn in_their_code(&self) -> bool {
+        let Self::Query { source, .. } = self else {
+            return false;
+        };
+        source
+            .as_db_error()
+            .and_then(tokio_postgres::error::DbError::where_)
+            .and_then(|context| context.split_once(" set auth_status = $2,"))
+            .is_some_and(|(inner, _)| inner.contains('\n'))
+    }
+
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
-        let Some(code) = self.code() else {
+        let Some(code) = self.code().filter(|_| !self.in_their_code()) else {
             return Policy::Retry;
         };
         if *code == SqlState::INVALID_SCHEMA_NAME || *code == SqlState::UNDEFINED_FUNCTION {
@@ -76,6 +89,11 @@ impl StoreError {
             return crate::database::advice(source);
         }
         let code = self.code()?;
+        if self.in_their_code() {
+            return Some(
+                "a trigger or check of the watched table fails when auth_status is written: correct it",
+            );
+        }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Some(
                 "the daemon's role lacks a right, or row level security hides rows from it; `auth-reconciler doctor` names what is missing",

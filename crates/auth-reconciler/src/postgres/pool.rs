@@ -28,6 +28,31 @@ pub(crate) const TRANSACTION: &str = "\
     set local statement_timeout = '8s';\
     set local lock_timeout = '1s';";
 
+/// The same for a read: a table that the manager has locked must not keep a session of the server
+/// waiting for longer than we wait, or given up sessions pile up until nobody can connect.
+const READ: &str = "\
+    begin isolation level read committed;\
+    set local statement_timeout = '8s';\
+    set local lock_timeout = '1s'";
+
+/// Runs one statement within the limits of a read. Everything is sent at once: no transaction stays open
+/// while nothing runs in it, and no setting outlives it.
+pub(crate) async fn limited<T>(
+    client: &Object,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
+    // In this order, which is the order of the first poll.
+    let (begun, done, ended) = futures_util::future::join3(
+        client.batch_execute(READ),
+        statement,
+        client.batch_execute("commit"),
+    )
+    .await;
+    begun?;
+    let done = done?;
+    ended.map(|()| done)
+}
+
 /// Why there is no pool.
 #[derive(Debug, Error)]
 pub(crate) enum OpenError {

@@ -9,13 +9,13 @@ use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::{AuthStatus, Cause, Reason};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
-use super::pool::with;
+use super::pool::{limited, with};
 use super::tables::{Key, Table, Tables};
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
@@ -47,15 +47,11 @@ impl Look {
 pub(crate) async fn read(pool: &Pool, table: &Table, key: Key) -> Result<Look, StoreError> {
     let act = "read an instance";
     let row = with(pool, act, async |client| {
-        client
-            .query_typed_one(
-                &table.read,
-                &[
-                    (&key.watched_id, Type::INT4),
-                    (&key.instance_id, Type::UUID),
-                ],
-            )
-            .await
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&key.watched_id, Type::INT4),
+            (&key.instance_id, Type::UUID),
+        ];
+        limited(client, client.query_typed_one(&table.read, &parameters)).await
     })
     .await?;
     let look = look_from(&row).map_err(|source| StoreError::Query { act, source })?;
@@ -216,9 +212,8 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
 pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
     for table in tables.values() {
         with(pool, "log a change of every row", async |client| {
-            client
-                .query_typed(&table.log_all_rows, &[(&table.id, Type::INT4)])
-                .await
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
+            limited(client, client.query_typed(&table.log_all_rows, &parameters)).await
         })
         .await?;
     }
@@ -230,9 +225,8 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
     let mut keys = Vec::new();
     for table in tables.values() {
         let rows = with(pool, "list all rows", async |client| {
-            client
-                .query_typed(&table.all_rows, &[(&table.id, Type::INT4)])
-                .await
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
+            limited(client, client.query_typed(&table.all_rows, &parameters)).await
         })
         .await?;
         keys.extend(rows.iter().map(|row| Key {

@@ -258,6 +258,8 @@ impl Daemon {
     }
 
     fn on_heard(&mut self, heard: Heard) -> Result<(), RunError> {
+        // First of all: what could not be logged is found by no resync after the loss of the ear.
+        self.every_row |= heard.resync;
         if let Some(why) = heard.lost {
             self.reconnect(&why);
             return Ok(());
@@ -266,7 +268,6 @@ impl Daemon {
         for (key, cause) in heard.keys {
             self.wake(key, cause, now);
         }
-        self.every_row |= heard.resync;
         if heard.scan || heard.resync {
             self.want_scan();
         }

@@ -110,7 +110,10 @@ impl Daemon {
         let end = match result {
             Some(Ok(end)) => end,
             // Dropped or renamed: the next scan knows.
-            Some(Err(failure)) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            Some(Err(failure))
+                if failure.code() == Some(&SqlState::UNDEFINED_TABLE)
+                    && !failure.in_their_code() =>
+            {
                 End::UnknownTable
             }
             Some(Err(failure)) => {
