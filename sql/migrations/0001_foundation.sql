@@ -49,7 +49,12 @@ create table auth_reconciler.change (
     instance_id uuid,
     cause text not null,
     changed_at timestamptz not null default clock_timestamp()
-) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
+) with (
+    autovacuum_vacuum_scale_factor = 0.0,
+    autovacuum_vacuum_threshold = 1000,
+    -- Giving pages back locks the table against the triggers, and so against the manager.
+    vacuum_truncate = false
+);
 
 create index change_instance_idx on auth_reconciler.change (watched_id, instance_id);
 

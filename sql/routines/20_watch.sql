@@ -132,7 +132,10 @@ begin
     typed := exists (
         select
         from pg_catalog.pg_attribute as a
+        join pg_catalog.pg_type as t on t.oid = a.atttypid
+        -- Of another kind than the manager's it says nothing to us.
         where a.attrelid = relation and a.attname = 'type_instance' and not a.attisdropped
+            and t.typelem in ('text'::regtype, 'varchar'::regtype)
     );
     select * into known from auth_reconciler.watched_table as w where w.relation = watch.relation;
     if auth_reconciler.is_watched(relation, assigned, typed) then
@@ -219,17 +222,12 @@ $body$;
 comment on function auth_reconciler.watch(regclass, boolean) is
     'Attaches the triggers to a table of instances and queues a look at every row. With assigned => true a write that repeats api_key or account counts, too: the only sign of a restarted container where no Docker Engine can be reached.';
 
-create or replace function auth_reconciler.unwatch(relation regclass) returns text
+create or replace function auth_reconciler.detach(relation regclass) returns void
 language plpgsql
 as $body$
 declare
-    removed integer;
     name text;
 begin
-    -- A table that was dropped leaves its number behind, and is named by it.
-    if exists (select from pg_catalog.pg_class as c where c.oid = relation) then
-        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
-    end if;
     foreach name in array array['insert', 'delete', 'truncate', 'update', 'assigned'] loop
         if exists (
             select from pg_catalog.pg_trigger as t
@@ -238,6 +236,23 @@ begin
             execute format('drop trigger auth_reconciler_%s on %s', name, relation);
         end if;
     end loop;
+end
+$body$;
+
+comment on function auth_reconciler.detach(regclass) is
+    'Drops our triggers from a table. Call it with the table locked, or be ready to wait.';
+
+create or replace function auth_reconciler.unwatch(relation regclass) returns text
+language plpgsql
+as $body$
+declare
+    removed integer;
+begin
+    -- A table that was dropped leaves its number behind, and is named by it.
+    if exists (select from pg_catalog.pg_class as c where c.oid = relation) then
+        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+    end if;
+    perform auth_reconciler.detach(relation);
     delete from auth_reconciler.watched_table as w where w.relation = unwatch.relation returning w.id into removed;
     if removed is null then
         return format('%s was not watched', relation);

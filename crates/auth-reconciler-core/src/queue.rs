@@ -116,7 +116,8 @@ pub struct Queue<K> {
     first: BTreeMap<u64, K>,
     retry: BTreeMap<u64, K>,
     due: BTreeSet<(Moment, K)>,
-    running: usize,
+    /// The keys that run; there are never more than slots.
+    active: BTreeSet<K>,
     running_retries: usize,
     ticket: u64,
     sweep_at: usize,
@@ -132,7 +133,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             first: BTreeMap::new(),
             retry: BTreeMap::new(),
             due: BTreeSet::new(),
-            running: 0,
+            active: BTreeSet::new(),
             running_retries: 0,
             ticket: 0,
             sweep_at: 1024,
@@ -158,7 +159,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     /// The next thing to do at `now`, if there is one. Call it until it returns `None`.
     pub fn next(&mut self, now: Moment) -> Option<Command<K>> {
         self.ring_alarms(now);
-        while self.running < self.limits.slots {
+        while self.active.len() < self.limits.slots {
             let Some(key) = self.take() else { break };
             if let Some(start) = self.start(key, now) {
                 return Some(start);
@@ -175,7 +176,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let Some(run) = entry.running.take() else {
             return;
         };
-        self.running -= 1;
+        self.active.remove(key);
         if run.lane == Lane::Retry {
             self.running_retries -= 1;
         }
@@ -200,16 +201,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let alarm = self.due.first().map(|(moment, _)| *moment);
-        let give_way = if self.first.is_empty() || self.running < self.limits.slots {
-            None
-        } else {
-            self.entries
-                .values()
-                .filter_map(|entry| entry.running)
-                .filter(|run| !run.asked_to_give_way)
-                .map(|run| run.since + self.limits.patience)
-                .min()
-        };
+        let give_way = self
+            .may_give_way()
+            .map(|(_, run)| run.since + self.limits.patience)
+            .min();
         alarm.into_iter().chain(give_way).min()
     }
 
@@ -221,8 +216,8 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// Keys that run.
     #[must_use]
-    pub const fn running(&self) -> usize {
-        self.running
+    pub fn running(&self) -> usize {
+        self.active.len()
     }
 
     /// Keys that have a deadline armed.
@@ -351,7 +346,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             since: now,
             asked_to_give_way: false,
         });
-        self.running += 1;
+        self.active.insert(key.clone());
         if lane == Lane::Retry {
             self.running_retries += 1;
         }
@@ -361,17 +356,26 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     }
 
     fn ask_to_give_way(&mut self, now: Moment) -> Option<Command<K>> {
-        if self.first.is_empty() || self.running < self.limits.slots {
-            return None;
-        }
         let patience = self.limits.patience;
-        let (key, run) = self
-            .entries
-            .iter_mut()
-            .filter_map(|(key, entry)| entry.running.as_mut().map(|run| (key, run)))
-            .filter(|(_, run)| !run.asked_to_give_way && run.since + patience <= now)
+        let (key, _) = self
+            .may_give_way()
+            .filter(|(_, run)| run.since + patience <= now)
             .min_by_key(|(_, run)| (run.lane == Lane::First, run.since))?;
+        let key = key.clone();
+        let run = self.entries.get_mut(&key)?.running.as_mut()?;
         run.asked_to_give_way = true;
-        Some(Command::GiveWay { key: key.clone() })
+        Some(Command::GiveWay { key })
+    }
+
+    /// The runs of which one could be asked to give way: none while there are free slots, or while as
+    /// many have been asked as first looks wait.
+    fn may_give_way(&self) -> impl Iterator<Item = (&K, Running)> {
+        let runs = || {
+            let entries = self.active.iter().map(|key| (key, self.entries.get(key)));
+            entries.filter_map(|(key, entry)| Some((key, entry?.running?)))
+        };
+        let asked = runs().filter(|(_, run)| run.asked_to_give_way).count();
+        let wanted = self.active.len() >= self.limits.slots && asked < self.first.len();
+        runs().filter(move |(_, run)| wanted && !run.asked_to_give_way)
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 use tokio_postgres::error::DbError;
 use tracing_subscriber::EnvFilter;
 
+use crate::postgres::error::in_their_code;
 use crate::settings::LogFormat;
 
 /// Starts logging to standard error; levels by `RUST_LOG`, default `info`.
@@ -66,7 +67,7 @@ fn server_said(error: &DbError) -> String {
             .and_then(|context| context.lines().next())
             .is_some_and(|function| function.contains(" auth_reconciler."));
     let code = error.code().code();
-    if raised_by_others || code.starts_with("22") {
+    if raised_by_others || in_their_code(error) || code.starts_with("22") {
         return format!(
             "{}: SQLSTATE {code}; the server's log has the message, which is not repeated here because it may hold \
              values of the row",

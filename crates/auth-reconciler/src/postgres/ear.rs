@@ -294,13 +294,18 @@ pub(crate) async fn echo(
     limit: Duration,
 ) -> Result<Duration, EarError> {
     let nonce = Uuid::new_v4();
-    let mut echoes = inbox.echoes();
+    let heard = inbox.expect_echo(nonce);
     let sent = std::time::Instant::now();
-    store::send_echo(pool, nonce).await?;
-    match tokio::time::timeout(limit, echoes.wait_for(|heard| *heard == Some(nonce))).await {
-        Ok(Ok(_)) => Ok(sent.elapsed()),
-        Ok(Err(_)) | Err(_) => Err(EarError::Deaf { limit }),
-    }
+    let listened = async {
+        store::send_echo(pool, nonce).await?;
+        match tokio::time::timeout(limit, heard).await {
+            Ok(Ok(())) => Ok(sent.elapsed()),
+            Ok(Err(_)) | Err(_) => Err(EarError::Deaf { limit }),
+        }
+    };
+    let ended = listened.await;
+    inbox.forget_echo(nonce);
+    ended
 }
 
 /// `auth-reconciler ear <version> <host>`: the view `reconcilers` reads version and host from it, and

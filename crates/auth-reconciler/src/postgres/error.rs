@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// A failed act on the database.
 #[derive(Debug, Error)]
@@ -57,17 +57,12 @@ impl StoreError {
         }
     }
 
-    /// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
-    /// then a missing table or function is not one of ours. The server tells the innermost place first.
+    /// Whether it is an error of the watched table's own triggers and checks, see [`in_their_code`].
     pub(crate) fn in_their_code(&self) -> bool {
         let Self::Query { source, .. } = self else {
             return false;
         };
-        source
-            .as_db_error()
-            .and_then(tokio_postgres::error::DbError::where_)
-            .and_then(|context| context.split_once(" set auth_status = $2,"))
-            .is_some_and(|(inner, _)| inner.contains('\n'))
+        source.as_db_error().is_some_and(in_their_code)
     }
 
     /// What the running daemon does about it.
@@ -114,4 +109,14 @@ impl StoreError {
         }
         None
     }
+}
+
+/// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
+/// then a missing table or function is not one of ours, and its text may hold anything of the row. The
+/// server tells the innermost place first.
+pub(crate) fn in_their_code(error: &DbError) -> bool {
+    error
+        .where_()
+        .and_then(|context| context.split_once(" set auth_status = $2,"))
+        .is_some_and(|(inner, _)| inner.contains('\n'))
 }

@@ -1,24 +1,27 @@
 //! What the ear heard and nobody has fetched yet.
 //!
 //! A set, not a channel: the task that polls the ear's connection must never wait for a consumer,
-//! and doubles cost nothing. It is bounded by the rows of the watched tables.
+//! and doubles cost nothing. It is bounded by [`MAX_KEYS`].
 
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
 use auth_reconciler_core::Cause;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::tables::Key;
+
+/// Keys that are kept apart between two fetches.
+const MAX_KEYS: usize = 65_536;
 
 /// Shared by the ear's connection, which fills it, and the loop, which empties it.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     heard: Mutex<Heard>,
     arrived: Notify,
-    echo: watch::Sender<Option<Uuid>>,
+    echoes: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
 }
 
 /// One emptying of the inbox.
@@ -40,7 +43,7 @@ impl Inbox {
         Self {
             heard: Mutex::default(),
             arrived: Notify::new(),
-            echo: watch::Sender::new(None),
+            echoes: Mutex::default(),
         }
     }
 
@@ -48,10 +51,22 @@ impl Inbox {
     /// rang.
     pub(crate) fn notification(&self, payload: &str) {
         if let Some(nonce) = payload.strip_prefix("echo/") {
-            self.echo.send_replace(Uuid::parse_str(nonce).ok());
+            // Those of other processes are for their ears.
+            let expected = Uuid::parse_str(nonce)
+                .ok()
+                .and_then(|nonce| self.forget_echo(nonce));
+            if let Some(expected) = expected {
+                // Nobody waits any more if it came too late.
+                let _ = expected.send(());
+            }
             return;
         }
         self.change(|heard| match parse_key(payload) {
+            // Any role may ring: beyond what a fleet can mean, one scan takes the place of all keys.
+            Some(_) if heard.keys.len() >= MAX_KEYS => {
+                heard.keys.clear();
+                heard.scan = true;
+            }
             Some((key, cause)) => {
                 heard
                     .keys
@@ -81,9 +96,33 @@ impl Inbox {
         }
     }
 
-    /// A receiver of echoes; subscribe before the echo is sent.
-    pub(crate) fn echoes(&self) -> watch::Receiver<Option<Uuid>> {
-        self.echo.subscribe()
+    /// Resolves when the echo with this nonce is heard; call it before the echo is sent.
+    pub(crate) fn expect_echo(&self, nonce: Uuid) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.echoes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(nonce, sender);
+        receiver
+    }
+
+    /// The echo with this nonce is no longer waited for.
+    pub(crate) fn forget_echo(&self, nonce: Uuid) -> Option<oneshot::Sender<()>> {
+        self.echoes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&nonce)
+    }
+
+    /// Whether a look at everything was asked for and not fetched; taken with the answer.
+    pub(crate) fn take_resync(&self) -> bool {
+        mem::take(
+            &mut self
+                .heard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .resync,
+        )
     }
 
     fn change(&self, act: impl FnOnce(&mut Heard)) {

@@ -53,6 +53,8 @@ pub(super) struct Daemon {
     failures: u32,
     /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
     every_row: bool,
+    /// Triggers were found missing or disabled; what they missed is in no log.
+    blind: bool,
 }
 
 impl Daemon {
@@ -79,6 +81,7 @@ impl Daemon {
             proven: false,
             failures: 0,
             every_row: false,
+            blind: false,
         }
     }
 
@@ -240,6 +243,9 @@ impl Daemon {
     fn reconnect(&mut self, why: &str) {
         let wait = self.pause();
         warn!(why, retry_in = ?wait, "lost the ear, making another");
+        if let Phase::Leading(leader) = &self.phase {
+            self.every_row |= leader.inbox.take_resync();
+        }
         self.queue.clear();
         self.stumbles.clear();
         // Connections that belong to the same outage would each be found dead one by one.

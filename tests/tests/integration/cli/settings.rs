@@ -182,7 +182,12 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
         // Help needs no settings at all.
         let output = run_command("", &[command, "--help"], &[]).await?;
         expect(&output, 0, &["Usage: auth-reconciler"])?;
-        let help = &output.stdout;
+        // Lines are wrapped to the terminal's width.
+        let help = output
+            .stdout
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         for name in common {
             ensure!(
                 help.contains(&format!("[env: {name}]")),

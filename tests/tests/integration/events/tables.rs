@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use auth_reconciler_tests::daemon::LogLine;
+use auth_reconciler_tests::database::TestDatabase;
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::postgres::shared_cluster;
 use auth_reconciler_tests::proxy::Proxy;
@@ -223,5 +224,56 @@ async fn a_watched_table_that_was_dropped_does_not_make_the_daemon_spin() -> Res
     let said: String = scene.client.query_one(left, &[]).await?.try_get(0)?;
     assert!(said.contains("is no longer watched"), "{said}");
     assert!(scene.client.query_opt(left, &[]).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_disabled_triggers_have_missed_is_found_when_they_are_back() -> Result<()> {
+    let scene = Scene::start(&[("AUTH_RECONCILER_ECHO_INTERVAL", "100ms")]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.idle_instance().await?;
+    let watcher = scene.watch().await?;
+    let triggers = async |what: &str| {
+        let table = scene.table.name();
+        let statement = format!("alter table {table} {what} trigger auth_reconciler_update");
+        scene.client.batch_execute(&statement).await
+    };
+    triggers("disable").await?;
+    let port = i32::from(stub.port());
+    scene.table.set_port(&scene.client, id, Some(port)).await?;
+    scene
+        .table
+        .save_api_key(&scene.client, id, Some(KEY))
+        .await?;
+    assert_eq!(scene.unobserved().await?, 0, "nobody has logged it");
+    scene
+        .daemon
+        .wait_line(0, "a complaint about the triggers", |line| {
+            line.message()
+                .is_some_and(|message| message.starts_with("triggers are missing or disabled"))
+        })
+        .await?;
+    triggers("enable").await?;
+    watcher.wait_status(id, "client_ready").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_type_column_of_another_kind_is_no_concern_of_ours() -> Result<()> {
+    let table = ManagerTable::message_instances();
+    let database = TestDatabase::shared().await?;
+    let client = database.client().await?;
+    table.create(&client).await?;
+    client
+        .batch_execute(
+            "alter table public.message_instances alter type_instance drop default,
+             alter type_instance type varchar using 'api'",
+        )
+        .await?;
+    let scene = Scene::serve(database, client, table, &[]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let mark = scene.records.mark();
+    let id = scene.instance(&stub).await?;
+    scene.records.reason(mark, id, "Ready").await?;
     Ok(())
 }

@@ -80,6 +80,8 @@ impl Daemon {
                 missing
                     .iter()
                     .for_each(|(table, triggers)| report_missing(table, triggers));
+                self.every_row |= self.blind && missing.is_empty();
+                self.blind = !missing.is_empty();
                 if self.every_row {
                     self.want_scan();
                 }
