@@ -191,8 +191,10 @@ begin
             true);
         -- The table's own triggers run in it, deferred ones too, and find what they name without its
         -- schema where the session would find it, not where our statements do.
-        perform set_config('search_path', (
-            select s.reset_val from pg_catalog.pg_settings as s where s.name = 'search_path'), true);
+        perform set_config(
+            'search_path',
+            coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
+            true);
         execute format(
             'update %s set auth_status = $2, updated_at = localtimestamp where id operator(pg_catalog.=) $1 '
             'returning auth_status::pg_catalog.text',

@@ -19,9 +19,12 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// setting may outlive the transaction and no statement may be prepared. Each statement of a record
 /// must see what was committed before it; rows that row level security hides are an error rather
 /// than a deletion; no lock is waited for long; nothing is looked up where somebody else can write;
-/// and notices are not even sent, because a trigger of the manager's may put its row into one.
+/// and notices are not even sent, because a trigger of the manager's may put its row into one. The path
+/// of the session is kept for the triggers of the table, which find what they name by it.
 pub(crate) const TRANSACTION: &str = "\
     set transaction isolation level read committed, read write;\
+    select pg_catalog.set_config(\
+        'auth_reconciler.session_path', pg_catalog.current_setting('search_path'), true);\
     set local row_security = off;\
     set local search_path = pg_catalog, pg_temp;\
     set local client_min_messages = error;\

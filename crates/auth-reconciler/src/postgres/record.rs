@@ -213,12 +213,13 @@ async fn in_transaction(
         client.simple_query(&statement).await
     })
     .await?;
-    let row = messages.into_iter().find_map(|message| match message {
+    let rows = messages.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         // The enum may grow.
         SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
     });
-    row.ok_or_else(|| StoreError::Answer {
+    // Those of the settings come first.
+    rows.last().ok_or_else(|| StoreError::Answer {
         act,
         what: "no row".to_owned(),
     })
