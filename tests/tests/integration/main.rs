@@ -2,6 +2,7 @@
 
 mod arena;
 mod cli;
+mod coexistence;
 mod console;
 mod crash;
 mod drift;
