@@ -40,6 +40,7 @@ wanted (privilege, remedy, held) as (
             ('select', 'instance'), ('insert', 'instance'), ('update', 'instance'), ('delete', 'instance'),
             ('select', 'transition'), ('insert', 'transition'), ('delete', 'transition'),
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
+            ('select', 'engine'), ('insert', 'engine'), ('update', 'engine'),
             -- For doctor and status, which read as this role, too.
             ('select', 'reconcilers'), ('select', 'status')
     ) as needed (act, name) on needed.name = c.relname
@@ -50,7 +51,7 @@ wanted (privilege, remedy, held) as (
     from ours
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
-        'record', 'forget', 'refusal', 'spend', 'lock_key', 'prune', 'take_over', 'leadership_lock',
+        'record', 'forget', 'refusal', 'spend', 'lock_key', 'prune', 'take_over', 'leadership_lock', 'note_engine',
         'expand_truncations', 'missing_triggers', 'watched_rows')
 )
 select privilege, remedy from wanted where not held

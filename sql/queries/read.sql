@@ -25,7 +25,14 @@ select
     i.corrections_spent,
     i.corrections_since,
     i.contested,
-    i.hold_until
+    i.hold_until,
+    i.next_attempt_at,
+    i.container_engine,
+    i.container_id,
+    i.container_name,
+    i.container_state,
+    i.container_started_at,
+    i.container_network
 from (values ($1::integer, $2::uuid)) as wanted (watched_id, instance_id)
 left join {relation} as w on w.id = wanted.instance_id
 left join auth_reconciler.instance as i

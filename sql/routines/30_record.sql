@@ -248,7 +248,13 @@ begin
         corrections_spent = verdict.corrections_spent,
         corrections_since = verdict.corrections_since,
         contested = verdict.contested,
-        hold_until = verdict.hold_until
+        hold_until = verdict.hold_until,
+        container_engine = verdict.container_engine,
+        container_id = verdict.container_id,
+        container_name = verdict.container_name,
+        container_state = verdict.container_state,
+        container_started_at = verdict.container_started_at,
+        container_network = verdict.container_network
     where i.watched_id = verdict.watched_id and i.instance_id = verdict.instance_id;
 
     if not wrote then

@@ -17,6 +17,9 @@ select
     coalesce(i.contested, 0) > 0 as contested,
     i.looks,
     i.recorded_at,
+    i.container_state as container,
+    i.container_name,
+    i.container_started_at,
     (select count(*) from auth_reconciler.change as c
         where c.watched_id = r.watched_id and c.instance_id = r.instance_id) as unobserved,
     w.relation as watched_table
@@ -39,6 +42,10 @@ comment on column auth_reconciler.status.trouble is 'Failed, contested, or waiti
 comment on column auth_reconciler.status.contested is 'Somebody keeps writing wrong values faster than the budget of corrections.';
 comment on column auth_reconciler.status.looks is 'Looks recorded so far.';
 comment on column auth_reconciler.status.recorded_at is 'When the last look was recorded.';
+comment on column auth_reconciler.status.container is
+    'State of its container as the last look saw it, in the engine''s words, or removed; null if none was seen.';
+comment on column auth_reconciler.status.container_name is 'Name of that container.';
+comment on column auth_reconciler.status.container_started_at is 'When that container was last started, by the engine''s clock.';
 comment on column auth_reconciler.status.unobserved is 'Changes that no look has answered for yet.';
 comment on column auth_reconciler.status.watched_table is 'The table of the row.';
 
@@ -79,6 +86,11 @@ select
     a.backend_start as since,
     case when l.pid is not null then l.taken_at end as active_since,
     l.term,
+    case when l.pid is null then null when e.epoch is null then 'unknown' when e.address = 'off' then 'off'
+        when e.seen then 'seen' else 'not seen' end as engine,
+    e.since as engine_since,
+    e.address as engine_address,
+    e.detail as engine_detail,
     a.usename as db_user,
     a.client_addr
 from pg_catalog.pg_stat_activity as a
@@ -89,6 +101,7 @@ left join pg_catalog.pg_locks as held
 left join auth_reconciler.leadership as l
     -- The start of the session is hidden from roles without pg_read_all_stats.
     on l.pid = a.pid and l.backend_start = coalesce(a.backend_start, l.backend_start) and held.granted
+left join auth_reconciler.engine as e on e.epoch = l.epoch
 where a.datname = current_database() and a.application_name like 'auth-reconciler ear %'
 order by held.granted desc nulls last, a.backend_start;
 
@@ -101,5 +114,10 @@ comment on column auth_reconciler.reconcilers.version is 'Its version.';
 comment on column auth_reconciler.reconcilers.since is 'Since when its ear is connected.';
 comment on column auth_reconciler.reconcilers.active_since is 'Since when it leads.';
 comment on column auth_reconciler.reconcilers.term is 'Number of its term.';
+comment on column auth_reconciler.reconcilers.engine is
+    'Whether the active process sees its container engine: seen, not seen, off, or unknown while it has not said yet.';
+comment on column auth_reconciler.reconcilers.engine_since is 'Since when that is so.';
+comment on column auth_reconciler.reconcilers.engine_address is 'Where it looks for the engine.';
+comment on column auth_reconciler.reconcilers.engine_detail is 'Why the engine is not seen, with what to do.';
 comment on column auth_reconciler.reconcilers.db_user is 'Role with which it is connected.';
 comment on column auth_reconciler.reconcilers.client_addr is 'Address from which it is connected.';

@@ -27,7 +27,10 @@ macro_rules! sql {
 }
 
 /// Numbered from 1, in order; never edited once released.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_foundation", sql!("migrations/0001_foundation.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_foundation", sql!("migrations/0001_foundation.sql")),
+    ("0002_containers", sql!("migrations/0002_containers.sql")),
+];
 
 /// Functions, views and rights, in the order in which they build on each other.
 const ROUTINES: &[&str] = &[
@@ -35,6 +38,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/20_watch.sql"),
     sql!("routines/30_record.sql"),
     sql!("routines/40_leadership.sql"),
+    sql!("routines/45_engine.sql"),
     sql!("routines/50_operator.sql"),
     sql!("routines/60_views.sql"),
     sql!("routines/90_rights.sql"),
