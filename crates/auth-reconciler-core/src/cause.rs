@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Cause {
     /// The backoff deadline of an instance that is not final, or the retry after a passing error.
     Backoff,
+    /// Its container wrote something while it was not final yet.
+    Output,
     /// The daemon compared everything after a gap in hearing (start, take-over, new ear session).
     Resync,
     /// A change row whose cause this version does not know.
@@ -18,6 +20,32 @@ pub enum Cause {
     Drift,
     /// An operator called `reconcile` or `reconcile_all`.
     Operator,
+    /// The engine shows another container, or another state of it, than what was recorded: found after a gap in hearing.
+    Compared,
+    /// Its container was made.
+    Created,
+    /// Its container was renamed.
+    Renamed,
+    /// The health check of its container changed its mind.
+    Health,
+    /// Its container ran out of memory.
+    OutOfMemory,
+    /// Its container was sent a signal.
+    Killed,
+    /// Its container was stopped.
+    Stopped,
+    /// Its container was removed.
+    Destroyed,
+    /// Its container was paused.
+    Paused,
+    /// Its container goes on.
+    Unpaused,
+    /// Its container ended.
+    Died,
+    /// Its container was restarted.
+    Restarted,
+    /// Its container was started.
+    Started,
     /// The table was truncated.
     Truncate,
     /// The row was deleted.
@@ -42,13 +70,27 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 30] = [
         Self::Backoff,
+        Self::Output,
         Self::Resync,
         Self::Other,
         Self::Watch,
         Self::Drift,
         Self::Operator,
+        Self::Compared,
+        Self::Created,
+        Self::Renamed,
+        Self::Health,
+        Self::OutOfMemory,
+        Self::Killed,
+        Self::Stopped,
+        Self::Destroyed,
+        Self::Paused,
+        Self::Unpaused,
+        Self::Died,
+        Self::Restarted,
+        Self::Started,
         Self::Truncate,
         Self::Delete,
         Self::Id,
@@ -66,11 +108,25 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backoff => "backoff",
+            Self::Output => "container output",
             Self::Resync => "resync",
             Self::Other => "other",
             Self::Watch => "watch",
             Self::Drift => "drift",
             Self::Operator => "operator",
+            Self::Compared => "container change",
+            Self::Created => "container create",
+            Self::Renamed => "container rename",
+            Self::Health => "container health",
+            Self::OutOfMemory => "container oom",
+            Self::Killed => "container kill",
+            Self::Stopped => "container stop",
+            Self::Destroyed => "container destroy",
+            Self::Paused => "container pause",
+            Self::Unpaused => "container unpause",
+            Self::Died => "container die",
+            Self::Restarted => "container restart",
+            Self::Started => "container start",
             Self::Truncate => "truncate",
             Self::Delete => "delete",
             Self::Id => "id",
@@ -94,6 +150,66 @@ impl Cause {
             .unwrap_or(Self::Other)
     }
 
+    /// Whether it is something that happened to the container itself, so that what a run has seen of it
+    /// before may no longer be so.
+    #[must_use]
+    pub const fn is_container_life(self) -> bool {
+        match self {
+            Self::Compared
+            | Self::Created
+            | Self::Renamed
+            | Self::Health
+            | Self::OutOfMemory
+            | Self::Killed
+            | Self::Stopped
+            | Self::Destroyed
+            | Self::Paused
+            | Self::Unpaused
+            | Self::Died
+            | Self::Restarted
+            | Self::Started => true,
+            Self::Backoff
+            | Self::Output
+            | Self::Resync
+            | Self::Other
+            | Self::Watch
+            | Self::Drift
+            | Self::Operator
+            | Self::Truncate
+            | Self::Delete
+            | Self::Id
+            | Self::Assigned
+            | Self::Type
+            | Self::Provider
+            | Self::Port
+            | Self::Insert
+            | Self::ApiKey
+            | Self::Account => false,
+        }
+    }
+
+    /// Reads the name of an engine's event; `None` for one that says nothing about an instance.
+    #[must_use]
+    pub fn of_event(action: &str) -> Option<Self> {
+        // `health_status: healthy`
+        let name = action.split(':').next().unwrap_or(action);
+        Some(match name {
+            "create" => Self::Created,
+            "rename" => Self::Renamed,
+            "health_status" => Self::Health,
+            "oom" => Self::OutOfMemory,
+            "kill" => Self::Killed,
+            "stop" => Self::Stopped,
+            "destroy" => Self::Destroyed,
+            "pause" => Self::Paused,
+            "unpause" => Self::Unpaused,
+            "die" => Self::Died,
+            "restart" => Self::Restarted,
+            "start" => Self::Started,
+            _ => return None,
+        })
+    }
+
     /// Whether this change of the row begins a new life of the instance: what was known of the API
     /// behind the old key, port or provider says nothing about the new one.
     #[must_use]
@@ -107,11 +223,25 @@ impl Cause {
             | Self::Type
             | Self::Id => true,
             Self::Backoff
+            | Self::Output
             | Self::Resync
             | Self::Other
             | Self::Watch
             | Self::Drift
             | Self::Operator
+            | Self::Compared
+            | Self::Created
+            | Self::Renamed
+            | Self::Health
+            | Self::OutOfMemory
+            | Self::Killed
+            | Self::Stopped
+            | Self::Destroyed
+            | Self::Paused
+            | Self::Unpaused
+            | Self::Died
+            | Self::Restarted
+            | Self::Started
             | Self::Truncate
             | Self::Delete
             | Self::Account => false,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::container::{Container, Sighting};
 use crate::corrections::Corrections;
 use crate::key::{ApiKey, KeyFault};
 use crate::{AuthStatus, Cause, Reason};
@@ -20,6 +21,11 @@ pub struct Facts {
     pub recorded: Option<Recorded>,
     /// The instance's container.
     pub container: Container,
+    /// What is to be recorded of it.
+    pub sighting: Option<Sighting>,
+    /// Whether output of this very container leads to looks at the moment, so that readiness needs no
+    /// clock to be found.
+    pub followed: bool,
 }
 
 /// One row of the change log.
@@ -75,32 +81,10 @@ pub struct Recorded {
     pub first_miss_at: Option<DateTime<Utc>>,
     /// The correction budget.
     pub corrections: Corrections,
-}
-
-/// The state of an instance's container. Without an engine it is [`Container::Unknown`], which never
-/// makes a good status bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    /// No engine, or out of its reach.
-    Unknown,
-    /// The engine is in reach and has never shown a container of this instance.
-    NeverSeen,
-    /// It runs.
-    Running {
-        /// Since when, by the engine's clock.
-        since: DateTime<Utc>,
-    },
-    /// It is paused.
-    Paused,
-    /// It exited or is dead.
-    Stopped {
-        /// The exit code.
-        exit_code: i64,
-        /// Killed by the kernel for its memory.
-        out_of_memory: bool,
-    },
-    /// It was there and is gone.
-    Removed,
+    /// When it is looked at again without an event; `None` when it was final.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// The container that it was computed from.
+    pub sighting: Option<Sighting>,
 }
 
 impl Facts {
@@ -128,6 +112,61 @@ impl Facts {
         self.changes
             .iter()
             .any(|change| change.cause == Cause::Operator)
+    }
+
+    /// Whether the container runs and its start is news: another one than the recorded one, or the first.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        let known = self
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.sighting.as_ref());
+        match (self.container, &self.sighting) {
+            (Container::Running, Some(now)) => known.is_none_or(|known| !known.same_life(now)),
+            (
+                Container::Running
+                | Container::Unknown
+                | Container::NeverSeen
+                | Container::Created
+                | Container::Paused
+                | Container::Stopped { .. }
+                | Container::Removed,
+                _,
+            ) => false,
+        }
+    }
+
+    /// Whether the process that the recorded verdict was about has ended: the container runs, and was
+    /// started again or made anew since.
+    #[must_use]
+    pub fn restarted(&self) -> bool {
+        let known = self
+            .recorded
+            .as_ref()
+            .is_some_and(|recorded| recorded.sighting.is_some());
+        known && self.started()
+    }
+
+    /// Whether something is new of the instance itself: its row, its container, or an operator's wish.
+    #[must_use]
+    pub fn news(&self) -> bool {
+        self.began_anew().is_some()
+            || self.account_written().is_some()
+            || self.asked()
+            || self.started()
+    }
+
+    /// Whether the look came before the recorded deadline and nothing is new: somebody wrote the
+    /// column, or the container said something. Such a look brings news if the answer does, and
+    /// otherwise leaves patience and deadline as they are; else a talkative container would use up
+    /// in a second what is meant to last for minutes.
+    #[must_use]
+    pub fn early(&self) -> bool {
+        let due = self
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.next_attempt_at);
+        due.is_some_and(|due| due > self.now) && !self.news()
     }
 
     /// The last moment at which the instance began anew, known from the changes of this run alone.

@@ -9,13 +9,17 @@
 //! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.
 //! * [`profile`] — providers as data: where to ask and how to read the answer.
 //! * [`queue`] — one keyed queue: doubles merge, one run per key, bounded slots, fair to first looks.
+//! * [`container`] — what an engine shows of an instance, and what that means.
+//! * [`follow`] — whose output is followed, and which of it is worth a look.
 //! * [`backoff`], [`corrections`] — how patience grows, and when two writers stop fighting.
 
 pub mod answer;
 pub mod backoff;
 pub mod cause;
+pub mod container;
 pub mod corrections;
 pub mod facts;
+pub mod follow;
 pub mod key;
 pub mod profile;
 pub mod queue;

@@ -8,6 +8,8 @@
 //!   that a fleet of hanging instances leaves room for those of which something is new;
 //! * retries yield to first looks in waiting, too; and a run that has held its slot for
 //!   [`Limits::patience`] while a first look waits is asked to give way ([`Command::GiveWay`]);
+//! * output of a container matters while its instance converges: what it said during the run that
+//!   settles it leads to no other run;
 //! * per key, looks beyond [`Limits::burst`] follow each other no faster than [`Limits::interval`];
 //! * memory is bounded by the keys that wait, run, have a deadline, or ran within the last minutes.
 //!
@@ -182,7 +184,11 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
         entry.drift_held = None;
         match next {
-            Next::Settled => self.disarm(key),
+            Next::Settled => {
+                // What the container said before it converged: nothing that the run has not seen.
+                entry.wake = entry.wake.filter(|wake| wake.cause != Cause::Output);
+                self.disarm(key);
+            }
             Next::At { due, hold_drift } => {
                 if hold_drift {
                     entry.drift_held = Some(due);

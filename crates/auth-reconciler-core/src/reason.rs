@@ -173,6 +173,37 @@ impl Reason {
         }
     }
 
+    /// Whether it speaks of the container alone: once the container runs it says nothing any more.
+    #[must_use]
+    pub const fn of_container(self) -> bool {
+        match self {
+            Self::AwaitingContainer | Self::ContainerStopped | Self::ContainerPaused => true,
+            Self::Ready
+            | Self::Authenticated
+            | Self::AwaitingScan
+            | Self::AwaitingApiKey
+            | Self::ApiStarting
+            | Self::ApiUnresponsive
+            | Self::ApiNotFound
+            | Self::ApiClientError
+            | Self::ApiServerError
+            | Self::ApiRedirected
+            | Self::ApiMalformed
+            | Self::ApiTooLarge
+            | Self::ApiKeyRejected
+            | Self::TelegramConnecting
+            | Self::TelegramNotConnected
+            | Self::TelegramError
+            | Self::WhatsappConnecting
+            | Self::WhatsappNotConnected
+            | Self::WhatsappError
+            | Self::InvalidApiKey
+            | Self::InvalidPort
+            | Self::UnsupportedProvider
+            | Self::UnsupportedType => false,
+        }
+    }
+
     /// Whether an instance with this reason and `status` is in trouble at once (`Some(false)` means
     /// only after the grace time, `None` never).
     #[must_use]

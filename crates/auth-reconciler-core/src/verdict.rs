@@ -10,11 +10,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backoff::Backoff;
+use crate::container::Container;
 use crate::corrections::Corrections;
-use crate::facts::{Container, Facts, Recorded, Row};
+use crate::facts::{Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::reason::Streak;
 use crate::{Answer, AuthStatus, Reason};
@@ -102,6 +103,14 @@ pub struct Verdict {
     pub memory: Recorded,
 }
 
+/// Whether the instance's container matters to what [`plan`] will say, so that the engine is to be asked.
+#[must_use]
+pub fn concerns_container(facts: &Facts) -> bool {
+    facts.row.as_ref().is_some_and(|row| {
+        row.serves_api && Profile::of(row.provider.as_deref()).is_some() && hold(facts).is_none()
+    })
+}
+
 /// Decides what a run does after it read its facts. `chance` is from `[0, 1)`.
 #[must_use]
 pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
@@ -148,6 +157,11 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
             Some(AuthStatus::Failed),
             Reason::InvalidPort,
             message::port_fault(port),
+        ),
+        (Ok(Some(_)), Ok(Some(_))) if facts.container == Container::Created => settle(
+            Some(AuthStatus::Pending),
+            Reason::AwaitingContainer,
+            message::CREATED.to_owned(),
         ),
         (Ok(Some(_)), Ok(Some(port))) => Plan::Probe { port, profile },
     }
@@ -237,12 +251,9 @@ fn checked_port(row: &Row) -> Result<Option<u16>, i64> {
 
 fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String)> {
     match container {
-        Container::Unknown | Container::Running { .. } => None,
-        Container::NeverSeen => Some((
-            AuthStatus::Pending,
-            Reason::AwaitingContainer,
-            message::AWAITING_CONTAINER.to_owned(),
-        )),
+        // That none was seen yet proves nothing: it may be where this engine does not see it. Its API is
+        // asked, and silence decides.
+        Container::Unknown | Container::NeverSeen | Container::Created | Container::Running => None,
         Container::Paused => Some((
             AuthStatus::Failed,
             Reason::ContainerPaused,
@@ -251,10 +262,11 @@ fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String
         Container::Stopped {
             exit_code,
             out_of_memory,
+            restarting,
         } => Some((
             AuthStatus::Failed,
             Reason::ContainerStopped,
-            message::stopped(exit_code, out_of_memory),
+            message::stopped(exit_code, out_of_memory, restarting),
         )),
         Container::Removed => Some((
             AuthStatus::Failed,
@@ -276,8 +288,7 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
         // Hands off: there is nothing to correct.
         None => Corrections::default(),
     };
-    let afresh = facts.began_anew().is_some() || facts.account_written().is_some() || facts.asked();
-    let spent = if afresh { 0 } else { before.attempts };
+    let spent = if facts.news() { 0 } else { before.attempts };
     let (misses, first_miss_at) = match draft.reason.streak() {
         Some(kind) if !no_evidence(facts) || kind == Streak::ProviderError => {
             let (misses, since) = streak(facts, kind);
@@ -293,6 +304,8 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
             Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))),
             spent,
         )
+    } else if let Some(due) = before.next_attempt_at.filter(|_| facts.early()) {
+        (Some(elapsed(facts.now, due)), spent)
     } else {
         (
             Some(policy.backoff.delay(spent, chance)),
@@ -315,12 +328,13 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
             .trouble_at_once(draft.status)
             .map(|now| if now { Duration::ZERO } else { policy.grace })
     };
+    // A contested instance is looked at when its hold ends, final or not.
+    let retry = retry.into_iter().chain(hold).min();
     Verdict {
         status: draft.status,
         reason: draft.reason,
         message: draft.message,
-        // A contested instance is looked at when its hold ends, final or not.
-        retry: retry.into_iter().chain(hold).min(),
+        retry,
         trouble_after,
         memory: Recorded {
             status: draft.status,
@@ -332,6 +346,10 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
             misses,
             first_miss_at,
             corrections,
+            next_attempt_at: retry
+                .and_then(|retry| TimeDelta::from_std(retry).ok())
+                .map(|retry| facts.now + retry),
+            sighting: facts.sighting.clone(),
         },
     }
 }

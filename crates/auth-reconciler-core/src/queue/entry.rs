@@ -14,10 +14,24 @@ impl Lane {
         match cause {
             // What a resync finds unsettled was failing before.
             Cause::Backoff | Cause::Resync => Self::Retry,
-            Cause::Other
+            Cause::Output
+            | Cause::Other
             | Cause::Watch
             | Cause::Drift
             | Cause::Operator
+            | Cause::Compared
+            | Cause::Created
+            | Cause::Renamed
+            | Cause::Health
+            | Cause::OutOfMemory
+            | Cause::Killed
+            | Cause::Stopped
+            | Cause::Destroyed
+            | Cause::Paused
+            | Cause::Unpaused
+            | Cause::Died
+            | Cause::Restarted
+            | Cause::Started
             | Cause::Truncate
             | Cause::Delete
             | Cause::Id

@@ -3,6 +3,7 @@
 use super::Policy;
 use super::message;
 use super::past::{elapsed, no_evidence, ready_since_start, standing, streak};
+use crate::container::Container;
 use crate::facts::Facts;
 use crate::profile::Profile;
 use crate::reason::Streak;
@@ -96,6 +97,13 @@ pub(super) fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what
         last: false,
     };
     if ready_since_start(facts).is_none() {
+        if facts.container == Container::NeverSeen && named.is_none() {
+            return Draft::last(
+                Some(AuthStatus::Pending),
+                Reason::AwaitingContainer,
+                message::AWAITING_CONTAINER.to_owned(),
+            );
+        }
         let status = if no_evidence(facts) {
             standing(facts)
         } else {

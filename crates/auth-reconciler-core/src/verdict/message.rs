@@ -12,6 +12,7 @@ pub(super) const AWAITING_PORT: &str =
     "has a key and waits for its port; if it stays so, see why the manager did not start it";
 pub(super) const AWAITING_CONTAINER: &str =
     "no container was seen yet; if it stays so, see why the manager did not start it";
+pub(super) const CREATED: &str = "its container was made and not started yet; if it stays so, see why the manager did not start it";
 pub(super) const PAUSED: &str = "its container is paused; unpause it";
 pub(super) const REMOVED: &str = "its container was removed; start the instance again";
 pub(super) const AUTHENTICATED: &str = "logged in, not ready to send yet";
@@ -46,13 +47,16 @@ pub(super) fn port_fault(port: i64) -> String {
     format!("port {port} is not between 1 and 65535; correct port_api")
 }
 
-pub(super) fn stopped(exit_code: i64, out_of_memory: bool) -> String {
-    if out_of_memory {
-        format!(
-            "its container was killed for using too much memory (exit code {exit_code}); raise its limit and start it"
-        )
+pub(super) fn stopped(exit_code: i64, out_of_memory: bool, restarting: bool) -> String {
+    let what = if out_of_memory {
+        format!("its container was killed for using too much memory (exit code {exit_code})")
     } else {
-        format!("its container stopped with exit code {exit_code}; start it")
+        format!("its container stopped with exit code {exit_code}")
+    };
+    match (restarting, out_of_memory) {
+        (true, _) => format!("{what} and the engine is to start it again; see why it stops"),
+        (false, true) => format!("{what}; raise its limit and start it"),
+        (false, false) => format!("{what}; start it"),
     }
 }
 

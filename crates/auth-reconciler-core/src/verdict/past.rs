@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::facts::{Container, Facts};
+use crate::facts::Facts;
 use crate::reason::Streak;
 use crate::{AuthStatus, Reason};
 
@@ -16,32 +16,29 @@ const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
 /// ready 2–50 ms after it.
 const EAGER: TimeDelta = TimeDelta::milliseconds(400);
 
-/// Our last verdict, which a single doubt does not change.
+/// Our last verdict, which a single doubt does not change. One about a process that has ended, or
+/// about a container that was not running, says nothing of the one that runs now.
 pub(super) fn standing(facts: &Facts) -> AuthStatus {
     facts
         .recorded
         .as_ref()
+        .filter(|recorded| !recorded.reason.is_some_and(Reason::of_container))
+        .filter(|_| !facts.restarted())
         .and_then(|recorded| recorded.status)
         .unwrap_or(AuthStatus::Pending)
 }
 
-/// The last moment at which the instance began anew, or its account was written.
+/// The last moment at which the instance began anew, or its account was written. That a container was
+/// started counts from when it was noticed: the engine's clock is not the database's.
 pub(super) fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
-    let container = match facts.container {
-        Container::Running { since } => Some(since),
-        Container::Unknown
-        | Container::NeverSeen
-        | Container::Paused
-        | Container::Stopped { .. }
-        | Container::Removed => None,
-    };
     let recorded = facts
         .recorded
         .as_ref()
         .and_then(|recorded| recorded.started_at);
+    let started = facts.started().then_some(facts.now);
     [
         recorded,
-        container,
+        started,
         facts.began_anew(),
         facts.account_written(),
     ]
@@ -67,16 +64,12 @@ pub(super) fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
     let ready = facts
         .recorded
         .as_ref()
+        .filter(|_| !facts.restarted())
         .and_then(|recorded| recorded.ready_at)?;
-    let began = match facts.container {
-        Container::Running { since } => facts.began_anew().max(Some(since)),
-        Container::Unknown
-        | Container::NeverSeen
-        | Container::Paused
-        | Container::Stopped { .. }
-        | Container::Removed => facts.began_anew(),
-    };
-    began.is_none_or(|began| began <= ready).then_some(ready)
+    facts
+        .began_anew()
+        .is_none_or(|began| began <= ready)
+        .then_some(ready)
 }
 
 /// The streak that an answer of this kind makes: how many in a row, and since when.
@@ -85,10 +78,12 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
         Some(recorded)
             if recorded.reason.and_then(Reason::streak) == Some(kind)
                 && recorded.misses > 0
-                && facts.began_anew().is_none() =>
+                && facts.began_anew().is_none()
+                && !facts.restarted() =>
         {
+            let another = u32::from(!facts.early());
             (
-                recorded.misses.saturating_add(1),
+                recorded.misses.saturating_add(another),
                 recorded.first_miss_at.unwrap_or(facts.now),
             )
         }
@@ -100,7 +95,7 @@ pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }
 
-/// Whether the account was written just now.
+/// Whether the account was written just now, and nothing but short steps tells what comes of it.
 pub(super) fn eager(facts: &Facts) -> bool {
-    account_at(facts).is_some_and(|at| facts.now - at < EAGER)
+    !facts.followed && account_at(facts).is_some_and(|at| facts.now - at < EAGER)
 }

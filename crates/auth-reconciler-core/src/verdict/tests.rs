@@ -8,6 +8,8 @@ use crate::answer::Silence;
 use crate::facts::Change;
 use crate::key::ApiKey;
 
+mod containers;
+
 const POLICY: fn() -> Policy = Policy::default;
 
 fn at(ms: i64) -> DateTime<Utc> {
@@ -32,6 +34,8 @@ fn facts(now: DateTime<Utc>) -> Facts {
         changes: Vec::new(),
         recorded: None,
         container: Container::Unknown,
+        sighting: None,
+        followed: false,
     }
 }
 
@@ -124,48 +128,6 @@ fn rows_that_need_no_probe() {
     assert_eq!(
         with(&|row| row.serves_api = false),
         (None, Reason::UnsupportedType)
-    );
-}
-
-#[test]
-fn containers_decide_without_a_probe_only_when_they_cannot_answer() {
-    let with = |container| {
-        plan(
-            &POLICY(),
-            &Facts {
-                container,
-                ..facts(at(0))
-            },
-            0.0,
-        )
-    };
-    for running in [Container::Unknown, Container::Running { since: at(0) }] {
-        assert!(matches!(with(running), Plan::Probe { port: 4001, .. }));
-    }
-    let reason_of = |container| match with(container) {
-        Plan::Settle(verdict) => (verdict.status, verdict.reason, verdict.message),
-        other @ (Plan::Probe { .. } | Plan::Defer { .. } | Plan::Forget) => {
-            panic!("expected a verdict, got {other:?}")
-        }
-    };
-    let (status, reason, message) = reason_of(Container::Stopped {
-        exit_code: 137,
-        out_of_memory: true,
-    });
-    assert_eq!(
-        (status, reason),
-        (Some(AuthStatus::Failed), Reason::ContainerStopped)
-    );
-    assert!(
-        message.contains("memory") && message.contains("137"),
-        "{message}"
-    );
-    assert_eq!(reason_of(Container::Paused).1, Reason::ContainerPaused);
-    assert_eq!(reason_of(Container::Removed).1, Reason::ContainerStopped);
-    assert_eq!(
-        reason_of(Container::NeverSeen).0,
-        Some(AuthStatus::Pending),
-        "not seen yet is no failure"
     );
 }
 
@@ -358,27 +320,6 @@ fn a_new_key_begins_a_new_life() {
     assert_eq!(
         ask(&after(&tired, woken), REFUSED).retry,
         Some(Duration::from_millis(50))
-    );
-}
-
-#[test]
-fn a_container_that_started_after_the_last_ready_is_of_another_life() {
-    let ready = ask(&facts(at(0)), Answer::Ready);
-    let restarted = Facts {
-        container: Container::Running { since: at(90_000) },
-        ..facts(at(100_000))
-    };
-    assert_eq!(
-        ask(&after(&ready, restarted), REFUSED).status,
-        Some(AuthStatus::Pending)
-    );
-    let same = Facts {
-        container: Container::Running { since: at(-5) },
-        ..facts(at(100_000))
-    };
-    assert_eq!(
-        ask(&after(&ready, same), REFUSED).status,
-        Some(AuthStatus::ClientReady)
     );
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use auth_reconciler_core::answer::Silence;
-use auth_reconciler_core::facts::{Change, Container, Facts, Recorded, Row};
+use auth_reconciler_core::container::Container;
+use auth_reconciler_core::facts::{Change, Facts, Recorded, Row};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Queue;
@@ -102,6 +103,8 @@ pub(crate) fn facts(
         changes: changes.iter().map(|entry| entry.change).collect(),
         recorded: instance.map(|instance| instance.memory.clone()),
         container: Container::Unknown,
+        sighting: None,
+        followed: false,
     }
 }
 

@@ -1,0 +1,164 @@
+//! An instance's container: what an engine shows of it, what that means, and what changed while
+//! nobody looked.
+//!
+//! Three rules hold here. Of several containers with one instance id the newest running one counts.
+//! That a container is gone is believed only of the engine on which it was seen. And what is not known
+//! changes nothing: [`Container::Unknown`] is never recorded over something known.
+
+use chrono::{DateTime, Utc};
+
+#[cfg(test)]
+mod tests;
+
+/// The state that is recorded of a container that is gone, beside the engine's own words.
+pub const REMOVED: &str = "removed";
+
+/// The state of an instance's container, as decisions see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// No engine, or out of its reach, or another one than the one that showed the container.
+    Unknown,
+    /// The engine is in reach, and no container of this instance was ever seen.
+    NeverSeen,
+    /// It was made and has not run yet.
+    Created,
+    /// It runs.
+    Running,
+    /// It is paused.
+    Paused,
+    /// It exited or is dead.
+    Stopped {
+        /// The exit code.
+        exit_code: i64,
+        /// Killed by the kernel for its memory.
+        out_of_memory: bool,
+        /// Whether the engine is about to start it again by itself.
+        restarting: bool,
+    },
+    /// It was there and is gone.
+    Removed,
+}
+
+/// What is recorded of a container, exactly as a verdict used it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The engine that showed it.
+    pub engine: String,
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its state in the engine's words, or [`REMOVED`].
+    pub state: String,
+    /// When it was last started, by the engine's clock; `None` if never.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Its network endpoints: each start makes new ones, and a list shows them where it does not show
+    /// the time of the start. Empty if it has none.
+    pub network: String,
+}
+
+impl Sighting {
+    /// Whether both are the same process: the same container, started once.
+    #[must_use]
+    pub fn same_life(&self, other: &Self) -> bool {
+        self.engine == other.engine && self.id == other.id && self.started_at == other.started_at
+    }
+}
+
+/// One container as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Its state in the engine's words.
+    pub state: String,
+    /// When it was made, in seconds since 1970 by the engine's clock.
+    pub created: i64,
+    /// Its network endpoints, as in [`Sighting::network`].
+    pub network: String,
+}
+
+/// One container as an inspection shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// What is to be recorded.
+    pub sighting: Sighting,
+    /// Its exit code; of no meaning while it runs.
+    pub exit_code: i64,
+    /// Whether the kernel killed it for its memory.
+    pub out_of_memory: bool,
+}
+
+/// Of all containers of one instance the one that counts: the newest running one, else the newest.
+#[must_use]
+pub fn counting(listed: &[Listed]) -> Option<&Listed> {
+    listed.iter().max_by(|a, b| rank(a).cmp(&rank(b)))
+}
+
+/// Of two that were made in the same second the greater id counts, so that all agree.
+fn rank(listed: &Listed) -> (bool, i64, &str) {
+    let runs = matches!(listed.state.as_str(), "running" | "paused" | "restarting");
+    (runs, listed.created, &listed.id)
+}
+
+/// What an engine's answer about an instance means, and what is to be recorded of it.
+#[must_use]
+pub fn resolve(
+    engine: &str,
+    recorded: Option<&Sighting>,
+    shown: Option<Inspected>,
+) -> (Container, Option<Sighting>) {
+    match (shown, recorded) {
+        (Some(shown), _) => (state_of(&shown), Some(shown.sighting)),
+        (None, None) => (Container::NeverSeen, None),
+        (None, Some(known)) if known.engine == engine => {
+            let state = REMOVED.to_owned();
+            (
+                Container::Removed,
+                Some(Sighting {
+                    state,
+                    ..known.clone()
+                }),
+            )
+        }
+        (None, Some(known)) => (Container::Unknown, Some(known.clone())),
+    }
+}
+
+fn state_of(shown: &Inspected) -> Container {
+    let stopped = |restarting| Container::Stopped {
+        exit_code: shown.exit_code,
+        out_of_memory: shown.out_of_memory,
+        restarting,
+    };
+    match shown.sighting.state.as_str() {
+        "running" => Container::Running,
+        "paused" => Container::Paused,
+        // A start that failed leaves it created, with the reason in its exit code.
+        "created" if shown.exit_code == 0 => Container::Created,
+        "created" | "exited" | "dead" => stopped(false),
+        "restarting" => stopped(true),
+        "removing" => Container::Removed,
+        // A word of a newer engine.
+        _ => Container::Unknown,
+    }
+}
+
+/// Whether a list shows something else of an instance than what was recorded of it, so that it must be
+/// looked at. `listed` are the containers with its id.
+#[must_use]
+pub fn differs(engine: &str, recorded: Option<&Sighting>, listed: &[Listed]) -> bool {
+    match (recorded, counting(listed)) {
+        (None, None) => false,
+        (None, Some(_)) => true,
+        (Some(known), None) => known.engine == engine && known.state != REMOVED,
+        (Some(known), Some(shown)) => {
+            known.engine != engine
+                || known.id != shown.id
+                || known.state != shown.state
+                || known.network != shown.network
+                // Without an endpoint a list cannot tell one start from the next.
+                || (shown.network.is_empty() && shown.state == "running")
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use chrono::TimeDelta;
+
+use super::*;
+
+const HERE: &str = "here";
+
+fn listed(id: &str, state: &str, created: i64) -> Listed {
+    Listed {
+        id: id.to_owned(),
+        state: state.to_owned(),
+        created,
+        network: format!("endpoint of {id}"),
+    }
+}
+
+fn sighting(id: &str, state: &str) -> Sighting {
+    Sighting {
+        engine: HERE.to_owned(),
+        id: id.to_owned(),
+        name: format!("wweb-{id}-api"),
+        state: state.to_owned(),
+        started_at: Some(DateTime::UNIX_EPOCH),
+        network: format!("endpoint of {id}"),
+    }
+}
+
+fn shown(state: &str, exit_code: i64) -> Inspected {
+    Inspected {
+        sighting: sighting("a", state),
+        exit_code,
+        out_of_memory: exit_code == 137,
+    }
+}
+
+#[test]
+fn of_several_the_newest_running_one_counts() {
+    let of = |containers: &[Listed]| counting(containers).map(|listed| listed.id.clone());
+    assert_eq!(of(&[]), None);
+    let old = listed("old", "running", 1);
+    let newer = listed("newer", "running", 2);
+    let dead = listed("dead", "exited", 3);
+    assert_eq!(
+        of(&[dead.clone(), old.clone(), newer]).as_deref(),
+        Some("newer")
+    );
+    assert_eq!(of(&[old, dead.clone()]).as_deref(), Some("old"));
+    let deader = listed("deader", "exited", 3);
+    assert_eq!(of(&[dead.clone(), deader.clone()]), of(&[deader, dead]));
+}
+
+#[test]
+fn what_a_state_means() {
+    let stopped = |exit_code, out_of_memory, restarting| Container::Stopped {
+        exit_code,
+        out_of_memory,
+        restarting,
+    };
+    for (state, exit_code, meant) in [
+        ("running", 0, Container::Running),
+        ("paused", 0, Container::Paused),
+        ("created", 0, Container::Created),
+        // The engine could not start it.
+        ("created", 128, stopped(128, false, false)),
+        ("exited", 0, stopped(0, false, false)),
+        ("exited", 137, stopped(137, true, false)),
+        ("dead", 1, stopped(1, false, false)),
+        ("restarting", 1, stopped(1, false, true)),
+        ("removing", 0, Container::Removed),
+        ("a word of tomorrow", 0, Container::Unknown),
+    ] {
+        let (container, recorded) = resolve(HERE, None, Some(shown(state, exit_code)));
+        assert_eq!(container, meant, "{state}");
+        assert_eq!(recorded, Some(sighting("a", state)), "{state}");
+    }
+}
+
+#[test]
+fn absence_is_believed_only_of_the_engine_that_showed_it() {
+    let known = sighting("a", "running");
+    assert_eq!(resolve(HERE, None, None), (Container::NeverSeen, None));
+    assert_eq!(
+        resolve(HERE, Some(&known), None),
+        (Container::Removed, Some(sighting("a", REMOVED)))
+    );
+    assert_eq!(
+        resolve("elsewhere", Some(&known), None),
+        (Container::Unknown, Some(known.clone()))
+    );
+    assert!(differs(HERE, Some(&known), &[]));
+    assert!(!differs("elsewhere", Some(&known), &[]));
+    assert!(!differs(HERE, Some(&sighting("a", REMOVED)), &[]));
+}
+
+#[test]
+fn a_list_shows_what_happened_while_nobody_looked() {
+    let known = sighting("a", "running");
+    assert!(!differs(HERE, None, &[]));
+    assert!(differs(HERE, None, &[listed("a", "running", 1)]));
+    assert!(!differs(HERE, Some(&known), &[listed("a", "running", 1)]));
+    // An older one beside it changes nothing.
+    let beside = [listed("a", "running", 1), listed("z", "exited", 0)];
+    assert!(!differs(HERE, Some(&known), &beside));
+    assert!(differs(HERE, Some(&known), &[listed("a", "exited", 1)]));
+    assert!(differs(HERE, Some(&known), &[listed("a", "paused", 1)]));
+    assert!(differs(HERE, Some(&known), &[listed("b", "running", 2)]));
+    assert!(differs(
+        "elsewhere",
+        Some(&known),
+        &[listed("a", "running", 1)]
+    ));
+    let again = Listed {
+        network: "another endpoint".to_owned(),
+        ..listed("a", "running", 1)
+    };
+    assert!(differs(HERE, Some(&known), &[again]), "it was restarted");
+    let alone = Listed {
+        network: String::new(),
+        ..listed("a", "running", 1)
+    };
+    let known_alone = Sighting {
+        network: String::new(),
+        ..known
+    };
+    assert!(
+        differs(HERE, Some(&known_alone), &[alone]),
+        "it may have been restarted"
+    );
+}
+
+#[test]
+fn one_life_is_one_start_of_one_container() {
+    let known = sighting("a", "running");
+    assert!(known.same_life(&sighting("a", "paused")));
+    assert!(!known.same_life(&sighting("b", "running")));
+    let later = Sighting {
+        started_at: Some(DateTime::UNIX_EPOCH + TimeDelta::milliseconds(1)),
+        ..sighting("a", "running")
+    };
+    assert!(!known.same_life(&later));
+}

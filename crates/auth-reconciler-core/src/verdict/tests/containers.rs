@@ -1,0 +1,308 @@
+//! What an instance's container says about its status, before and beside its API.
+
+use super::*;
+use crate::container::Sighting;
+
+fn sighting(id: &str, state: &str, started: i64) -> Sighting {
+    Sighting {
+        engine: "here".to_owned(),
+        id: id.to_owned(),
+        name: "wweb-x-api".to_owned(),
+        state: state.to_owned(),
+        started_at: Some(at(started)),
+        network: "endpoint".to_owned(),
+    }
+}
+
+/// A container that was started at `started`, by the engine's clock.
+fn running(now: DateTime<Utc>, id: &str, started: i64) -> Facts {
+    Facts {
+        container: Container::Running,
+        sighting: Some(sighting(id, "running", started)),
+        ..facts(now)
+    }
+}
+
+fn stopped(now: DateTime<Utc>, exit_code: i64, out_of_memory: bool) -> Facts {
+    Facts {
+        container: Container::Stopped {
+            exit_code,
+            out_of_memory,
+            restarting: false,
+        },
+        sighting: Some(sighting("a", "exited", 0)),
+        ..facts(now)
+    }
+}
+
+fn told(verdict: &Verdict) -> (Option<AuthStatus>, Reason) {
+    (verdict.status, verdict.reason)
+}
+
+const FAILED: Option<AuthStatus> = Some(AuthStatus::Failed);
+const PENDING: Option<AuthStatus> = Some(AuthStatus::Pending);
+const READY: (Option<AuthStatus>, Reason) = (Some(AuthStatus::ClientReady), Reason::Ready);
+
+#[test]
+fn a_container_that_cannot_answer_decides_without_a_probe() {
+    let with = |container| {
+        settled(&Facts {
+            container,
+            ..facts(at(0))
+        })
+    };
+    let killed = settled(&stopped(at(0), 137, true));
+    assert_eq!(told(&killed), (FAILED, Reason::ContainerStopped));
+    assert!(
+        killed.message.contains("memory") && killed.message.contains("137"),
+        "{}",
+        killed.message
+    );
+    assert_eq!(killed.retry, None);
+    assert!(
+        settled(&stopped(at(0), 3, false))
+            .message
+            .contains("exit code 3")
+    );
+    let looping = with(Container::Stopped {
+        exit_code: 1,
+        out_of_memory: false,
+        restarting: true,
+    });
+    assert_eq!(told(&looping), (FAILED, Reason::ContainerStopped));
+    assert!(
+        looping.message.contains("start it again"),
+        "{}",
+        looping.message
+    );
+    assert_eq!(
+        told(&with(Container::Paused)),
+        (FAILED, Reason::ContainerPaused)
+    );
+    assert_eq!(
+        told(&with(Container::Removed)),
+        (FAILED, Reason::ContainerStopped)
+    );
+    assert_eq!(
+        told(&with(Container::Created)),
+        (PENDING, Reason::AwaitingContainer)
+    );
+}
+
+#[test]
+fn what_is_not_known_or_never_seen_is_asked() {
+    for container in [Container::Unknown, Container::NeverSeen, Container::Running] {
+        let facts = Facts {
+            container,
+            ..facts(at(0))
+        };
+        assert!(concerns_container(&facts));
+        assert!(matches!(
+            plan(&POLICY(), &facts, 0.0),
+            Plan::Probe { port: 4001, .. }
+        ));
+        assert_eq!(told(&ask(&facts, Answer::Ready)), READY);
+    }
+}
+
+#[test]
+fn silence_where_no_container_was_ever_seen_waits_for_one() {
+    let unseen = Facts {
+        container: Container::NeverSeen,
+        ..facts(at(0))
+    };
+    let verdict = ask(&unseen, REFUSED);
+    assert_eq!(told(&verdict), (PENDING, Reason::AwaitingContainer));
+    assert_eq!(verdict.retry, None, "its start is an event");
+    // Somebody answers: it is where this engine does not see it, and no event will come.
+    assert!(ask(&unseen, Answer::NotConnected).retry.is_some());
+    // It was ready there: silence is counted as ever.
+    let later = Facts {
+        container: Container::NeverSeen,
+        ..facts(at(60_000))
+    };
+    let missed = ask(&after(&ask(&unseen, Answer::Ready), later), REFUSED);
+    assert_eq!(missed.status, Some(AuthStatus::ClientReady));
+    assert!(missed.retry.is_some());
+}
+
+#[test]
+fn a_container_that_started_after_the_last_ready_is_of_another_life() {
+    let ready = ask(&running(at(0), "a", -5_000), Answer::Ready);
+    let same = ask(&after(&ready, running(at(100_000), "a", -5_000)), REFUSED);
+    assert_eq!(
+        told(&same),
+        (Some(AuthStatus::ClientReady), Reason::ApiUnresponsive)
+    );
+    for (id, started) in [("a", 90_000), ("b", -5_000)] {
+        let restarted = ask(&after(&ready, running(at(100_000), id, started)), REFUSED);
+        assert_eq!(told(&restarted), (PENDING, Reason::ApiStarting), "{id}");
+        assert_eq!(restarted.memory.ready_at, None);
+        assert_eq!(restarted.memory.started_at, Some(at(100_000)));
+        // And stays so when the first second is over.
+        let later = ask(
+            &after(&restarted, running(at(102_000), id, started)),
+            REFUSED,
+        );
+        assert_eq!(told(&later), (PENDING, Reason::ApiStarting), "{id}");
+    }
+}
+
+#[test]
+fn the_engine_s_clock_does_not_matter() {
+    let ready = ask(&running(at(0), "a", 0), Answer::Ready);
+    for started in [-86_400_000, 86_400_000] {
+        let restarted = ask(&after(&ready, running(at(10_000), "a", started)), REFUSED);
+        let later = ask(
+            &after(&restarted, running(at(12_000), "a", started)),
+            Answer::NotConnected,
+        );
+        assert_eq!(
+            later.memory.misses, 1,
+            "an answer two seconds after the start is evidence"
+        );
+    }
+}
+
+#[test]
+fn a_container_that_runs_again_is_no_longer_failed_for_having_stopped() {
+    let ready = ask(&running(at(0), "a", 0), Answer::Ready);
+    let dead = settled(&after(&ready, stopped(at(10_000), 137, false)));
+    let started = ask(&after(&dead, running(at(10_300), "a", 10_200)), REFUSED);
+    assert_eq!(told(&started), (PENDING, Reason::ApiStarting));
+    assert_eq!(
+        told(&ask(
+            &after(&started, running(at(12_000), "a", 10_200)),
+            Answer::Ready
+        )),
+        READY
+    );
+
+    let paused = settled(&after(
+        &ready,
+        Facts {
+            container: Container::Paused,
+            sighting: Some(sighting("a", "paused", 0)),
+            ..facts(at(10_000))
+        },
+    ));
+    let goes_on = running(at(20_000), "a", 0);
+    assert_eq!(
+        told(&ask(&after(&paused, goes_on.clone()), Answer::Ready)),
+        READY
+    );
+    assert_eq!(
+        ask(&after(&paused, goes_on), REFUSED).status,
+        PENDING,
+        "failed for nothing that is so now"
+    );
+}
+
+#[test]
+fn out_of_sight_a_good_status_stays_good() {
+    let ready = ask(&running(at(0), "a", 0), Answer::Ready);
+    let unknown = Facts {
+        sighting: ready.memory.sighting.clone(),
+        ..facts(at(60_000))
+    };
+    assert_eq!(
+        told(&ask(&after(&ready, unknown.clone()), Answer::Ready)),
+        READY
+    );
+    let missed = ask(&after(&ready, unknown), REFUSED);
+    assert_eq!(missed.status, Some(AuthStatus::ClientReady));
+    assert_eq!(
+        missed.memory.sighting, ready.memory.sighting,
+        "what is unknown is not recorded over it"
+    );
+}
+
+#[test]
+fn while_its_output_is_followed_no_short_steps_are_needed() {
+    let written = changed(running(at(5), "a", -2_000), Cause::Account, 0);
+    let blind = ask(&written, Answer::NotConnected);
+    assert_eq!(blind.retry, Some(Duration::from_millis(5)));
+    let followed = ask(
+        &Facts {
+            followed: true,
+            ..written
+        },
+        Answer::NotConnected,
+    );
+    assert_eq!(
+        followed.retry,
+        Some(POLICY().backoff.min),
+        "the net below it"
+    );
+}
+
+#[test]
+fn a_look_before_the_deadline_uses_up_neither_patience_nor_backoff() {
+    let started = ask(&running(at(0), "a", 0), REFUSED);
+    let waiting = repeated(running(at(0), "a", 0), &Answer::ProviderError, at(60_000));
+    let due = waiting.memory.next_attempt_at.expect("a deadline");
+    let early = ask(
+        &after(&waiting, running(due - TimeDelta::milliseconds(7), "a", 0)),
+        Answer::ProviderError,
+    );
+    assert_eq!(
+        early.retry,
+        Some(Duration::from_millis(7)),
+        "the deadline stands"
+    );
+    assert_eq!(
+        (early.memory.attempts, early.memory.misses),
+        (waiting.memory.attempts, waiting.memory.misses)
+    );
+
+    // One error of the provider is a hiccup, however often the container says so before the deadline.
+    let ready = ask(&after(&started, running(at(3_000), "a", 0)), Answer::Ready);
+    let hiccup = ask(
+        &after(&ready, running(at(10_000), "a", 0)),
+        Answer::ProviderError,
+    );
+    let again = ask(
+        &after(&hiccup, running(at(10_020), "a", 0)),
+        Answer::ProviderError,
+    );
+    assert_eq!(again.status, Some(AuthStatus::ClientReady));
+    let in_time = ask(
+        &after(&again, running(at(10_051), "a", 0)),
+        Answer::ProviderError,
+    );
+    assert_eq!(in_time.status, FAILED);
+
+    // News of the row is no early look.
+    let woken = changed(running(at(60_001), "a", 0), Cause::Account, 60_000);
+    assert_eq!(
+        ask(
+            &after(
+                &waiting,
+                Facts {
+                    followed: true,
+                    ..woken
+                }
+            ),
+            Answer::NotConnected
+        )
+        .memory
+        .attempts,
+        1
+    );
+}
+
+#[test]
+fn hands_off_rows_do_not_concern_the_engine() {
+    for change in [
+        |row: &mut Row| row.provider = None,
+        |row: &mut Row| row.serves_api = false,
+    ] {
+        let mut unsupported = facts(at(0));
+        change(unsupported.row.as_mut().expect("row"));
+        assert!(!concerns_container(&unsupported));
+    }
+    assert!(!concerns_container(&Facts {
+        row: None,
+        ..facts(at(0))
+    }));
+}
