@@ -57,14 +57,14 @@ impl Limits {
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<K> {
-    /// Follow the output of this container, and call [`Followers::output`] and [`Followers::ended`].
+    /// Follow the output of this container, and call [`Followers::output`] for what it says.
     Attach {
         /// The instance.
         key: K,
         /// Id of its container.
         container: String,
     },
-    /// Follow it no longer; [`Followers::ended`] is not to be called for it.
+    /// Follow it no longer.
     Detach {
         /// The instance.
         key: K,
@@ -108,7 +108,7 @@ struct Entry {
 enum Place {
     Waiting(u64),
     Placed(u64),
-    /// Its output cannot be read, or has ended.
+    /// Its output cannot be read.
     Never,
 }
 
@@ -182,8 +182,19 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         }
     }
 
-    /// Following it has ended by itself: its output is over, or cannot be read.
-    pub fn ended(&mut self, key: &K) {
+    /// Following it has ended by itself: its output is over for now. It is followed again when it is
+    /// wanted again.
+    pub fn over(&mut self, key: &K) {
+        self.unplace(key);
+        self.release(key);
+    }
+
+    /// Its output cannot be read at all; the same container is not tried again until it is released.
+    pub fn unreadable(&mut self, key: &K) {
+        self.unplace(key);
+    }
+
+    fn unplace(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

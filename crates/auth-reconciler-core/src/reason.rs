@@ -173,6 +173,12 @@ impl Reason {
         }
     }
 
+    /// Whether it is what everything converges to.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        matches!(self, Self::Ready)
+    }
+
     /// Whether it speaks of the container alone: once the container runs it says nothing any more.
     #[must_use]
     pub const fn of_container(self) -> bool {

@@ -5,23 +5,27 @@
 //! in `auth-reconciler-core`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use auth_reconciler_core::backoff::Backoff;
+use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
 use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::docker::Engine;
 use crate::postgres::record::RecordSettings;
 use crate::postgres::{pool, schema};
 use crate::probe::Prober;
 use crate::run::look::Context;
 use crate::run::{Options, RunError};
-use crate::settings::{Command, Docker, RunSettings, Settings};
+use crate::settings::{Command, RunSettings, Settings};
 
 mod command;
 mod database;
+mod docker;
 mod postgres;
 mod probe;
 mod run;
@@ -108,9 +112,6 @@ async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         database = settings.database.describe(),
         probe_url = %run.probe.url,
-        docker = match run.docker {
-            Docker::Off => "off",
-        },
         "starting"
     );
     for ignored in settings.database.ignored() {
@@ -132,6 +133,18 @@ async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The engine to ask, if one is.
+fn engine(run: &RunSettings) -> anyhow::Result<Option<Arc<Engine>>> {
+    let Some(address) = run.docker.engine.address() else {
+        info!(
+            "no container engine: statuses follow rows and APIs alone; name one with AUTH_RECONCILER_DOCKER"
+        );
+        return Ok(None);
+    };
+    info!(engine = %address, "containers are followed");
+    Ok(Some(Engine::new(address, run.docker.labels.clone())?))
+}
+
 fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
     let verdict = &run.verdict;
     Ok(Options {
@@ -139,6 +152,7 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
         expected_tables: settings.tables.clone(),
         context: Context {
             pool: pool::open(&settings.database, run.pool_size)?,
+            engine: engine(run)?,
             prober: Prober {
                 url: run.probe.url.clone(),
                 limit: run.probe.timeout,
@@ -168,6 +182,7 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
             verdict.look_burst,
             verdict.look_interval,
         ),
+        follow: follow::Limits::with_places(run.docker.followers),
         echo_interval: run.echo_interval,
         echo_limit: run.echo_timeout,
         shutdown_limit: run.shutdown_timeout,

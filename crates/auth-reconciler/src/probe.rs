@@ -27,6 +27,17 @@ use crate::settings::ProbeUrl;
 /// Most connection attempts of one probe, whatever its time limit.
 const MAX_CONNECTS: u32 = 100;
 
+/// Whom to ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instance {
+    /// Id of the row.
+    pub(crate) id: Uuid,
+    /// Port of its API.
+    pub(crate) port: u16,
+    /// Address of its container in its network, if that is known.
+    pub(crate) container: Option<IpAddr>,
+}
+
 /// How instances are asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Prober {
@@ -41,8 +52,8 @@ pub(crate) struct Prober {
 
 impl Prober {
     /// Asks, and always has an answer within the limit.
-    pub(crate) async fn ask(&self, id: Uuid, port: u16, profile: &Profile, key: &ApiKey) -> Answer {
-        let asked = self.try_ask(id, port, profile, key);
+    pub(crate) async fn ask(&self, instance: &Instance, profile: &Profile, key: &ApiKey) -> Answer {
+        let asked = self.try_ask(instance, profile, key);
         match tokio::time::timeout(self.limit, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(silence)) => Answer::Silent(silence),
@@ -52,14 +63,13 @@ impl Prober {
 
     async fn try_ask(
         &self,
-        id: Uuid,
-        port: u16,
+        instance: &Instance,
         profile: &Profile,
         key: &ApiKey,
     ) -> Result<Answer, Silence> {
         let target = self
             .url
-            .for_instance(port, id)
+            .for_instance(instance.port, instance.id, instance.container)
             .map_err(|_| Silence::UnknownHost)?;
         let stream = self.connect(&target.host, target.port).await?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))

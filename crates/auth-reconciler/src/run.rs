@@ -10,18 +10,22 @@
 
 use std::time::{Duration, Instant};
 
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
 use thiserror::Error;
 use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
 use crate::database::Database;
+use crate::docker::sightings::Seen;
 use crate::postgres::ear::EarError;
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
 use crate::postgres::tables::Key;
 use crate::settings::TableName;
 
+mod containers;
 mod daemon;
 mod lead;
 pub(crate) mod look;
@@ -44,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) context: Context,
     /// Bounds of the queue.
     pub(crate) limits: Limits,
+    /// Bounds of following output.
+    pub(crate) follow: follow::Limits,
     /// Time between echoes.
     pub(crate) echo_interval: Duration,
     /// Limit for hearing one.
@@ -92,6 +98,14 @@ enum Done {
         every_row: bool,
         result: Result<Backlog, StoreError>,
     },
+    Compared {
+        epoch: Uuid,
+        result: Result<Vec<(Key, Cause)>, StoreError>,
+    },
+    Noted {
+        epoch: Uuid,
+        result: Result<(), StoreError>,
+    },
     Echoed {
         epoch: Uuid,
         result: Result<MissingTriggers, EarError>,
@@ -136,11 +150,20 @@ pub(crate) async fn serve(
 enum Event {
     Connected(Result<Result<Leader, LeadError>, JoinError>),
     Heard(Heard),
+    Seen(Seen),
 }
 
 async fn next_event(phase: &mut Phase) -> Event {
     match phase {
         Phase::Connecting(task) => Event::Connected(task.await),
-        Phase::Leading(leader) => Event::Heard(leader.inbox.fetch().await),
+        Phase::Leading(leader) => {
+            let Some(watch) = &leader.containers.watch else {
+                return Event::Heard(leader.inbox.fetch().await);
+            };
+            tokio::select! {
+                heard = leader.inbox.fetch() => Event::Heard(heard),
+                seen = watch.sightings().fetch() => Event::Seen(seen),
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::database::{Database, DatabaseError, Defaults, Names, TlsMode};
 
 mod cli;
+mod docker;
 mod probe_url;
 mod run;
 mod setting;
@@ -24,7 +25,7 @@ mod value;
 
 use cli::{Cli, CommandArgs, CommonArgs};
 pub(crate) use probe_url::{ProbeUrl, ProbeUrlError};
-pub(crate) use run::{Docker, RunSettings};
+pub(crate) use run::RunSettings;
 use setting::Setting;
 pub(crate) use table::{TableName, TableNameError};
 use value::Environment;

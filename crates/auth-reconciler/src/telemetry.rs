@@ -28,14 +28,18 @@ pub(crate) fn start(format: LogFormat) -> Result<(), String> {
         // closed stream, by a macro that panics.
         .log_internal_errors(false)
         .with_writer(io::stderr);
-    match format {
-        LogFormat::Human => builder
-            .with_ansi(io::stderr().is_terminal())
-            .with_target(false)
-            .init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
+    // Not `init`, which would take in the records of the `log` crate, too: at level debug the engine's client
+    // writes whole answers there, with a container's environment and so with its secrets.
+    let set = match format {
+        LogFormat::Human => tracing::subscriber::set_global_default(
+            builder
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false)
+                .finish(),
+        ),
+        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
+    };
+    set.map_err(|error| error.to_string())
 }
 
 /// An error and its sources in one line.

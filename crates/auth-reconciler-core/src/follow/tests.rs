@@ -129,21 +129,36 @@ fn a_new_container_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn one_whose_output_has_ended_or_cannot_be_read_is_not_tried_again() {
+fn one_whose_output_cannot_be_read_is_not_tried_again() {
     let key = "a".to_owned();
     let mut followers = following(&["a", "b"], ms(0));
     followers.want(&"c".to_owned(), "c");
-    followers.ended(&key);
+    followers.unreadable(&key);
     assert_eq!(followers.followed(&key), None);
     assert_eq!(
         all(&mut followers, ms(1)),
         [attach("c", "c")],
         "its place is free"
     );
-    followers.want(&key, "container of a");
     followers.release(&"c".to_owned());
-    assert_eq!(all(&mut followers, ms(1)).len(), 1, "only c is let go of");
-    assert_eq!(followers.following(), 1);
+    followers.want(&key, "container of a");
+    assert_eq!(
+        all(&mut followers, ms(2)).len(),
+        1,
+        "c is let go of, no more"
+    );
+    followers.want(&key, "another");
+    assert_eq!(all(&mut followers, ms(3)), [attach("a", "another")]);
+}
+
+#[test]
+fn one_whose_output_was_cut_is_followed_again_when_it_is_wanted_again() {
+    let key = "a".to_owned();
+    let mut followers = following(&["a"], ms(0));
+    followers.over(&key);
+    assert_eq!(all(&mut followers, ms(1)), []);
+    followers.want(&key, "container of a");
+    assert_eq!(all(&mut followers, ms(2)), [attach("a", "container of a")]);
 }
 
 #[test]

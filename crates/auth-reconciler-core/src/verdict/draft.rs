@@ -2,7 +2,7 @@
 
 use super::Policy;
 use super::message;
-use super::past::{elapsed, no_evidence, ready_since_start, standing, streak};
+use super::past::{down_when_last_seen, elapsed, no_evidence, ready_since_start, standing, streak};
 use crate::container::Container;
 use crate::facts::Facts;
 use crate::profile::Profile;
@@ -96,6 +96,11 @@ pub(super) fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what
         message,
         last: false,
     };
+    if named.is_none()
+        && let Some(reason) = down_when_last_seen(facts)
+    {
+        return draft(standing(facts), reason, message::OUT_OF_SIGHT.to_owned());
+    }
     if ready_since_start(facts).is_none() {
         if facts.container == Container::NeverSeen && named.is_none() {
             return Draft::last(

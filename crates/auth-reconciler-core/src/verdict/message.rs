@@ -14,6 +14,7 @@ pub(super) const AWAITING_CONTAINER: &str =
     "no container was seen yet; if it stays so, see why the manager did not start it";
 pub(super) const CREATED: &str = "its container was made and not started yet; if it stays so, see why the manager did not start it";
 pub(super) const PAUSED: &str = "its container is paused; unpause it";
+pub(super) const OUT_OF_SIGHT: &str = "its container was down when it was last seen and its API does not answer; the engine is out of sight: see the view reconcilers";
 pub(super) const REMOVED: &str = "its container was removed; start the instance again";
 pub(super) const AUTHENTICATED: &str = "logged in, not ready to send yet";
 pub(super) const AWAITING_SCAN: &str = "waits until somebody scans the QR code";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::container::Container;
 use crate::facts::Facts;
 use crate::reason::Streak;
 use crate::{AuthStatus, Reason};
@@ -16,13 +17,27 @@ const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
 /// ready 2–50 ms after it.
 const EAGER: TimeDelta = TimeDelta::milliseconds(400);
 
+/// The reason of a recorded verdict about a container that was down when it was last seen, while it is
+/// not known what has become of it.
+pub(super) fn down_when_last_seen(facts: &Facts) -> Option<Reason> {
+    let down = [Reason::ContainerStopped, Reason::ContainerPaused];
+    let reason = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.reason)?;
+    (facts.container == Container::Unknown && down.contains(&reason)).then_some(reason)
+}
+
 /// Our last verdict, which a single doubt does not change. One about a process that has ended, or
 /// about a container that was not running, says nothing of the one that runs now.
 pub(super) fn standing(facts: &Facts) -> AuthStatus {
     facts
         .recorded
         .as_ref()
-        .filter(|recorded| !recorded.reason.is_some_and(Reason::of_container))
+        .filter(|recorded| {
+            let of_container = recorded.reason.is_some_and(Reason::of_container);
+            !(of_container && facts.container == Container::Running)
+        })
         .filter(|_| !facts.restarted())
         .and_then(|recorded| recorded.status)
         .unwrap_or(AuthStatus::Pending)

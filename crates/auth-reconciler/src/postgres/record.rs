@@ -87,6 +87,12 @@ struct InstanceColumns<'a> {
     corrections_since: Option<DateTime<Utc>>,
     contested: u32,
     hold_until: Option<DateTime<Utc>>,
+    container_engine: Option<&'a str>,
+    container_id: Option<&'a str>,
+    container_name: Option<&'a str>,
+    container_state: Option<&'a str>,
+    container_started_at: Option<DateTime<Utc>>,
+    container_network: Option<&'a str>,
 }
 
 /// A verdict, and everything that it was computed from.
@@ -122,6 +128,7 @@ pub(crate) async fn record(
         waited,
     } = *proposal;
     let memory = &verdict.memory;
+    let container = memory.sighting.as_ref();
     let columns = InstanceColumns {
         watched_id: key.watched_id,
         instance_id: key.instance_id,
@@ -139,6 +146,12 @@ pub(crate) async fn record(
         corrections_since: memory.corrections.window_start,
         contested: memory.corrections.contested,
         hold_until: memory.corrections.hold_until,
+        container_engine: container.map(|seen| seen.engine.as_str()),
+        container_id: container.map(|seen| seen.id.as_str()),
+        container_name: container.map(|seen| seen.name.as_str()),
+        container_state: container.map(|seen| seen.state.as_str()),
+        container_started_at: container.and_then(|seen| seen.started_at),
+        container_network: container.map(|seen| seen.network.as_str()),
     };
     let context = RecordContext {
         settings,

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::corrections::Corrections;
-use auth_reconciler_core::facts::{Change, Container, Facts, Recorded, Row};
+use auth_reconciler_core::facts::{Change, Facts, Recorded, Row};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::{AuthStatus, Cause, Reason};
 use chrono::{DateTime, Utc};
@@ -95,13 +96,19 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
     } else {
         None
     };
+    let sighting = recorded
+        .as_ref()
+        .and_then(|recorded| recorded.sighting.clone());
     Ok(Look {
         facts: Facts {
             now: row.try_get("now")?,
             row: watched,
             changes,
             recorded,
+            // The engine is asked after this read.
             container: Container::Unknown,
+            sighting,
+            followed: false,
         },
         changes: row.try_get("change_ids")?,
         version,
@@ -131,7 +138,83 @@ fn recorded_from(row: &tokio_postgres::Row) -> Result<Recorded, tokio_postgres::
             contested: count("contested")?,
             hold_until: row.try_get("hold_until")?,
         },
+        next_attempt_at: row.try_get("next_attempt_at")?,
+        sighting: sighting_from(row)?,
     })
+}
+
+fn sighting_from(row: &tokio_postgres::Row) -> Result<Option<Sighting>, tokio_postgres::Error> {
+    let text = |column| -> Result<String, tokio_postgres::Error> {
+        let value: Option<String> = row.try_get(column)?;
+        Ok(value.unwrap_or_default())
+    };
+    let Some(id) = row.try_get("container_id")? else {
+        return Ok(None);
+    };
+    Ok(Some(Sighting {
+        engine: text("container_engine")?,
+        id,
+        name: text("container_name")?,
+        state: text("container_state")?,
+        started_at: row.try_get("container_started_at")?,
+        network: text("container_network")?,
+    }))
+}
+
+/// One instance as it was recorded: what a list of containers is compared with.
+#[derive(Debug)]
+pub(crate) struct RecordedContainer {
+    /// The instance.
+    pub(crate) key: Key,
+    /// Whether only an event leads to another look.
+    pub(crate) settled: bool,
+    /// Its container, if one was ever seen.
+    pub(crate) sighting: Option<Sighting>,
+}
+
+/// What was recorded of the containers of all instances whose status is ours to keep.
+pub(crate) async fn recorded_containers(pool: &Pool) -> Result<Vec<RecordedContainer>, StoreError> {
+    let act = "read what was recorded of the containers";
+    let rows = with(pool, act, async |client| {
+        let statement = include_str!("../../../../sql/queries/recorded_containers.sql");
+        limited(client, client.query_typed(statement, &[])).await
+    })
+    .await?;
+    let recorded = rows.iter().map(|row| {
+        Ok(RecordedContainer {
+            key: Key {
+                watched_id: row.try_get("watched_id")?,
+                instance_id: row.try_get("instance_id")?,
+            },
+            settled: row.try_get("settled")?,
+            sighting: sighting_from(row)?,
+        })
+    });
+    recorded
+        .collect::<Result<_, _>>()
+        .map_err(|source| StoreError::Query { act, source })
+}
+
+/// Notes whether the engine is seen, as the process of this epoch. Returns false if it no longer leads.
+pub(crate) async fn note_engine(
+    pool: &Pool,
+    epoch: Uuid,
+    address: &str,
+    not_seen: Option<&str>,
+    seen: bool,
+) -> Result<bool, StoreError> {
+    with(pool, "note whether the engine is seen", async |client| {
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&epoch, Type::UUID),
+            (&address, Type::TEXT),
+            (&seen, Type::BOOL),
+            (&not_seen, Type::TEXT),
+        ];
+        let statement = "select auth_reconciler.note_engine($1, $2, $3, $4)";
+        limited(client, client.query_typed_one(statement, &parameters)).await
+    })
+    .await
+    .map(|row| row.get(0))
 }
 
 /// The watched tables, and which of our triggers they lack.

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
+use auth_reconciler_core::follow::Followers;
 use auth_reconciler_core::queue::{Command, Moment, Queue};
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, error, info, info_span, warn};
 use uuid::Uuid;
 
+use super::containers::Follower;
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, Task};
 use super::scan;
@@ -35,7 +36,11 @@ const RECONNECT: Backoff = Backoff {
     max: Duration::from_secs(15),
 };
 
+mod containers;
 mod outcome;
+mod runs;
+
+use runs::Run;
 
 pub(super) struct Daemon {
     context: Arc<Context>,
@@ -44,7 +49,12 @@ pub(super) struct Daemon {
     queue: Queue<Key>,
     origin: Instant,
     pub(super) jobs: JoinSet<Done>,
-    give_way: HashMap<Key, oneshot::Sender<()>>,
+    runs: HashMap<Key, Run>,
+    followers: Followers<Key>,
+    following: HashMap<Key, Follower>,
+    follower_serial: u64,
+    /// It was said that the output of some container cannot be followed.
+    said_unreadable: bool,
     stumbles: HashMap<Key, u32>,
     pub(super) phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
@@ -75,7 +85,11 @@ impl Daemon {
             queue: Queue::new(options.limits),
             origin: Instant::now(),
             jobs: JoinSet::new(),
-            give_way: HashMap::new(),
+            runs: HashMap::new(),
+            followers: Followers::new(options.follow),
+            following: HashMap::new(),
+            follower_serial: 0,
+            said_unreadable: false,
             stumbles: HashMap::new(),
             phase,
             proven: false,
@@ -87,6 +101,8 @@ impl Daemon {
 
     /// Starts whatever may be started now.
     pub(super) fn dispatch(&mut self) {
+        self.note_engine();
+        self.follow();
         let now = self.now();
         let Phase::Leading(leader) = &mut self.phase else {
             return;
@@ -122,12 +138,16 @@ impl Daemon {
                 }
             });
         }
+        if leader.containers.held(Instant::now()).is_some() {
+            return;
+        }
         while let Some(command) = self.queue.next(now) {
             match command {
                 Command::Start { key, wake } => {
-                    let (sender, give_way) = oneshot::channel();
-                    self.give_way.insert(key, sender);
+                    let (run, give_way) = Run::new();
                     let task = Task {
+                        overtaken: run.overtaken(),
+                        followed: self.followers.followed(&key).map(str::to_owned),
                         key,
                         wake,
                         woken: self.origin + wake.since,
@@ -135,13 +155,13 @@ impl Daemon {
                         tables: Arc::clone(&leader.tables),
                         give_way,
                     };
+                    self.runs.insert(key, run);
                     self.jobs
                         .spawn(guarded_look(Arc::clone(&self.context), task));
                 }
                 Command::GiveWay { key } => {
-                    if let Some(sender) = self.give_way.remove(&key) {
-                        // The run may have ended meanwhile.
-                        let _ = sender.send(());
+                    if let Some(run) = self.runs.get_mut(&key) {
+                        run.give_way();
                     }
                 }
             }
@@ -153,8 +173,14 @@ impl Daemon {
         match &self.phase {
             Phase::Connecting(_) => None,
             Phase::Leading(leader) => {
-                let queue = self.queue.deadline().map(|moment| self.origin + moment);
-                queue.into_iter().chain(leader.echo_due).min()
+                let held = leader.containers.held(Instant::now());
+                // While the first looks wait, the queue has nothing to do.
+                let queue = match held {
+                    Some(until) => Some(until),
+                    None => self.queue.deadline().map(|moment| self.origin + moment),
+                };
+                let hint = self.followers.deadline().map(|moment| self.origin + moment);
+                [queue, hint, leader.echo_due].into_iter().flatten().min()
             }
         }
     }
@@ -169,6 +195,10 @@ impl Daemon {
             Event::Connected(Ok(Err(failure))) => self.on_no_ear(failure),
             Event::Connected(Err(failure)) => Err(RunError::Task(failure)),
             Event::Heard(heard) => self.on_heard(heard),
+            Event::Seen(seen) => {
+                self.on_seen(seen);
+                Ok(())
+            }
         }
     }
 
@@ -186,8 +216,16 @@ impl Daemon {
             Done::Looked { key, epoch, result } => self.on_looked(key, epoch, result),
             Done::Scanned { epoch, result, .. } if self.leads(epoch) => self.on_scanned(result),
             Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
+            Done::Compared { epoch, result } if self.leads(epoch) => self.on_compared(result),
+            Done::Noted { epoch, result } if self.leads(epoch) => {
+                self.on_noted(result);
+                Ok(())
+            }
             // Of an earlier term; the resync of this one covers it.
-            Done::Scanned { .. } | Done::Echoed { .. } => Ok(()),
+            Done::Scanned { .. }
+            | Done::Echoed { .. }
+            | Done::Compared { .. }
+            | Done::Noted { .. } => Ok(()),
         }
     }
 
@@ -248,6 +286,7 @@ impl Daemon {
         }
         self.queue.clear();
         self.stumbles.clear();
+        self.unfollow_all();
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);
         self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));

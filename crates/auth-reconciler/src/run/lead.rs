@@ -7,6 +7,7 @@ use thiserror::Error;
 use tracing::info;
 use uuid::Uuid;
 
+use super::containers::Containers;
 use super::look::Context;
 use crate::database::Database;
 use crate::postgres::ear::{self, Ear, EarError, Identity};
@@ -36,6 +37,10 @@ pub(super) struct Leader {
     pub(super) scan_wanted: bool,
     /// Whether it was said that this term serves.
     pub(super) announced: bool,
+    /// The engine, and what it shows.
+    pub(super) containers: Containers,
+    /// What could not be noted of the engine is noted with the next echo.
+    pub(super) note_with_echo: bool,
     /// When the next echo is due; `None` while one is under way.
     pub(super) echo_due: Option<Instant>,
 }
@@ -134,6 +139,8 @@ impl Recipe {
             // Whatever happened while nobody heard is found by this first one.
             scan_wanted: true,
             announced: false,
+            containers: Containers::begin(&self.context, self.echo_interval),
+            note_with_echo: false,
             echo_due: Some(Instant::now() + self.echo_interval),
         })
     }

@@ -1,9 +1,12 @@
 //! One run: read the row fresh, ask its API, decide, record. Nothing of it outlives it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::AuthStatus;
+use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::Row;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Plan, Policy};
@@ -13,17 +16,20 @@ use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use crate::docker::Engine;
 use crate::postgres::error::StoreError;
 use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
-use crate::probe::Prober;
+use crate::probe::{self, Prober};
 
 /// What every run is done with.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Connections for short statements.
     pub(crate) pool: Pool,
+    /// The engine of the containers, where one is asked.
+    pub(crate) engine: Option<Arc<Engine>>,
     /// Asks the APIs.
     pub(crate) prober: Prober,
     /// Settings of the decision.
@@ -47,10 +53,14 @@ pub(crate) struct Task {
     pub(crate) tables: Tables,
     /// Fires when the probe is to end without an answer.
     pub(crate) give_way: oneshot::Receiver<()>,
+    /// Set when something happens to the instance's container.
+    pub(crate) overtaken: Arc<AtomicBool>,
+    /// The container whose output leads to looks at the moment.
+    pub(crate) followed: Option<String>,
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum End {
     /// Recorded, and final.
     Settled,
@@ -60,6 +70,8 @@ pub(crate) enum End {
         after: Duration,
         /// Whether foreign writes wait until then.
         hold_drift: bool,
+        /// The container whose output is to be followed meanwhile.
+        follow: Option<String>,
     },
     /// Something came in between; look again at once.
     Overtaken,
@@ -79,7 +91,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
     let Some(table) = task.tables.get(&task.key.watched_id) else {
         return Ok(End::UnknownTable);
     };
-    let look = store::read(&context.pool, table, task.key).await?;
+    let mut look = store::read(&context.pool, table, task.key).await?;
     let read_at = Instant::now();
     let cause = look.cause(task.wake.cause);
     info!(
@@ -88,6 +100,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         cause = cause.as_str(),
         "row read fresh"
     );
+    let address = see_container(&context, &task, &mut look).await;
     let Task {
         key,
         epoch,
@@ -102,6 +115,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
             return Ok(End::Again {
                 after,
                 hold_drift: true,
+                follow: None,
             });
         }
         Plan::Settle(verdict) => *verdict,
@@ -109,8 +123,19 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
             let Some(Ok(Some(api_key))) = look.facts.row.as_ref().map(|row| &row.api_key) else {
                 return Ok(End::Stumbled);
             };
+            if context.prober.url.needs_container() && look.facts.container == Container::Unknown {
+                debug!(
+                    "the address of the container is not known while the engine is out of sight"
+                );
+                return Ok(End::Stumbled);
+            }
+            let instance = probe::Instance {
+                id: key.instance_id,
+                port,
+                container: address,
+            };
             let answer = tokio::select! {
-                answer = context.prober.ask(key.instance_id, port, profile, api_key) => answer,
+                answer = context.prober.ask(&instance, profile, api_key) => answer,
                 Ok(()) = give_way => {
                     debug!("gave way to a first look");
                     return Ok(End::Stumbled);
@@ -128,6 +153,10 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
             )
         }
     };
+    if task.overtaken.load(Ordering::Acquire) {
+        debug!("verdict dropped: something happened to the container meanwhile");
+        return Ok(End::Overtaken);
+    }
     let waited = task.woken.elapsed();
     let proposal = Proposal {
         epoch,
@@ -140,7 +169,28 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
     record(&context, table, &proposal).await
 }
 
+/// Adds to the facts what the engine shows, where that matters. Returns the container's address.
+async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Option<IpAddr> {
+    let facts = &mut look.facts;
+    let engine = context.engine.as_ref()?;
+    if !verdict::concerns_container(facts) {
+        return None;
+    }
+    let sight = engine
+        .sight(task.key.instance_id, facts.sighting.as_ref())
+        .await;
+    facts.container = sight.container;
+    facts.sighting = sight.sighting;
+    facts.followed = task.followed.is_some()
+        && task.followed.as_deref() == facts.sighting.as_ref().map(|seen| seen.id.as_str());
+    sight.address
+}
+
 async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
+    if look.version.is_none() && look.changes.is_empty() {
+        // A container without a row, or with its row in another of the watched tables.
+        return Ok(End::Settled);
+    }
     Ok(
         match record::forget(&context.pool, epoch, key, look).await? {
             Outcome::EpochEnded => End::EpochEnded,
@@ -169,9 +219,17 @@ async fn record(
     let verdict = proposal.verdict;
     let recording = record::record(&context.pool, &context.record, proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
+    let facts = &proposal.look.facts;
+    let follow = facts
+        .sighting
+        .as_ref()
+        .filter(|_| facts.container == Container::Running)
+        .map(|seen| seen.id.clone());
     let again = verdict.retry.map_or(End::Settled, |after| End::Again {
         after,
         hold_drift: contested,
+        // One that is final but for the end of a hold converges no longer.
+        follow: follow.filter(|_| !verdict.reason.is_ready()),
     });
     let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
     Ok(match recording.outcome {
@@ -205,6 +263,7 @@ async fn record(
             End::Again {
                 after: verdict.retry.map_or(limit, |retry| retry.min(limit)),
                 hold_drift: true,
+                follow: None,
             }
         }
         Outcome::Busy => {

@@ -104,10 +104,25 @@ pub(crate) struct RunArgs {
     /// default the same as the database URL. Prefer the environment: arguments are visible in the process list
     #[arg(long, value_name = "URL")]
     pub(crate) listen_url: Option<String>,
-    /// Container events: this version knows only off
-    #[arg(long, value_name = "MODE")]
+    /// The Docker Engine that runs the containers: auto (DOCKER_HOST, else the socket of this machine, else none), off,
+    /// unix://PATH or tcp://HOST:PORT. Only events, list, inspect and logs are asked for
+    #[arg(long, value_name = "ENGINE", help_heading = "Containers")]
     pub(crate) docker: Option<String>,
-    /// Where an instance's API answers, plain http, with {port} and {id} of the instance in place
+    /// Folder with ca.pem, cert.pem and key.pem for TLS to the engine; by default DOCKER_CERT_PATH where DOCKER_TLS_VERIFY
+    /// is set
+    #[arg(long, value_name = "FOLDER", help_heading = "Containers")]
+    pub(crate) docker_certs: Option<String>,
+    /// Key of the label that holds an instance's id
+    #[arg(long, value_name = "KEY", help_heading = "Containers")]
+    pub(crate) docker_label_id: Option<String>,
+    /// Key of the label that holds a container's type; only those of type api count
+    #[arg(long, value_name = "KEY", help_heading = "Containers")]
+    pub(crate) docker_label_type: Option<String>,
+    /// Containers whose output is followed at a time while they are not ready, 0 to 1024; 0 follows none
+    #[arg(long, value_name = "COUNT", help_heading = "Containers")]
+    pub(crate) followers: Option<String>,
+    /// Where an instance's API answers, plain http, with {port} and {id} of the instance or {container_ip} of its
+    /// container in place
     #[arg(long, value_name = "TEMPLATE", help_heading = "Probes")]
     pub(crate) probe_url: Option<String>,
     /// Longest time for one whole probe, body included, 100ms to 5m

@@ -5,11 +5,15 @@
 //! they are refused, and what is shown of a template leaves them out.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use url::{Host, Url};
 use uuid::Uuid;
 
 const SAMPLE_PORT: u16 = 1;
+
+/// Stands for the address of the container in its network.
+const CONTAINER: &str = "{container_ip}";
 
 /// A checked template.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,14 +36,14 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProbeUrlError {
     /// A name in braces that stands for nothing.
-    #[error("unknown placeholder {{{0}}}; accepted are {{port}} and {{id}}")]
+    #[error("unknown placeholder {{{0}}}; accepted are {{port}}, {{id}} and {{container_ip}}")]
     UnknownPlaceholder(String),
     /// A brace without its partner.
-    #[error("a brace is not closed; accepted are {{port}} and {{id}}")]
+    #[error("a brace is not closed; accepted are {{port}}, {{id}} and {{container_ip}}")]
     OpenBrace,
     /// One and the same address for all instances.
     #[error(
-        "neither {{port}} nor {{id}} is in it, so all instances would be probed at one address"
+        "none of {{port}}, {{id}} and {{container_ip}} is in it, so all instances would be probed at one address"
     )]
     NoPlaceholder,
     /// Not http.
@@ -54,6 +58,9 @@ pub(crate) enum ProbeUrlError {
     /// Not an address at all.
     #[error("it is not an address with an instance in place")]
     NotAnAddress(#[source] url::ParseError),
+    /// The container's address is wanted and not known.
+    #[error("the container has no address, or none is known")]
+    NoContainer,
     /// The port cannot be connected to.
     #[error("port 0 cannot be connected to")]
     PortZero,
@@ -81,16 +88,34 @@ impl ProbeUrl {
         let probe_url = Self {
             template: template.to_owned(),
         };
-        probe_url.for_instance(SAMPLE_PORT, Uuid::nil())?;
+        let sample = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        probe_url.for_instance(SAMPLE_PORT, Uuid::nil(), sample)?;
         Ok(probe_url)
     }
 
-    /// The address of one instance.
-    pub(crate) fn for_instance(&self, port: u16, id: Uuid) -> Result<Target, ProbeUrlError> {
-        let filled = self
+    /// Whether the address of the instance's container is in it, which the engine alone knows.
+    pub(crate) fn needs_container(&self) -> bool {
+        self.template.contains(CONTAINER)
+    }
+
+    /// The address of one instance. `container` is the address of its container in its network, if that is known.
+    pub(crate) fn for_instance(
+        &self,
+        port: u16,
+        id: Uuid,
+        container: Option<IpAddr>,
+    ) -> Result<Target, ProbeUrlError> {
+        let mut filled = self
             .template
             .replace("{port}", &port.to_string())
             .replace("{id}", &id.to_string());
+        if self.needs_container() {
+            let address = match container.ok_or(ProbeUrlError::NoContainer)? {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            };
+            filled = filled.replace(CONTAINER, &address);
+        }
         let url = Url::parse(&filled).map_err(ProbeUrlError::NotAnAddress)?;
         let host = match url.host() {
             Some(Host::Domain(name)) => name.to_owned(),
@@ -161,7 +186,7 @@ fn placeholders(template: &str) -> Result<usize, ProbeUrlError> {
             .strip_prefix('{')
             .ok_or(ProbeUrlError::OpenBrace)?;
         let (name, after) = inside.split_once('}').ok_or(ProbeUrlError::OpenBrace)?;
-        if name != "port" && name != "id" {
+        if !matches!(name, "port" | "id" | "container_ip") {
             return Err(ProbeUrlError::UnknownPlaceholder(name.to_owned()));
         }
         count += 1;

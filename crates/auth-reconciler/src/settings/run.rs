@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::cli::RunArgs;
+use super::docker::{Choice, DockerSettings};
 use super::probe_url::{ProbeUrl, shown};
 use super::setting::{self, Setting};
 use super::value::{self, Environment};
@@ -24,7 +25,7 @@ pub(crate) struct RunSettings {
     /// Where the ear connects, if elsewhere than the pool.
     pub(crate) listen: Option<Database>,
     /// What is known of containers.
-    pub(crate) docker: Docker,
+    pub(crate) docker: DockerSettings,
     /// How instances are probed.
     pub(crate) probe: ProbeSettings,
     /// Pool connections.
@@ -41,13 +42,6 @@ pub(crate) struct RunSettings {
     pub(crate) history_max_age: Duration,
     /// Longest time for work in flight at the end.
     pub(crate) shutdown_timeout: Duration,
-}
-
-/// The container engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Docker {
-    /// Containers are not looked at.
-    Off,
 }
 
 /// How an instance is probed.
@@ -94,11 +88,23 @@ impl RunSettings {
         environment: Environment<'_>,
     ) -> Result<Self, SettingsError> {
         let read = Reader { environment };
+        let docker = DockerSettings::resolve(args, &read)?;
+        let probe = ProbeSettings::resolve(args, &read)?;
+        if probe.url.needs_container() && docker.engine == Choice::Off {
+            return Err(value::invalid(
+                setting::PROBE_URL,
+                &probe.url.to_string(),
+                format!(
+                    "{{container_ip}} is known to the engine alone, and {} is off",
+                    setting::DOCKER
+                ),
+            ));
+        }
         Ok(Self {
             migrate: args.migrate || read.migrate()?,
             listen: database.listen(args.listen_url.as_deref(), environment)?,
-            docker: read.docker(args.docker.as_deref())?,
-            probe: ProbeSettings::resolve(args, &read)?,
+            docker,
+            probe,
             pool_size: read.count(setting::POOL_SIZE, &args.pool_size, 1..=256)? as usize,
             echo_interval: read.duration(
                 setting::ECHO_INTERVAL,
@@ -211,13 +217,23 @@ impl VerdictSettings {
 }
 
 /// Looks up and reads in one step.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     environment: Environment<'a>,
 }
 
 impl Reader<'_> {
-    fn text(&self, setting: &'static Setting, flag: Option<&str>) -> Result<String, SettingsError> {
+    pub(super) fn text(
+        &self,
+        setting: &'static Setting,
+        flag: Option<&str>,
+    ) -> Result<String, SettingsError> {
         Ok(value::text(setting, flag, self.environment)?.unwrap_or_default())
+    }
+
+    /// A variable that is not ours, if it is set and text.
+    pub(super) fn foreign(&self, name: &str) -> Option<String> {
+        let value = (self.environment)(name)?.into_string().ok()?;
+        Some(value).filter(|value| !value.trim().is_empty())
     }
 
     fn duration(
@@ -229,7 +245,7 @@ impl Reader<'_> {
         value::duration(setting, &self.text(setting, flag.as_deref())?, range)
     }
 
-    fn count(
+    pub(super) fn count(
         &self,
         setting: &'static Setting,
         flag: &Option<String>,
@@ -242,18 +258,6 @@ impl Reader<'_> {
         let text = self.text(setting::MIGRATE, None)?;
         value::switch(&text)
             .ok_or_else(|| value::invalid(setting::MIGRATE, &text, "give true or false"))
-    }
-
-    fn docker(&self, flag: Option<&str>) -> Result<Docker, SettingsError> {
-        let text = self.text(setting::DOCKER, flag)?;
-        match text.trim() {
-            "off" => Ok(Docker::Off),
-            _ => Err(value::invalid(
-                setting::DOCKER,
-                &text,
-                "this version accepts only off",
-            )),
-        }
     }
 }
 

@@ -43,7 +43,11 @@ settings! {
     LOG_FORMAT = "log-format", "AUTH_RECONCILER_LOG_FORMAT", Some("human");
     MIGRATE = "migrate", "AUTH_RECONCILER_MIGRATE", Some("false");
     LISTEN_URL = "listen-url", "AUTH_RECONCILER_LISTEN_URL", None;
-    DOCKER = "docker", "AUTH_RECONCILER_DOCKER", Some("off");
+    DOCKER = "docker", "AUTH_RECONCILER_DOCKER", Some("auto");
+    DOCKER_CERTS = "docker-certs", "AUTH_RECONCILER_DOCKER_CERTS", None;
+    DOCKER_LABEL_ID = "docker-label-id", "AUTH_RECONCILER_DOCKER_LABEL_ID", Some("wweb.instance.id");
+    DOCKER_LABEL_TYPE = "docker-label-type", "AUTH_RECONCILER_DOCKER_LABEL_TYPE", Some("wweb.instance.type");
+    FOLLOWERS = "followers", "AUTH_RECONCILER_FOLLOWERS", Some("64");
     PROBE_URL = "probe-url", "AUTH_RECONCILER_PROBE_URL", Some("http://127.0.0.1:{port}");
     PROBE_TIMEOUT = "probe-timeout", "AUTH_RECONCILER_PROBE_TIMEOUT", Some("5s");
     PROBE_CONNECT_TIMEOUT = "probe-connect-timeout", "AUTH_RECONCILER_PROBE_CONNECT_TIMEOUT", Some("200ms");

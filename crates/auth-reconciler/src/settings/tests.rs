@@ -3,9 +3,10 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::time::Duration;
 
+mod containers;
 mod secrets;
 
-use super::{Command, Docker, LogFormat, RunSettings, Settings, SettingsError, cli, setting};
+use super::{Command, LogFormat, RunSettings, Settings, SettingsError, cli, setting};
 
 const URL: (&str, &str) = ("DATABASE_URL", "postgres://manager:hunter2@db:5433/wweb");
 
@@ -61,7 +62,6 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(settings.log_format, LogFormat::Human);
     let run = run(&[], &[]).unwrap();
     assert!(!run.migrate && run.listen.is_none());
-    assert_eq!(run.docker, Docker::Off);
     assert_eq!(run.probe.url.to_string(), "http://127.0.0.1:{port}");
     assert_eq!(run.probe.timeout, Duration::from_secs(5));
     assert_eq!(run.probe.connect_timeout, Duration::from_millis(200));
@@ -253,7 +253,8 @@ fn a_mistake_names_the_setting_the_value_and_what_is_accepted() {
         (
             "--docker",
             "on",
-            "setting --docker (AUTH_RECONCILER_DOCKER) does not accept `on`: this version accepts only off",
+            "setting --docker (AUTH_RECONCILER_DOCKER) does not accept `on`: give \
+             unix:///path/to/docker.sock or tcp://host:2375, auto, or off",
         ),
         (
             "--log-format",

@@ -218,6 +218,24 @@ fn out_of_sight_a_good_status_stays_good() {
 }
 
 #[test]
+fn out_of_sight_a_stopped_container_stays_failed_until_its_api_says_otherwise() {
+    let ready = ask(&running(at(0), "a", 0), Answer::Ready);
+    for before in [
+        settled(&stopped(at(0), 1, false)),
+        settled(&after(&ready, stopped(at(5_000), 1, false))),
+    ] {
+        let unseen = Facts {
+            sighting: before.memory.sighting.clone(),
+            ..facts(at(60_000))
+        };
+        let verdict = ask(&after(&before, unseen.clone()), REFUSED);
+        assert_eq!(told(&verdict), (FAILED, Reason::ContainerStopped));
+        assert!(verdict.retry.is_some(), "no event will tell");
+        assert_eq!(told(&ask(&after(&verdict, unseen), Answer::Ready)), READY);
+    }
+}
+
+#[test]
 fn while_its_output_is_followed_no_short_steps_are_needed() {
     let written = changed(running(at(5), "a", -2_000), Cause::Account, 0);
     let blind = ask(&written, Answer::NotConnected);

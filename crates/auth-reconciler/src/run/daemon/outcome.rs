@@ -76,6 +76,9 @@ impl Daemon {
         match result {
             Ok(missing) => {
                 debug!("echo heard");
+                if std::mem::take(&mut leader.note_with_echo) {
+                    leader.containers.note_again();
+                }
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
                 missing
                     .iter()
@@ -108,7 +111,7 @@ impl Daemon {
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
         let now = self.now();
-        self.give_way.remove(&key);
+        self.runs.remove(&key);
         let end = match result {
             Some(Ok(end)) => end,
             // Dropped or renamed: the next scan knows.
@@ -139,11 +142,24 @@ impl Daemon {
             self.stumbles.remove(&key);
         }
         let next = match end {
-            End::Settled => Next::Settled,
-            End::Again { after, hold_drift } => Next::At {
-                due: now + after,
+            End::Settled => {
+                self.followers.release(&key);
+                Next::Settled
+            }
+            End::Again {
+                after,
                 hold_drift,
-            },
+                follow,
+            } => {
+                match follow {
+                    Some(container) if self.leads(epoch) => self.followers.want(&key, &container),
+                    Some(_) | None => self.followers.release(&key),
+                }
+                Next::At {
+                    due: now + after,
+                    hold_drift,
+                }
+            }
             End::Overtaken => Next::At {
                 due: now,
                 hold_drift: false,

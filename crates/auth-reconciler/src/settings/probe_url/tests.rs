@@ -7,7 +7,7 @@ const ID: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
 fn target(template: &str, port: u16) -> Target {
     ProbeUrl::parse(template)
         .unwrap()
-        .for_instance(port, ID)
+        .for_instance(port, ID, None)
         .unwrap()
 }
 
@@ -57,13 +57,47 @@ fn an_ipv6_address_has_brackets_only_in_the_header() {
 #[test]
 fn a_port_can_make_one_address_impossible() {
     let probe_url = ProbeUrl::parse("http://10.0.0.{port}").unwrap();
-    assert_eq!(probe_url.for_instance(7, ID).unwrap().host, "10.0.0.7");
+    assert_eq!(
+        probe_url.for_instance(7, ID, None).unwrap().host,
+        "10.0.0.7"
+    );
     assert!(matches!(
-        probe_url.for_instance(3001, ID),
+        probe_url.for_instance(3001, ID, None),
         Err(ProbeUrlError::NotAnAddress(_))
     ));
     let probe_url = ProbeUrl::parse("http://host:{port}").unwrap();
-    assert_eq!(probe_url.for_instance(0, ID), Err(ProbeUrlError::PortZero));
+    assert_eq!(
+        probe_url.for_instance(0, ID, None),
+        Err(ProbeUrlError::PortZero)
+    );
+}
+
+#[test]
+fn a_container_s_address_stands_in_where_it_is_known() {
+    let probe_url = ProbeUrl::parse("http://{container_ip}:{port}").unwrap();
+    assert!(probe_url.needs_container());
+    let host = |address: &str| {
+        let address = address.parse().unwrap();
+        let target = probe_url.for_instance(3001, ID, Some(address)).unwrap();
+        (target.host.clone(), target.authority())
+    };
+    assert_eq!(
+        host("172.18.0.4"),
+        ("172.18.0.4".to_owned(), "172.18.0.4:3001".to_owned())
+    );
+    assert_eq!(
+        host("fd00::4"),
+        ("fd00::4".to_owned(), "[fd00::4]:3001".to_owned())
+    );
+    assert_eq!(
+        probe_url.for_instance(3001, ID, None),
+        Err(ProbeUrlError::NoContainer)
+    );
+    assert!(
+        !ProbeUrl::parse("http://127.0.0.1:{port}")
+            .unwrap()
+            .needs_container()
+    );
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! What was seen of the engine and nobody has fetched yet.
+//!
+//! Sets, not a channel, as with the ear's inbox: whoever follows a stream must never wait for the loop,
+//! doubles cost nothing, and it is bounded by the containers that there are.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::container::Listed;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::postgres::tables::Key;
+
+/// Shared by the tasks that follow the engine, which fill it, and the loop, which empties it.
+#[derive(Debug, Default)]
+pub(crate) struct Sightings {
+    seen: Mutex<Seen>,
+    arrived: Notify,
+}
+
+/// One emptying.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Instances to whose containers something happened, each with its greatest cause.
+    pub(crate) instances: HashMap<Uuid, Cause>,
+    /// Whether the engine came into sight or went out of it.
+    pub(crate) engine: Option<View>,
+    /// All containers, right after the engine came into sight.
+    pub(crate) list: Option<Vec<(Uuid, Listed)>>,
+    /// Instances whose container wrote something.
+    pub(crate) output: HashSet<Key>,
+    /// Followers that have ended by themselves.
+    pub(crate) ended: Vec<Ended>,
+}
+
+/// Whether the engine is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Its events arrive.
+    Seen,
+    /// They do not; why, and what to do.
+    NotSeen(String),
+}
+
+/// The end of a follower.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The instance.
+    pub(crate) key: Key,
+    /// Number of the follower.
+    pub(crate) serial: u64,
+    /// The engine cannot read this container's output at all, and why.
+    pub(crate) unreadable: Option<String>,
+}
+
+impl Sightings {
+    pub(super) fn happened(&self, instance: Uuid, cause: Cause) {
+        self.change(|seen| {
+            seen.instances
+                .entry(instance)
+                .and_modify(|kept| *kept = (*kept).max(cause))
+                .or_insert(cause);
+        });
+    }
+
+    pub(super) fn in_sight(&self, list: Vec<(Uuid, Listed)>) {
+        self.change(|seen| {
+            seen.engine = Some(View::Seen);
+            seen.list = Some(list);
+        });
+    }
+
+    pub(super) fn out_of_sight(&self, why: String) {
+        self.change(|seen| {
+            seen.engine = Some(View::NotSeen(why));
+            // It is of the past; what comes into sight again is listed again.
+            seen.list = None;
+        });
+    }
+
+    /// The container of an instance wrote something.
+    pub(crate) fn wrote(&self, key: Key) {
+        self.change(|seen| {
+            seen.output.insert(key);
+        });
+    }
+
+    /// A follower has ended by itself.
+    pub(crate) fn ended(&self, ended: Ended) {
+        self.change(|seen| seen.ended.push(ended));
+    }
+
+    /// Waits until there is something, and takes all of it.
+    pub(crate) async fn fetch(&self) -> Seen {
+        loop {
+            let arrived = self.arrived.notified();
+            let seen = mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+            if !seen.is_empty() {
+                return seen;
+            }
+            arrived.await;
+        }
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Seen)) {
+        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        self.arrived.notify_one();
+    }
+}
+
+impl Seen {
+    fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+            && self.engine.is_none()
+            && self.list.is_none()
+            && self.output.is_empty()
+            && self.ended.is_empty()
+    }
+}

@@ -1,0 +1,280 @@
+//! The way to the engine: one connection for each request, and only for the requests that are meant to be.
+//!
+//! Ours rather than the client library's for three reasons: nothing but reading passes, whatever calls it;
+//! a stream of events can be seen to have begun before its first event; and a container's output is
+//! dropped as it comes, where a decoder would collect lines of any length.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard::BollardRequest;
+use bollard::errors::Error as ClientError;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+use super::EngineError;
+use super::address::{Address, Place};
+
+/// Where the stream of events is.
+const EVENTS: &str = "/events";
+
+/// Why TLS to the engine cannot be set up.
+#[derive(Debug, Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read `{}` for TLS to the engine; it must be a PEM file", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    #[error("`{}` and `{}` cannot be used as authority, certificate and key for TLS to the engine", .0.join("ca.pem").display(), .0.join("{cert,key}.pem").display())]
+    Unusable(PathBuf, #[source] rustls::Error),
+    #[error("cannot set up the client of the engine")]
+    Library,
+}
+
+/// How requests reach the engine.
+pub(super) struct Transport {
+    /// Streams of events that have begun so far.
+    subscribed: watch::Sender<u64>,
+    place: Place,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// A container's output as it comes; nobody reads it.
+#[derive(Debug)]
+pub(crate) struct Output(Incoming);
+
+impl Output {
+    /// Resolves when there was more of it: true; or when it is over: false.
+    pub(crate) async fn more(&mut self) -> bool {
+        loop {
+            match self.0.frame().await {
+                Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+                    return true;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return false,
+            }
+        }
+    }
+}
+
+impl Transport {
+    pub(super) fn new(address: &Address) -> Result<Self, TlsError> {
+        let tls = match (address.place(), address.certificates()) {
+            (Place::Tcp { host, .. }, Some(folder)) => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| TlsError::Library)?;
+                Some((TlsConnector::from(Arc::new(client_config(folder)?)), name))
+            }
+            (Place::Tcp { .. } | Place::Unix(_), _) => None,
+        };
+        Ok(Self {
+            subscribed: watch::Sender::new(0),
+            place: address.place().clone(),
+            tls,
+        })
+    }
+
+    /// Counts streams of events that have begun: when the engine's answer to the request came, before any
+    /// event.
+    pub(super) fn subscriptions(&self) -> watch::Receiver<u64> {
+        self.subscribed.subscribe()
+    }
+
+    /// Carries a request of the client library.
+    pub(super) async fn carry(
+        self: Arc<Self>,
+        request: BollardRequest,
+    ) -> Result<Response<Incoming>, ClientError> {
+        if !permitted(request.method(), request.uri().path()) {
+            // A mistake of ours; the engine never hears of it.
+            return Err(ClientError::DockerResponseServerError {
+                status_code: 403,
+                message: "this request is not one that auth-reconciler makes".to_owned(),
+            });
+        }
+        let is_subscription = request.uri().path() == EVENTS;
+        match self.send(request).await {
+            Ok(response) => {
+                if is_subscription && response.status().is_success() {
+                    self.subscribed.send_modify(|count| *count += 1);
+                }
+                Ok(response)
+            }
+            Err(EngineError::Connect(err)) => Err(ClientError::IOError { err }),
+            Err(EngineError::Broken(Some(err))) => Err(ClientError::HyperResponseError { err }),
+            Err(
+                EngineError::Broken(None)
+                | EngineError::TimedOut(_)
+                | EngineError::Refused { .. }
+                | EngineError::Answer
+                | EngineError::Ended
+                | EngineError::Missed,
+            ) => Err(ClientError::RequestTimeoutError),
+        }
+    }
+
+    /// The output of a container, as its bytes come: the last thing that it said, and all that follows.
+    pub(super) async fn output(&self, container: &str) -> Result<Output, EngineError> {
+        // The last line, not none: it arrives when the place from which on the engine follows is fixed, so
+        // the look that it leads to comes after that, and between them nothing can be missed.
+        let uri =
+            format!("/containers/{container}/logs?follow=true&stdout=true&stderr=true&tail=1");
+        let request = Request::get(uri)
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| EngineError::Answer)?;
+        let response = self.send(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(Output(response.into_body()));
+        }
+        let told = match response.into_body().collect().await {
+            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            Err(_) => String::new(),
+        };
+        Err(EngineError::Refused {
+            status: status.as_u16(),
+            message: super::shortened(&told),
+        })
+    }
+
+    async fn send<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, EngineError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = request.uri().path_and_query().map(ToString::to_string);
+        *request.uri_mut() = path
+            .and_then(|path| path.parse::<Uri>().ok())
+            .ok_or(EngineError::Answer)?;
+        let host = match &self.place {
+            Place::Unix(_) => "docker".to_owned(),
+            Place::Tcp { host, port } => format!("{host}:{port}"),
+        };
+        let host = HeaderValue::try_from(host).map_err(|_| EngineError::Answer)?;
+        request.headers_mut().insert(header::HOST, host);
+        match &self.place {
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                exchange(stream.map_err(EngineError::Connect)?, request).await
+            }
+            Place::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port))
+                    .await
+                    .map_err(EngineError::Connect)?;
+                let _ = stream.set_nodelay(true);
+                match &self.tls {
+                    None => exchange(stream, request).await,
+                    Some((connector, name)) => {
+                        let stream = connector.connect(name.clone(), stream).await;
+                        exchange(stream.map_err(EngineError::Connect)?, request).await
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn exchange<S, B>(stream: S, request: Request<B>) -> Result<Response<Incoming>, EngineError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let broken = |error| EngineError::Broken(Some(error));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    // Ends with the body: when that is read to its end, or dropped.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    sender.send_request(request).await.map_err(broken)
+}
+
+/// The four requests that are ever made. All of them only read.
+fn permitted(method: &Method, path: &str) -> bool {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let known = match (parts.next(), parts.next(), parts.next()) {
+        (Some("events"), None, None) | (Some("containers"), Some("json"), None) => true,
+        (Some("containers"), Some(id), Some("json" | "logs")) => !id.is_empty(),
+        _ => false,
+    };
+    method == Method::GET && known && parts.next().is_none()
+}
+
+/// `ca.pem`, `cert.pem` and `key.pem` of a folder, as Docker's own client expects them.
+fn client_config(folder: &Path) -> Result<ClientConfig, TlsError> {
+    let file = |name: &str| folder.join(name);
+    let failed = |path: PathBuf| move |source| TlsError::File { path, source };
+    let certificates = |name: &str| {
+        CertificateDer::pem_file_iter(file(name))
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(failed(file(name)))
+    };
+    let unusable = |source| TlsError::Unusable(folder.to_owned(), source);
+    let mut authorities = RootCertStore::empty();
+    for authority in certificates("ca.pem")? {
+        authorities.add(authority).map_err(unusable)?;
+    }
+    let key = PrivateKeyDer::from_pem_file(file("key.pem")).map_err(failed(file("key.pem")))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(authorities)
+        .with_client_auth_cert(certificates("cert.pem")?, key)
+        .map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_the_four_reading_requests_is_permitted() {
+        for path in [
+            "/events",
+            "/containers/json",
+            "/containers/abc/json",
+            "/containers/abc/logs",
+        ] {
+            assert!(permitted(&Method::GET, path), "{path}");
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::HEAD] {
+                assert!(!permitted(&method, path), "{method} {path}");
+            }
+        }
+        for path in [
+            "/",
+            "/info",
+            "/version",
+            "/_ping",
+            "/containers",
+            "/containers/abc",
+            "/containers/abc/archive",
+            "/containers/abc/export",
+            "/containers/abc/json/x",
+            "/containers//json",
+            "/images/json",
+            "/events/x",
+            "/secrets",
+        ] {
+            assert!(!permitted(&Method::GET, path), "{path}");
+        }
+    }
+}

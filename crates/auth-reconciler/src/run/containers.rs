@@ -1,0 +1,199 @@
+//! The containers' part in a term: the engine in sight, what was recorded of it, whose output is followed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::container::{self, Listed};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::look::Context;
+use crate::docker::sightings::{Ended, Sightings, View};
+use crate::docker::watch::Watch;
+use crate::docker::{Engine, EngineError};
+use crate::postgres::error::StoreError;
+use crate::postgres::store;
+use crate::postgres::tables::Key;
+
+/// How long the first looks of a term wait for the engine's first answer: without it they would say of a
+/// container that its state is unknown, and once more what it is a moment later.
+const FIRST_SIGHT: Duration = Duration::from_millis(500);
+
+/// What a term knows of the engine.
+#[derive(Debug)]
+pub(super) struct Containers {
+    /// Absent when no engine is asked.
+    pub(super) watch: Option<Watch>,
+    /// Whether the engine is seen; `None` until it is known, and where none is asked.
+    view: Option<View>,
+    /// The view is not in the database yet.
+    unnoted: bool,
+    /// Until then the first looks wait.
+    hold_until: Option<Instant>,
+}
+
+/// What the database is to be told.
+#[derive(Debug)]
+pub(super) struct Note {
+    address: String,
+    view: Option<View>,
+}
+
+impl Containers {
+    pub(super) fn begin(context: &Context, check: Duration) -> Self {
+        let watch = context
+            .engine
+            .as_ref()
+            .map(|engine| Watch::begin(Arc::clone(engine), check));
+        Self {
+            hold_until: watch.as_ref().map(|_| Instant::now() + FIRST_SIGHT),
+            // That none is asked is known at once.
+            unnoted: watch.is_none(),
+            view: None,
+            watch,
+        }
+    }
+
+    /// The engine came into sight, or went out of it.
+    pub(super) fn saw(&mut self, view: View) {
+        self.hold_until = None;
+        self.unnoted = true;
+        self.view = Some(view);
+    }
+
+    /// What the database does not know yet; the caller tells it.
+    pub(super) fn take_note(&mut self) -> Option<Note> {
+        if !std::mem::take(&mut self.unnoted) {
+            return None;
+        }
+        Some(Note {
+            address: self.watch.as_ref().map_or_else(
+                || "off".to_owned(),
+                |watch| watch.engine().address().to_string(),
+            ),
+            view: self.view.clone(),
+        })
+    }
+
+    /// It could not be told.
+    pub(super) const fn note_again(&mut self) {
+        self.unnoted = true;
+    }
+
+    /// Until when no look is to begin, if that is not now.
+    pub(super) fn held(&self, now: Instant) -> Option<Instant> {
+        self.hold_until.filter(|until| *until > now)
+    }
+}
+
+impl Note {
+    pub(super) async fn write(&self, context: &Context, epoch: Uuid) -> Result<(), StoreError> {
+        let (seen, why) = match &self.view {
+            Some(View::Seen) => (true, None),
+            Some(View::NotSeen(why)) => (false, Some(why.as_str())),
+            None => (false, None),
+        };
+        // False: another process leads, and it has told its own.
+        store::note_engine(&context.pool, epoch, &self.address, why, seen).await?;
+        Ok(())
+    }
+}
+
+/// Whatever the engine shows otherwise than it was recorded, and every running container of an instance that
+/// is not final: its output is to be followed again.
+pub(super) async fn compare(
+    context: &Context,
+    engine: &Engine,
+    list: Vec<(Uuid, Listed)>,
+) -> Result<Vec<(Key, Cause)>, StoreError> {
+    let mut by_instance: HashMap<Uuid, Vec<Listed>> = HashMap::new();
+    for (instance, listed) in list {
+        by_instance.entry(instance).or_default().push(listed);
+    }
+    let recorded = store::recorded_containers(&context.pool).await?;
+    let concerned = recorded.into_iter().filter(|recorded| {
+        let listed = by_instance
+            .get(&recorded.key.instance_id)
+            .map_or(&[][..], Vec::as_slice);
+        let converges = !recorded.settled
+            && container::counting(listed).is_some_and(|listed| listed.state == "running");
+        converges || container::differs(engine.id(), recorded.sighting.as_ref(), listed)
+    });
+    Ok(concerned
+        .map(|recorded| (recorded.key, Cause::Compared))
+        .collect())
+}
+
+/// Follows the output of one container; dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Follower {
+    serial: u64,
+    /// Set by the first output since the last look that output led to; until then, more says no more.
+    wrote: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Follower {
+    pub(super) fn begin(watch: &Watch, key: Key, container: String, serial: u64) -> Self {
+        let wrote = Arc::new(AtomicBool::new(false));
+        let follow = follow(
+            Arc::clone(watch.engine()),
+            Arc::clone(watch.sightings()),
+            Arc::clone(&wrote),
+            (key, serial),
+            container,
+        );
+        Self {
+            serial,
+            wrote,
+            task: tokio::spawn(follow),
+        }
+    }
+
+    /// Whether it is this one that has ended.
+    pub(super) const fn is(&self, ended: &Ended) -> bool {
+        self.serial == ended.serial
+    }
+
+    /// What it wrote so far is answered for.
+    pub(super) fn heard(&self) {
+        self.wrote.store(false, Ordering::Release);
+    }
+}
+
+async fn follow(
+    engine: Arc<Engine>,
+    sightings: Arc<Sightings>,
+    wrote: Arc<AtomicBool>,
+    (key, serial): (Key, u64),
+    container: String,
+) {
+    let unreadable = match engine.output(&container).await {
+        Ok(mut output) => {
+            while output.more().await {
+                if !wrote.swap(true, Ordering::AcqRel) {
+                    sightings.wrote(key);
+                }
+            }
+            None
+        }
+        // Gone, or the engine: it is followed again if a look says so.
+        Err(EngineError::Refused { status: 404, .. }) => None,
+        Err(EngineError::Refused { status, message }) => Some(format!("{status}: {message}")),
+        Err(_) => None,
+    };
+    sightings.ended(Ended {
+        key,
+        serial,
+        unreadable,
+    });
+}

@@ -1,0 +1,198 @@
+//! What the loop does with what is seen of the engine.
+
+use std::sync::Arc;
+
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::follow::Command;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use super::{Daemon, RunError};
+use crate::docker::sightings::{Ended, Seen, View};
+use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::tables::Key;
+use crate::run::containers::{self, Follower};
+use crate::run::{Done, Phase};
+use crate::telemetry::chain;
+
+impl Daemon {
+    pub(super) fn on_seen(&mut self, seen: Seen) {
+        let now = self.now();
+        if let Some(view) = seen.engine {
+            if view != View::Seen {
+                // Their streams end with the engine; looks want them again when it is back.
+                self.unfollow_all();
+            }
+            if let Phase::Leading(leader) = &mut self.phase {
+                leader.containers.saw(view);
+            }
+        }
+        if let Some(list) = seen.list {
+            self.compare(list);
+        }
+        for (instance, cause) in seen.instances {
+            self.wake_instance(instance, cause);
+        }
+        for key in seen.output {
+            self.followers.output(&key, now);
+        }
+        for ended in seen.ended {
+            self.on_follower_ended(ended);
+        }
+    }
+
+    /// In whatever watched table its row is: the container does not say.
+    fn wake_instance(&mut self, instance_id: Uuid, cause: Cause) {
+        let Phase::Leading(leader) = &self.phase else {
+            return;
+        };
+        let tables: Vec<i32> = leader.tables.keys().copied().collect();
+        for watched_id in tables {
+            let key = Key {
+                watched_id,
+                instance_id,
+            };
+            if let Some(run) = self.runs.get(&key) {
+                run.overtake();
+            }
+            let now = self.now();
+            self.wake(key, cause, now);
+        }
+    }
+
+    fn compare(&mut self, list: Vec<(Uuid, auth_reconciler_core::container::Listed)>) {
+        let Phase::Leading(leader) = &self.phase else {
+            return;
+        };
+        let Some(watch) = &leader.containers.watch else {
+            return;
+        };
+        let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
+        let engine = Arc::clone(watch.engine());
+        self.jobs.spawn(async move {
+            let result = containers::compare(&context, &engine, list).await;
+            Done::Compared { epoch, result }
+        });
+    }
+
+    pub(super) fn on_compared(
+        &mut self,
+        result: Result<Vec<(Key, Cause)>, StoreError>,
+    ) -> Result<(), RunError> {
+        match result {
+            Ok(keys) => {
+                debug!(
+                    instances = keys.len(),
+                    "containers compared with the record"
+                );
+                let now = self.now();
+                for (key, cause) in keys {
+                    self.wake(key, cause, now);
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                // A gap in knowing, as when a scan fails.
+                if let Policy::End(advice) = failure.policy() {
+                    return Err(RunError::End {
+                        advice,
+                        source: Box::new(failure.into()),
+                    });
+                }
+                self.reconnect(&chain(&failure));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the database whether the engine is seen, when that has changed.
+    pub(super) fn note_engine(&mut self) {
+        let Phase::Leading(leader) = &mut self.phase else {
+            return;
+        };
+        let Some(note) = leader.containers.take_note() else {
+            return;
+        };
+        let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
+        self.jobs.spawn(async move {
+            let result = note.write(&context, epoch).await;
+            Done::Noted { epoch, result }
+        });
+    }
+
+    pub(super) fn on_noted(&mut self, result: Result<(), StoreError>) {
+        if let Err(failure) = result {
+            debug!(
+                error = chain(&failure),
+                "could not note whether the engine is seen"
+            );
+            if let Phase::Leading(leader) = &mut self.phase {
+                // With the next echo: what fails now would fail again at once.
+                leader.note_with_echo = true;
+            }
+        }
+    }
+
+    /// Begins and ends following, and makes looks of what was said.
+    pub(super) fn follow(&mut self) {
+        let now = self.now();
+        while let Some(command) = self.followers.next(now) {
+            match command {
+                Command::Attach { key, container } => {
+                    let Phase::Leading(leader) = &self.phase else {
+                        continue;
+                    };
+                    let Some(watch) = &leader.containers.watch else {
+                        continue;
+                    };
+                    self.follower_serial += 1;
+                    let follower = Follower::begin(watch, key, container, self.follower_serial);
+                    self.following.insert(key, follower);
+                }
+                Command::Detach { key } => {
+                    self.following.remove(&key);
+                }
+                Command::Look { key } => {
+                    if let Some(follower) = self.following.get(&key) {
+                        follower.heard();
+                    }
+                    self.wake(key, Cause::Output, now);
+                }
+            }
+        }
+    }
+
+    fn on_follower_ended(&mut self, ended: Ended) {
+        // One that was let go of meanwhile, or its place taken by another, has nothing to tell.
+        if !self
+            .following
+            .get(&ended.key)
+            .is_some_and(|follower| follower.is(&ended))
+        {
+            return;
+        }
+        self.following.remove(&ended.key);
+        match ended.unreadable {
+            None => self.followers.over(&ended.key),
+            Some(why) => {
+                self.followers.unreadable(&ended.key);
+                if self.said_unreadable {
+                    debug!(instance = %ended.key.instance_id, why, "output cannot be followed");
+                } else {
+                    self.said_unreadable = true;
+                    info!(
+                        instance = %ended.key.instance_id,
+                        why,
+                        "output of this container cannot be followed, so its readiness is found by backoff; use the log driver json-file or local (said once)"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Lets go of every follower.
+    pub(super) fn unfollow_all(&mut self) {
+        self.followers.clear();
+        self.follow();
+    }
+}
