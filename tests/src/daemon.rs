@@ -311,7 +311,15 @@ pub fn run_command(
 /// # Errors
 /// When it is not there; the message says what to do.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(BINARY) {
+    program_beside("auth-reconciler", BINARY)
+}
+
+/// The path of a program of this workspace: as the variable says, else beside the running test's target folder.
+///
+/// # Errors
+/// When it is not there; the message says what to do.
+pub(crate) fn program_beside(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let own = std::env::current_exe()?;
@@ -319,13 +327,13 @@ pub fn binary() -> Result<PathBuf> {
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("auth-reconciler"));
+        .map(|folder| folder.join(name));
     found
         .into_iter()
         .find(|path| path.is_file())
         .with_context(|| {
             format!(
-                "there is no auth-reconciler near {}: run `cargo build` first, or set {BINARY}",
+                "there is no {name} near {}: run `cargo build` first, or set {variable}",
                 own.display()
             )
         })

@@ -1,10 +1,11 @@
 //! The harness of auth-reconciler's integration tests: everything around the daemon that a test needs to be real.
 //!
 //! A private PostgreSQL server ([`postgres`]) with a database per test ([`database`]), the manager that owns the
-//! watched table ([`manager`]), the API of an instance ([`stub`]), the daemon itself as a process ([`daemon`]), a
-//! witness of every status that was ever committed ([`watcher`]), and the accidents: a link that stalls or breaks
-//! ([`proxy`]), a server that crashes ([`postgres::Cluster::stop`]), certificates that are right or wrong
-//! ([`certificates`]).
+//! watched table ([`manager`]), the API of an instance ([`stub`]), real containers on a real engine ([`docker`]) that
+//! run a program of ours ([`instance`]), the daemon itself as a process ([`daemon`]), a witness of every status that was
+//! ever committed ([`watcher`]), and the accidents: a link that stalls or breaks ([`proxy`]), a server that crashes
+//! ([`postgres::Cluster::stop`]), an engine that does ([`docker::PrivateEngine::kill`]), certificates that are right or
+//! wrong ([`certificates`]).
 //!
 //! Two rules hold for all of it. Nothing waits for a while: each wait is for a signal, with a generous limit, and names
 //! the line of the test that waited ([`patience`]). And no failure prints a password or an API key.
@@ -13,6 +14,8 @@ pub mod certificates;
 pub mod connection_url;
 pub mod daemon;
 pub mod database;
+pub mod docker;
+pub mod instance;
 pub mod manager;
 pub mod patience;
 pub mod pooler;

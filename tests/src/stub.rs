@@ -8,13 +8,14 @@
 //! the provider does not have is 404.
 
 mod behaviour;
+mod control;
 mod counts;
 mod fleet;
 mod http;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::behaviour::{Behaviour, Gate, Provider};
+pub use self::control::{Call, Control};
 pub use self::counts::{Authorization, Counts, Request};
 pub use self::fleet::Fleet;
 use self::http::{Answer, Head, read_head};
@@ -47,6 +49,7 @@ struct Shared {
     listening: watch::Sender<Option<bool>>,
     counts: watch::Sender<Counts>,
     expected: Mutex<Option<String>>,
+    control: OnceLock<Control>,
 }
 
 impl Stub {
@@ -63,26 +66,50 @@ impl Stub {
     /// # Errors
     /// When there is no free port.
     pub async fn start_for(provider: Provider, behaviour: Behaviour) -> Result<Self> {
-        let socket = reserve(0)?;
-        let port = socket.local_addr()?.port();
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(anywhere, provider, behaviour).await
+    }
+
+    /// An instance of any provider on this address; in a container that is its network's, not 127.0.0.1.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub async fn start_at(
+        address: SocketAddr,
+        provider: Provider,
+        behaviour: Behaviour,
+    ) -> Result<Self> {
+        let socket = reserve_at(address)?;
+        let address = socket.local_addr()?;
         let shared = Arc::new(Shared {
             provider,
             behaviour: watch::Sender::new(behaviour),
             listening: watch::Sender::new(Some(false)),
             counts: watch::Sender::new(Counts::default()),
             expected: Mutex::new(None),
+            control: OnceLock::new(),
         });
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
-                if serve(&shared, socket, port).await.is_err() {
+                if serve(&shared, socket, address).await.is_err() {
                     shared.listening.send_replace(None);
                 }
             }
         });
-        let stub = Self { port, shared, task };
+        let stub = Self {
+            port: address.port(),
+            shared,
+            task,
+        };
         stub.settled().await?;
         Ok(stub)
+    }
+
+    /// Lets `control` answer what is asked below `/control/` from now on; such requests are not counted. Only the first
+    /// one counts.
+    pub fn control_by(&self, control: Control) {
+        let _ = self.shared.control.set(control);
     }
 
     /// The port on 127.0.0.1.
@@ -188,13 +215,24 @@ impl Drop for Stub {
 
 /// Takes a port without listening on it: whoever connects is refused.
 pub(crate) fn reserve(port: u16) -> std::io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    reserve_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+fn reserve_at(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    socket.bind(address)?;
     Ok(socket)
 }
 
-async fn serve(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Result<()> {
+async fn serve(
+    shared: &Arc<Shared>,
+    socket: TcpSocket,
+    address: SocketAddr,
+) -> std::io::Result<()> {
     let mut behaviour = shared.behaviour.subscribe();
     let mut reserved = Some(socket);
     loop {
@@ -204,7 +242,7 @@ async fn serve(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::R
         }
         let socket = match reserved.take() {
             Some(socket) => socket,
-            None => reserve(port)?,
+            None => reserve_at(address)?,
         };
         let listener = socket.listen(1024)?;
         shared.listening.send_replace(Some(true));
@@ -214,7 +252,7 @@ async fn serve(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::R
             never = accept(shared, &listener, &mut connections) => match never? {},
         }
         drop(listener);
-        reserved = Some(reserve(port)?);
+        reserved = Some(reserve_at(address)?);
         connections.shutdown().await;
         shared.listening.send_replace(Some(false));
     }
@@ -252,6 +290,13 @@ async fn converse(shared: Arc<Shared>, stream: TcpStream) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     while let Ok(Some(head)) = tokio::time::timeout(KEEP_ALIVE, read_head(&mut read)).await {
+        if let Some((control, call)) = shared.control.get().zip(Call::of(&head)) {
+            let answer = control::answer(control(call).await);
+            if answer.send(&mut write).await.is_err() || head.close {
+                return;
+            }
+            continue;
+        }
         let behaviour = shared.behaviour.borrow().clone();
         let authorization = shared.authorization(&head);
         let open = Open(&shared);

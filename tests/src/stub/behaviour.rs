@@ -17,10 +17,21 @@ pub enum Provider {
 }
 
 impl Provider {
-    pub(super) fn status_path(self) -> &'static str {
+    /// Where its state is asked.
+    #[must_use]
+    pub fn status_path(self) -> &'static str {
         match self {
             Self::Telegram => "/api/v1/telegram/status",
             Self::WhatsAppWeb => "/api/v1/status",
+        }
+    }
+
+    /// Its name in the watched table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Telegram => "telegram",
+            Self::WhatsAppWeb => "whatsappweb",
         }
     }
 }

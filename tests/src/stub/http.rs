@@ -11,6 +11,7 @@ const DRIP: Duration = Duration::from_millis(200);
 
 /// The head of a request.
 pub(super) struct Head {
+    pub(super) method: String,
     pub(super) path: String,
     pub(super) authorization: Option<Vec<u8>>,
     pub(super) close: bool,
@@ -27,7 +28,8 @@ pub(super) async fn read_head(from: &mut (impl AsyncRead + Unpin)) -> Option<Hea
     }
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let request = String::from_utf8_lossy(lines.next()?).into_owned();
-    let path = request.split(' ').nth(1)?.to_owned();
+    let mut words = request.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let (mut authorization, mut close) = (None, false);
     for line in lines {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
@@ -44,6 +46,7 @@ pub(super) async fn read_head(from: &mut (impl AsyncRead + Unpin)) -> Option<Hea
         }
     }
     Some(Head {
+        method,
         path,
         authorization,
         close,

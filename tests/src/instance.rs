@@ -1,0 +1,270 @@
+//! The settings of the program `instance`, which plays one of the manager's containers.
+//!
+//! Written by the harness and read by the program, both from here, so that they cannot disagree. They travel as
+//! environment variables, because that is how a container is told anything; times are whole milliseconds.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::stub::Provider;
+
+/// The line that the program prints as soon as it listens.
+pub const LISTENS_LINE: &str = "server listens on port";
+/// The line that it prints right after it has become ready, never before.
+pub const READY_LINE: &str = "initialised successfully, the instance is ready";
+
+/// How Telegram behaves towards the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telegram {
+    /// It answers.
+    Answers,
+    /// It answers with an error.
+    Fails,
+    /// It does not answer.
+    Hangs,
+}
+
+/// What the program is told; the times are those of a real container on an idle machine, unless changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// The instance, which is also its API key, as in reality.
+    pub id: Uuid,
+    /// Where its API listens, on every address of its network.
+    pub port: u16,
+    /// Decides path and words of its answers.
+    pub provider: Provider,
+    /// The watched table.
+    pub table: String,
+    /// Where it writes; without, it becomes ready all the same. `postgres://user@%2Ffolder:port/name` leads through a
+    /// socket in a folder.
+    pub database: Option<String>,
+    /// The bot token: a secret, which it prints as the real one does.
+    pub token: String,
+    /// What it writes as `account`.
+    pub account: String,
+    /// Whether it writes `api_key`.
+    pub writes_key: bool,
+    /// Whether it writes `account`.
+    pub writes_account: bool,
+    /// From the start until `api_key` is written.
+    pub key_after: Duration,
+    /// From the start until it listens; not before `key_after`.
+    pub listens_after: Duration,
+    /// From then until it asks Telegram who it is.
+    pub asks_after: Duration,
+    /// How long Telegram takes to answer that.
+    pub telegram_takes: Duration,
+    /// What Telegram answers; anything but [`Telegram::Answers`] leaves it disconnected for ever.
+    pub telegram: Telegram,
+    /// From the commit of `account` until it is ready.
+    pub ready_after_account: Duration,
+    /// Writes `account` so long *after* it is ready, as in the recorded incident, instead of before.
+    pub account_after_ready: Option<Duration>,
+    /// From SIGTERM, when it stops listening, until it exits; what it was about to write is still written.
+    pub exits_after: Duration,
+    /// Counts the times above from this moment rather than from the start of the process.
+    pub began: Option<DateTime<Utc>>,
+}
+
+impl InstanceSettings {
+    /// A Telegram instance with a real one's times and no database.
+    #[must_use]
+    pub fn new(id: Uuid, port: u16) -> Self {
+        Self {
+            id,
+            port,
+            provider: Provider::Telegram,
+            table: "public.message_instances".to_owned(),
+            database: None,
+            token: "123456789:a-secret-bot-token".to_owned(),
+            account: "Name (@username)".to_owned(),
+            writes_key: true,
+            writes_account: true,
+            key_after: Duration::from_millis(693),
+            listens_after: Duration::from_millis(700),
+            asks_after: Duration::from_secs(1),
+            telegram_takes: Duration::from_millis(45),
+            telegram: Telegram::Answers,
+            ready_after_account: Duration::from_millis(4),
+            account_after_ready: None,
+            exits_after: Duration::ZERO,
+            began: None,
+        }
+    }
+
+    /// All times are zero: it is ready as soon as it runs.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        for time in [
+            &mut self.key_after,
+            &mut self.listens_after,
+            &mut self.asks_after,
+            &mut self.telegram_takes,
+            &mut self.ready_after_account,
+        ] {
+            *time = Duration::ZERO;
+        }
+        self
+    }
+
+    /// As environment variables.
+    #[must_use]
+    pub fn to_environment(&self) -> Vec<(&'static str, String)> {
+        let millis = |time: Duration| time.as_millis().to_string();
+        let telegram = match self.telegram {
+            Telegram::Answers => "answers",
+            Telegram::Fails => "fails",
+            Telegram::Hangs => "hangs",
+        };
+        let mut all = vec![
+            ("INSTANCE_ID", self.id.to_string()),
+            ("INSTANCE_PORT", self.port.to_string()),
+            ("INSTANCE_PROVIDER", self.provider.name().to_owned()),
+            ("INSTANCE_TABLE", self.table.clone()),
+            ("INSTANCE_TOKEN", self.token.clone()),
+            ("INSTANCE_ACCOUNT", self.account.clone()),
+            ("INSTANCE_WRITES_KEY", self.writes_key.to_string()),
+            ("INSTANCE_WRITES_ACCOUNT", self.writes_account.to_string()),
+            ("INSTANCE_KEY_AFTER", millis(self.key_after)),
+            ("INSTANCE_LISTENS_AFTER", millis(self.listens_after)),
+            ("INSTANCE_ASKS_AFTER", millis(self.asks_after)),
+            ("INSTANCE_TELEGRAM_TAKES", millis(self.telegram_takes)),
+            ("INSTANCE_TELEGRAM", telegram.to_owned()),
+            (
+                "INSTANCE_READY_AFTER_ACCOUNT",
+                millis(self.ready_after_account),
+            ),
+            ("INSTANCE_EXITS_AFTER", millis(self.exits_after)),
+        ];
+        if let Some(time) = self.account_after_ready {
+            all.push(("INSTANCE_ACCOUNT_AFTER_READY", millis(time)));
+        }
+        if let Some(began) = self.began {
+            all.push(("INSTANCE_BEGAN", began.to_rfc3339()));
+        }
+        if let Some(database) = &self.database {
+            all.push(("INSTANCE_DATABASE_URL", database.clone()));
+        }
+        all
+    }
+
+    /// From environment variables, by name; what is missing is as [`InstanceSettings::new`] has it.
+    ///
+    /// # Errors
+    /// When a value cannot be read, or `INSTANCE_ID` or `INSTANCE_PORT` is missing; the value is not shown.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let wrong = |name: &str| format!("{name} is missing or cannot be read");
+        let id = given("INSTANCE_ID").and_then(|id| id.parse().ok());
+        let port = given("INSTANCE_PORT").and_then(|port| port.parse().ok());
+        let mut settings = Self::new(
+            id.with_context(|| wrong("INSTANCE_ID"))?,
+            port.with_context(|| wrong("INSTANCE_PORT"))?,
+        );
+        let text = |name: &str, into: &mut String| {
+            if let Some(value) = given(name) {
+                *into = value;
+            }
+        };
+        text("INSTANCE_TABLE", &mut settings.table);
+        text("INSTANCE_TOKEN", &mut settings.token);
+        text("INSTANCE_ACCOUNT", &mut settings.account);
+        let flag = |name: &str, into: &mut bool| {
+            if let Some(value) = given(name) {
+                *into = value.parse().with_context(|| wrong(name))?;
+            }
+            anyhow::Ok(())
+        };
+        flag("INSTANCE_WRITES_KEY", &mut settings.writes_key)?;
+        flag("INSTANCE_WRITES_ACCOUNT", &mut settings.writes_account)?;
+        let time = |name: &str| {
+            let millis = given(name).map(|value| value.parse().with_context(|| wrong(name)));
+            anyhow::Ok(millis.transpose()?.map(Duration::from_millis))
+        };
+        for (name, into) in [
+            ("INSTANCE_KEY_AFTER", &mut settings.key_after),
+            ("INSTANCE_LISTENS_AFTER", &mut settings.listens_after),
+            ("INSTANCE_ASKS_AFTER", &mut settings.asks_after),
+            ("INSTANCE_TELEGRAM_TAKES", &mut settings.telegram_takes),
+            (
+                "INSTANCE_READY_AFTER_ACCOUNT",
+                &mut settings.ready_after_account,
+            ),
+            ("INSTANCE_EXITS_AFTER", &mut settings.exits_after),
+        ] {
+            *into = time(name)?.unwrap_or(*into);
+        }
+        settings.account_after_ready = time("INSTANCE_ACCOUNT_AFTER_READY")?;
+        settings.provider = match given("INSTANCE_PROVIDER").as_deref() {
+            None | Some("telegram") => Provider::Telegram,
+            Some("whatsappweb") => Provider::WhatsAppWeb,
+            Some(_) => bail!(wrong("INSTANCE_PROVIDER")),
+        };
+        settings.telegram = match given("INSTANCE_TELEGRAM").as_deref() {
+            None | Some("answers") => Telegram::Answers,
+            Some("fails") => Telegram::Fails,
+            Some("hangs") => Telegram::Hangs,
+            Some(_) => bail!(wrong("INSTANCE_TELEGRAM")),
+        };
+        settings.database = given("INSTANCE_DATABASE_URL");
+        let began = given("INSTANCE_BEGAN").map(|began| DateTime::parse_from_rfc3339(&began));
+        let began = began.transpose().with_context(|| wrong("INSTANCE_BEGAN"))?;
+        settings.began = began.map(|began| began.with_timezone(&Utc));
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_survives_the_environment() -> Result<()> {
+        let mut settings = InstanceSettings::new(Uuid::new_v4(), 4711);
+        let read = |settings: &InstanceSettings| {
+            let all = settings.to_environment();
+            InstanceSettings::from_environment(|name| {
+                let found = all.iter().find(|(given, _)| *given == name);
+                found.map(|(_, value)| value.clone())
+            })
+        };
+        assert_eq!(read(&settings)?, settings);
+        let times = [
+            &mut settings.key_after,
+            &mut settings.listens_after,
+            &mut settings.asks_after,
+            &mut settings.telegram_takes,
+            &mut settings.ready_after_account,
+            &mut settings.exits_after,
+            settings.account_after_ready.insert(Duration::ZERO),
+        ];
+        for (millis, time) in (1..).zip(times) {
+            *time = Duration::from_millis(millis);
+        }
+        settings.provider = Provider::WhatsAppWeb;
+        settings.table = "a.b".to_owned();
+        settings.token = "t".to_owned();
+        settings.account = "a".to_owned();
+        settings.writes_key = false;
+        settings.writes_account = false;
+        settings.telegram = Telegram::Hangs;
+        settings.database = Some("postgres://x".to_owned());
+        settings.began = Some(DateTime::UNIX_EPOCH + Duration::from_micros(1_234_567));
+        assert_eq!(read(&settings)?, settings);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_not_shown() {
+        let error = InstanceSettings::from_environment(|name| match name {
+            "INSTANCE_ID" => Some(Uuid::nil().to_string()),
+            "INSTANCE_PORT" => Some("a-secret".to_owned()),
+            _ => None,
+        });
+        let error = format!("{:#}", error.expect_err("a port is a number"));
+        assert!(error.contains("INSTANCE_PORT") && !error.contains("a-secret"));
+    }
+}
