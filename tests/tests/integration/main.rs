@@ -4,6 +4,7 @@ mod arena;
 mod cli;
 mod coexistence;
 mod console;
+mod containers;
 mod crash;
 mod drift;
 mod events;

@@ -1,0 +1,6 @@
+//! Real containers on a real engine, followed by the real daemon.
+
+mod harbour;
+mod start;
+
+pub(crate) use harbour::Harbour;
