@@ -6,6 +6,10 @@
 #   deploy/quickstart.sh --once   replays and ends: exit 0 if all went well, else 1
 #   deploy/quickstart.sh --psql   opens psql on the private server of an earlier run
 #
+# Where a Docker engine answers, the instance of the replay is a real container (nothing is pulled), else it is played in
+# the replay's own process. --docker starts a private engine if none answers, and installs it if need be; --no-docker
+# leaves an engine alone.
+#
 # The database is the one that DATABASE_URL names (only the schemas auth_reconciler and auth_reconciler_demo are used),
 # else a private server whose data stays in target/quickstart/.
 set -euo pipefail
@@ -15,18 +19,23 @@ called_from=$PWD
 cd "$root"
 # shellcheck source=postgres.sh
 . deploy/postgres.sh
+# shellcheck source=docker.sh
+. deploy/docker.sh
 
 once=''
 psql=''
+docker=if-there
 for argument in "$@"; do
     case $argument in
     --once) once=1 ;;
     --psql) psql=1 ;;
+    --docker) docker=always ;;
+    --no-docker) docker=never ;;
     -h | --help)
         sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p}' "${BASH_SOURCE[0]}"
         exit 0
         ;;
-    *) fail "$argument is not understood (accepted: --once, --psql, --help)" ;;
+    *) fail "$argument is not understood (accepted: --once, --psql, --docker, --no-docker, --help)" ;;
     esac
 done
 
@@ -43,10 +52,15 @@ private_folder() {
 
 server=''
 ours=''
+engine=''
 # shellcheck disable=SC2317 # called by a trap
-stop_server() {
+clean_up() {
+    [ -z "$engine" ] || docker_stop "$engine"
     [ -z "$ours" ] || postgres_stop "$server" fast
 }
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 # Starts the private server, or uses it as it is if another run of this script has it running.
 start_server() {
@@ -56,9 +70,6 @@ start_server() {
     postgres_init "$server"
     if ! postgres_is_running "$server"; then
         ours=1
-        trap stop_server EXIT
-        trap 'exit 130' INT
-        trap 'exit 143' TERM HUP
         say "starting a private PostgreSQL server in $server"
         postgres_start "$server"
     fi
@@ -91,6 +102,25 @@ if [ -z "${DATABASE_URL:-}" ]; then
     fi
 fi
 [ -z "$once" ] || arguments+=(--once)
+
+# Adds the address of the engine to the arguments, if there is to be one.
+choose_engine() {
+    local url
+    [ "$docker" != never ] || return 0
+    if ! url=$(docker_find); then
+        [ "$docker" = always ] || return 0
+        ensure_docker
+        # Installing it may have started it.
+        if ! url=$(docker_find); then
+            say "starting a private Docker engine"
+            engine=$(mktemp -d /tmp/auth-reconciler-engine.XXXXXX)
+            docker_start "$engine"
+            url=unix://$engine/docker.sock
+        fi
+    fi
+    arguments+=(--docker "$url")
+}
+choose_engine
 
 say "building"
 cargo build --release --locked -p auth-reconciler -p auth-reconciler-tests --bins

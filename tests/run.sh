@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Runs every check of the project on a fresh Debian or Ubuntu machine (or any other that has Rust and PostgreSQL):
-# installs what is missing, starts a private PostgreSQL server, checks format, lints, documentation, scripts and tests,
-# and cleans up whatever happens. Exit 0: all passed.
+# Runs every check of the project on a fresh Debian or Ubuntu machine (or any other that has Rust, PostgreSQL and
+# Docker): installs what is missing, starts a private PostgreSQL server and, if none answers, a private Docker engine,
+# checks format, lints, documentation, scripts and tests, and cleans up whatever happens. Exit 0: all passed.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 # shellcheck source=../deploy/postgres.sh
 . deploy/postgres.sh
+# shellcheck source=../deploy/docker.sh
+. deploy/docker.sh
 
 ensure_postgres
 ensure_compiler
@@ -16,7 +18,9 @@ command -v shellcheck >/dev/null || install_packages shellcheck
 [ -x /usr/sbin/pgbouncer ] || install_packages pgbouncer
 
 server=$(mktemp -d /tmp/auth-reconciler-tests.XXXXXX)
+engine=''
 clean_up() {
+    [ -z "$engine" ] || docker_stop "$engine"
     postgres_stop "$server" immediate
     rm -rf "$server"
 }
@@ -29,6 +33,16 @@ postgres_init "$server"
 postgres_start "$server" max_connections=200 fsync=on
 AUTH_RECONCILER_TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$(postgres_port "$server")/postgres"
 export AUTH_RECONCILER_TEST_DATABASE_URL
+
+# Tests that kill an engine start their own, so the programs are needed in any case.
+ensure_docker
+if ! AUTH_RECONCILER_TEST_DOCKER=$(docker_find); then
+    say "starting a private Docker engine"
+    engine=$(mktemp -d /tmp/auth-reconciler-engine.XXXXXX)
+    docker_start "$engine"
+    AUTH_RECONCILER_TEST_DOCKER=unix://$engine/docker.sock
+fi
+export AUTH_RECONCILER_TEST_DOCKER
 
 summary=()
 failed=0

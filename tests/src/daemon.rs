@@ -20,6 +20,10 @@ use crate::process::{Process, Progress, Stream};
 /// The variable with the path of the binary under test.
 pub const BINARY: &str = "AUTH_RECONCILER_BIN";
 
+/// The variable with the engine that the daemon follows: `unix://…`, or `off`, which is what a test's daemon gets
+/// unless it is given another in its settings, such as `(DOCKER, &engine.url())`.
+pub const DOCKER: &str = "AUTH_RECONCILER_DOCKER";
+
 /// The message that says that the daemon leads and hears.
 pub const SERVING: &str = "serving";
 
@@ -31,7 +35,7 @@ pub type Setting<'a> = (&'a str, &'a str);
 pub fn settings_for(url: &str) -> Vec<(String, String)> {
     let own = [
         ("DATABASE_URL", url),
-        ("AUTH_RECONCILER_DOCKER", "off"),
+        (DOCKER, "off"),
         ("AUTH_RECONCILER_PROBE_URL", "http://127.0.0.1:{port}"),
         ("RUST_LOG", "info"),
     ];

@@ -16,6 +16,12 @@ pub const LISTENS_LINE: &str = "server listens on port";
 /// The line that it prints right after it has become ready, never before.
 pub const READY_LINE: &str = "initialised successfully, the instance is ready";
 
+/// The line that it prints when it has committed a column.
+#[must_use]
+pub fn saved_line(column: &str) -> String {
+    format!("{column} saved")
+}
+
 /// How Telegram behaves towards the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telegram {

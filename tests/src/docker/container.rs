@@ -3,14 +3,14 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::api::{self, Content};
-use super::engine::{Engine, holds};
+use super::api::{self, Content, Streaming};
+use super::engine::{Engine, end_of};
 use super::spec::Spec;
 use crate::instance::{LISTENS_LINE, READY_LINE};
 use crate::patience::{PATIENCE, within};
@@ -209,8 +209,7 @@ impl Container {
     }
 
     async fn listen(&self, phase: Phase) -> Result<()> {
-        let path = format!("/containers/{}/attach?stream=1&stdout=1", self.id);
-        let mut output = self.engine.stream("POST", &path).await?;
+        let mut output = self.output().await?;
         // Attached first, asked second: what is said in between is heard. No answer says "not yet", as it must not
         // listen yet.
         if let Ok(counts) = self.counts().await {
@@ -222,18 +221,24 @@ impl Container {
                 return Ok(());
             }
         }
-        let line = match phase {
-            Phase::Listening => LISTENS_LINE,
-            Phase::Ready => READY_LINE,
-        };
-        let mut heard = Vec::new();
-        while let Some(piece) = output.next().await? {
-            heard.extend_from_slice(&piece);
-            if holds(&heard, line) {
-                return Ok(());
-            }
-        }
-        bail!("the container exited before it was {phase:?}")
+        output
+            .hear(match phase {
+                Phase::Listening => LISTENS_LINE,
+                Phase::Ready => READY_LINE,
+            })
+            .await
+    }
+
+    /// Listens to its output from now on, also before its start.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn output(&self) -> Result<Output> {
+        let path = format!("/containers/{}/attach?stream=1&stdout=1", self.id);
+        Ok(Output {
+            stream: self.engine.stream("POST", &path).await?,
+            heard: Vec::new(),
+        })
     }
 
     /// Whether its log holds a text; the log itself holds a token and stays out of sight.
@@ -243,7 +248,7 @@ impl Container {
     pub async fn log_holds(&self, text: &str) -> Result<bool> {
         let path = format!("/containers/{}/logs?stdout=1&stderr=1", self.id);
         let log = api::bytes(self.engine.socket(), &path).await?;
-        Ok(holds(&log, text))
+        Ok(end_of(&log, text).is_some())
     }
 
     /// Asks its API for its state: HTTP status and answer.
@@ -330,6 +335,31 @@ impl Container {
 
     fn removal(&self) -> String {
         format!("/containers/{}?force=1&v=1", self.id)
+    }
+}
+
+/// What a container says from some moment on, until it exits.
+pub struct Output {
+    stream: Streaming,
+    /// What has come and was not yet looked for.
+    heard: Vec<u8>,
+}
+
+impl Output {
+    /// Waits for a text after the one that was waited for last; give it a limit with [`within`].
+    ///
+    /// # Errors
+    /// When the container exits first.
+    pub async fn hear(&mut self, text: &str) -> Result<()> {
+        loop {
+            if let Some(end) = end_of(&self.heard, text) {
+                self.heard.drain(..end);
+                return Ok(());
+            }
+            let piece = self.stream.next().await?;
+            let piece = piece.with_context(|| format!("the container exited without `{text}`"))?;
+            self.heard.extend_from_slice(&piece);
+        }
     }
 }
 

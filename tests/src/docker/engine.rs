@@ -150,7 +150,7 @@ impl Engine {
             let mut heard = Vec::new();
             while let Some(piece) = answer.next().await? {
                 heard.extend_from_slice(&piece);
-                if holds(&heard, text) {
+                if end_of(&heard, text).is_some() {
                     return Ok(());
                 }
             }
@@ -269,8 +269,9 @@ fn action(event: &Value) -> String {
     detail.map_or_else(|| name.to_owned(), |detail| format!("{name}({detail})"))
 }
 
-/// Whether bytes hold a text.
-pub(super) fn holds(bytes: &[u8], text: &str) -> bool {
-    let text = text.as_bytes();
-    bytes.windows(text.len()).any(|window| window == text)
+/// Where a text ends in bytes that hold it.
+pub(super) fn end_of(bytes: &[u8], text: &str) -> Option<usize> {
+    let mut windows = bytes.windows(text.len());
+    let begin = windows.position(|window| window == text.as_bytes())?;
+    Some(begin + text.len())
 }

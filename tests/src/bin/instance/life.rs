@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use auth_reconciler_tests::database::connect;
-use auth_reconciler_tests::instance::{InstanceSettings, LISTENS_LINE, READY_LINE, Telegram};
+use auth_reconciler_tests::instance::{
+    InstanceSettings, LISTENS_LINE, READY_LINE, Telegram, saved_line,
+};
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use chrono::{DateTime, Utc};
@@ -208,7 +210,7 @@ impl Writer {
             table.set(client, settings.id, column, &value).await
         };
         match timeout(LIMIT, write).await {
-            Ok(Ok(())) => say(&format!("{column} saved")),
+            Ok(Ok(())) => say(&saved_line(column)),
             Ok(Err(error)) => say(&format!("cannot save {column}: {error:#}")),
             Err(_) => say(&format!(
                 "cannot save {column}: the database does not answer"

@@ -1,13 +1,14 @@
 //! Replays the recorded incident at its real pace against the real daemon, and measures how the story ends now.
 //!
-//! Manager and container are played in this process: their writes go to a table of the manager's layout in a schema of
-//! its own (`auth_reconciler_demo`), so nobody's real table is touched, and the container's API is a stub on a free
-//! port. The daemon is the real binary as a child process; it gets the database by environment, never by argument.
+//! The manager is played in this process; its writes go to a table of the manager's layout in a schema of its own
+//! (`auth_reconciler_demo`), so nobody's real table is touched. The instance is a real container where there is an engine
+//! (`--docker`), else it is played here, too. The daemon is the real binary as a child process; it gets the database by environment, never by argument.
 //!
 //! `DATABASE_URL` names the database; `AUTH_RECONCILER_BIN` the daemon if it is not beside this program. With `--once`
 //! the program ends after the report, else it keeps the daemon running until SIGINT or SIGTERM. Exit code 0 means that
 //! the daemon did better than the manager with its fix.
 
+mod actor;
 mod incident;
 mod play;
 mod report;
@@ -15,16 +16,23 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use auth_reconciler_tests::daemon::{Daemon, SERVING, Setting, run_command, without_secrets};
+use auth_reconciler_tests::daemon::{
+    DOCKER, Daemon, SERVING, Setting, run_command, without_secrets,
+};
 use auth_reconciler_tests::database::connect;
 use auth_reconciler_tests::manager::ManagerTable;
-use auth_reconciler_tests::stub::Stub;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
+use crate::actor::Actor;
+
 const SCHEMA: &str = "auth_reconciler_demo";
 const TABLE: &str = "auth_reconciler_demo.message_instances";
+
+/// Whether the daemon is told of the engine on which the instance runs.
+// The daemon of this version follows no containers: it is told `off`.
+const FOLLOWS: bool = false;
 
 const SETTINGS: [Setting<'static>; 2] = [
     ("AUTH_RECONCILER_TABLE", TABLE),
@@ -34,10 +42,11 @@ const SETTINGS: [Setting<'static>; 2] = [
     ),
 ];
 
-const USAGE: &str = "usage: replay [--once] [--psql LINE]
+const USAGE: &str = "usage: replay [--once] [--psql LINE] [--docker URL]
 
-  --once       end after the report: exit code 0 if all went well, else 1
-  --psql LINE  what to print as the command for looking around, instead of psql with the connection of DATABASE_URL
+  --once        end after the report: exit code 0 if all went well, else 1
+  --psql LINE   what to print as the command for looking around, instead of psql with the connection of DATABASE_URL
+  --docker URL  the instance is a real container on this engine (unix://...), instead of being played here
 
 environment: DATABASE_URL (required), AUTH_RECONCILER_BIN";
 
@@ -45,6 +54,7 @@ environment: DATABASE_URL (required), AUTH_RECONCILER_BIN";
 struct Arguments {
     once: bool,
     psql: Option<String>,
+    docker: Option<String>,
 }
 
 #[tokio::main]
@@ -65,6 +75,7 @@ async fn start() -> Result<ExitCode> {
         match argument.as_str() {
             "--once" => arguments.once = true,
             "--psql" => arguments.psql = Some(given.next().context(USAGE)?),
+            "--docker" => arguments.docker = Some(given.next().context(USAGE)?),
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
@@ -77,7 +88,11 @@ async fn start() -> Result<ExitCode> {
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
-    let Replayed { daemon, stub, code } = tokio::select! {
+    let Replayed {
+        daemon,
+        actor,
+        code,
+    } = tokio::select! {
         replayed = replay(&arguments) => replayed?,
         _ = interrupt.recv() => return Ok(ExitCode::from(130)),
         _ = terminate.recv() => return Ok(ExitCode::from(143)),
@@ -95,14 +110,14 @@ async fn start() -> Result<ExitCode> {
     }
     daemon.sigterm()?;
     daemon.ended().await?;
-    drop(stub);
+    drop(actor);
     Ok(code)
 }
 
 /// How the replay went, and what is still at work.
 struct Replayed {
     daemon: Daemon,
-    stub: Stub,
+    actor: Actor,
     code: ExitCode,
 }
 
@@ -123,6 +138,8 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
         .batch_execute(&format!("delete from {TABLE}"))
         .await?;
 
+    let actor = Actor::prepare(arguments.docker.as_deref(), &url, TABLE).await?;
+
     let migrated = run_command(&url, &["migrate"], &SETTINGS).await?;
     if migrated.code != Some(0) {
         bail!(
@@ -130,14 +147,18 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
             without_secrets(&migrated.stderr, &url, &SETTINGS)
         );
     }
-    let daemon = Daemon::spawn(&url, &["run"], &SETTINGS)?;
+    let engine = arguments.docker.as_deref().filter(|_| FOLLOWS);
+    let mut settings = SETTINGS.to_vec();
+    settings.push((DOCKER, engine.unwrap_or("off")));
+    let daemon = Daemon::spawn(&url, &["run"], &settings)?;
     daemon
         .wait_message(SERVING)
         .await
         .context("the daemon does not serve; does another one already serve this database?")?;
 
-    println!("Replaying the incident of 24 July 2025 at its real pace (12 s):\n");
-    let (measured, stub) = play::play(&url, &client, &table, &daemon).await?;
+    println!("Replaying the incident of 24 July 2025 at its real pace (12 s)");
+    println!("{}\n", actor.introduction());
+    let (measured, actor) = play::play(&url, &client, &table, &daemon, actor).await?;
     println!("\n{}\n", measured.table());
     let failures = measured.failures();
     for failure in &failures {
@@ -153,7 +174,11 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
     } else {
         ExitCode::FAILURE
     };
-    Ok(Replayed { daemon, stub, code })
+    Ok(Replayed {
+        daemon,
+        actor,
+        code,
+    })
 }
 
 /// The command for looking around; it never holds a password.

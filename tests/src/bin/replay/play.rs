@@ -5,30 +5,27 @@ use std::time::Duration;
 use anyhow::Result;
 use auth_reconciler_tests::daemon::{Daemon, LogLine};
 use auth_reconciler_tests::manager::ManagerTable;
-use auth_reconciler_tests::stub::{Behaviour, Stub};
 use auth_reconciler_tests::watcher::{Observation, Watcher};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::incident::{ACCOUNT_SAVED, CREATED, END, KEY_SAVED, READY, STALE_WRITE};
+use crate::actor::Actor;
+use crate::incident::{CREATED, END, STALE_WRITE};
 use crate::report::{Measured, at_millis};
 
-/// Plays the incident; the stub is given back because the daemon may go on asking it.
+/// Plays the incident; the actor is given back because the daemon may go on asking it.
 pub(crate) async fn play(
     url: &str,
     client: &Client,
     table: &ManagerTable,
     daemon: &Daemon,
-) -> Result<(Measured, Stub)> {
-    let stub = Stub::start(Behaviour::NotListening).await?;
+    mut actor: Actor,
+) -> Result<(Measured, Actor)> {
     let watcher = Watcher::start(url, table).await?;
-    let id = Uuid::new_v4();
-    // As in reality: the key is the instance's id.
-    let key = id.to_string();
-    stub.expect_key(&key);
-    let begin = Instant::now();
+    let id = actor.id();
+    let begin = actor.ready_to_begin().await?;
     let since = |at: std::time::Instant| at.saturating_duration_since(begin.into_std());
     let told = async { tell(&watcher, id, begin).await };
 
@@ -39,21 +36,13 @@ pub(crate) async fn play(
             "manager    inserts the row (pending, port, token) and starts the container",
         )
         .await;
-        table.insert(client, id, Some(stub.port()), None).await?;
-        act(begin, KEY_SAVED, "container  saves the API key").await;
-        table.save_api_key(client, id, Some(&key)).await?;
-        act(begin, READY, "container  its API listens, the bot is ready").await;
-        let ready = (std::time::Instant::now(), Utc::now());
-        stub.set(Behaviour::Ready).await?;
-        act(begin, ACCOUNT_SAVED, "container  saves the account").await;
-        table
-            .save_account(client, id, Some("Name (@username)"))
-            .await?;
+        table.insert(client, id, Some(actor.port()), None).await?;
+        let ready = actor.play(client, table, begin).await?;
         act(begin, STALE_WRITE, "manager    writes a stale pending").await;
         let stale = watcher.mark();
         table.write_status(client, id, Some("pending")).await?;
         sleep_until(begin + END).await;
-        anyhow::Ok((ready, stale))
+        anyhow::Ok(((begin + ready, actor.began() + ready), stale))
     };
     let ((ready, ready_at), stale) = tokio::select! {
         done = acts => done?,
@@ -62,6 +51,7 @@ pub(crate) async fn play(
             anyhow::bail!("the daemon's witness ended early");
         }
     };
+    let ready = ready.into_std();
     watcher.ensure_alive()?;
     let history = watcher.history(id);
     let shown = history
@@ -76,12 +66,18 @@ pub(crate) async fn play(
         fresh: daemon.count(|line| line.is("row read fresh")),
     };
     watcher.remove().await?;
-    Ok((measured, stub))
+    Ok((measured, actor))
 }
 
-async fn act(begin: Instant, at: Duration, what: &str) {
+/// Waits for the time of an act and tells it.
+pub(crate) async fn act(begin: Instant, at: Duration, what: &str) {
     sleep_until(begin + at).await;
-    println!("  {:<12} {what}", at_millis(begin.elapsed()));
+    tell_act(begin.elapsed(), what);
+}
+
+/// Prints what somebody did, and when.
+pub(crate) fn tell_act(at: Duration, what: &str) {
+    println!("  {:<12} {what}", at_millis(at));
 }
 
 /// Prints each change of the status when it is heard; never ends by itself.
