@@ -150,16 +150,12 @@ impl Cause {
             .unwrap_or(Self::Other)
     }
 
-    /// Whether it is something that happened to the container itself, so that what a run has seen of it
-    /// before may no longer be so.
+    /// Whether the container's process began, ended or was held with it, so that what a run has seen or
+    /// been answered before says nothing any more.
     #[must_use]
-    pub const fn is_container_life(self) -> bool {
+    pub const fn changes_container(self) -> bool {
         match self {
-            Self::Compared
-            | Self::Created
-            | Self::Renamed
-            | Self::Health
-            | Self::OutOfMemory
+            Self::OutOfMemory
             | Self::Killed
             | Self::Stopped
             | Self::Destroyed
@@ -175,6 +171,10 @@ impl Cause {
             | Self::Watch
             | Self::Drift
             | Self::Operator
+            | Self::Compared
+            | Self::Created
+            | Self::Renamed
+            | Self::Health
             | Self::Truncate
             | Self::Delete
             | Self::Id

@@ -137,6 +137,10 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
             let answer = tokio::select! {
                 answer = context.prober.ask(&instance, profile, api_key) => answer,
                 Ok(()) = give_way => {
+                    if task.overtaken.load(Ordering::Acquire) {
+                        debug!("probe ended: something happened to the container meanwhile");
+                        return Ok(End::Overtaken);
+                    }
                     debug!("gave way to a first look");
                     return Ok(End::Stumbled);
                 }

@@ -30,10 +30,6 @@ use crate::actor::Actor;
 const SCHEMA: &str = "auth_reconciler_demo";
 const TABLE: &str = "auth_reconciler_demo.message_instances";
 
-/// Whether the daemon is told of the engine on which the instance runs.
-// The daemon of this version follows no containers: it is told `off`.
-const FOLLOWS: bool = false;
-
 const SETTINGS: [Setting<'static>; 2] = [
     ("AUTH_RECONCILER_TABLE", TABLE),
     (
@@ -147,9 +143,8 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
             without_secrets(&migrated.stderr, &url, &SETTINGS)
         );
     }
-    let engine = arguments.docker.as_deref().filter(|_| FOLLOWS);
     let mut settings = SETTINGS.to_vec();
-    settings.push((DOCKER, engine.unwrap_or("off")));
+    settings.push((DOCKER, arguments.docker.as_deref().unwrap_or("off")));
     let daemon = Daemon::spawn(&url, &["run"], &settings)?;
     daemon
         .wait_message(SERVING)

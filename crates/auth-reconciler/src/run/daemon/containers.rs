@@ -52,7 +52,9 @@ impl Daemon {
                 watched_id,
                 instance_id,
             };
-            if let Some(run) = self.runs.get(&key) {
+            if cause.changes_container()
+                && let Some(run) = self.runs.get_mut(&key)
+            {
                 run.overtake();
             }
             let now = self.now();

@@ -28,8 +28,10 @@ impl Run {
         Arc::clone(&self.overtaken)
     }
 
-    pub(super) fn overtake(&self) {
+    /// Its answer would be dropped, so it is not waited for: one that hangs would keep the status as it is.
+    pub(super) fn overtake(&mut self) {
         self.overtaken.store(true, Ordering::Release);
+        self.give_way();
     }
 
     pub(super) fn give_way(&mut self) {
