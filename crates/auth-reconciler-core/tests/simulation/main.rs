@@ -13,13 +13,33 @@
 // Helpers of a test: an impossible state ends it, and clippy knows only #[test] functions as tests.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod dock;
+mod dock_sim;
 mod parts;
 mod sim;
 
 use auth_reconciler_core::AuthStatus;
+use dock::Fate;
 use parts::{Api, Op};
 use proptest::prelude::*;
 use sim::{INSTANCES, Sim};
+
+fn fates() -> impl Strategy<Value = Op> {
+    let fate = prop_oneof![
+        2 => Just(Fate::Create),
+        5 => Just(Fate::Start),
+        3 => Just(Fate::Die),
+        1 => Just(Fate::Pause),
+        2 => Just(Fate::Unpause),
+        1 => Just(Fate::Remove),
+    ];
+    prop_oneof![
+        8 => (0..INSTANCES, fate).prop_map(|(i, fate)| Op::Container(i, fate)),
+        3 => (0..INSTANCES).prop_map(Op::Output),
+        1 => Just(Op::EngineLost),
+        1 => Just(Op::EngineBack),
+    ]
+}
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let instance = 0..INSTANCES;
@@ -46,15 +66,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::LoseEar),
         1 => Just(Op::LoseRings),
     ];
-    proptest::collection::vec(op, 0..120)
+    proptest::collection::vec(prop_oneof![3 => op, 1 => fates()], 0..120)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_truth_is_told_once_it_is_quiet(ops in ops()) {
-        let mut sim = Sim::new();
+    fn whatever_happens_the_truth_is_told_once_it_is_quiet(ops in ops(), docked in any::<bool>()) {
+        let mut sim = if docked { Sim::with_engine() } else { Sim::new() };
         for op in ops {
             sim.apply(op);
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use auth_reconciler_core::answer::Silence;
-use auth_reconciler_core::container::Container;
+use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::facts::{Change, Facts, Recorded, Row};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
@@ -11,6 +11,8 @@ use auth_reconciler_core::queue::Queue;
 use auth_reconciler_core::verdict::{self, Policy, Verdict};
 use auth_reconciler_core::{Answer, Cause};
 use chrono::{DateTime, Utc};
+
+use crate::dock::Fate;
 
 /// What an instance's API would say now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,12 @@ pub(crate) enum Op {
     ForeignStatus(usize, &'static str),
     Delete(usize),
     World(usize, Api),
+    /// Something happens to a container; nothing in a world without an engine.
+    Container(usize, Fate),
+    /// The container of an instance writes something.
+    Output(usize),
+    EngineLost,
+    EngineBack,
     /// The daemon starts whatever its queue lets it start.
     Dispatch,
     /// The probe of a run under way gets its answer.
@@ -73,6 +81,8 @@ pub(crate) struct Run {
     pub(crate) changes: HashSet<u64>,
     /// Decided, or `None` while the probe is out.
     pub(crate) verdict: Option<Verdict>,
+    /// Something happened to its container since it began.
+    pub(crate) overtaken: bool,
 }
 
 #[derive(Debug)]
@@ -87,8 +97,10 @@ pub(crate) fn facts(
     row: Option<&DbRow>,
     changes: &[&LogEntry],
     instance: Option<&Instance>,
+    sight: (Container, Option<Sighting>),
     now: DateTime<Utc>,
 ) -> Facts {
+    let (container, sighting) = sight;
     Facts {
         now,
         row: row.map(|row| Row {
@@ -102,9 +114,9 @@ pub(crate) fn facts(
         }),
         changes: changes.iter().map(|entry| entry.change).collect(),
         recorded: instance.map(|instance| instance.memory.clone()),
-        container: Container::Unknown,
-        sighting: None,
-        followed: false,
+        followed: container == Container::Running,
+        container,
+        sighting,
     }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::Change;
 use auth_reconciler_core::queue::{Command, Limits, Next, Queue};
 use auth_reconciler_core::verdict::{self, Plan, Policy};
 use auth_reconciler_core::{Answer, Cause};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::dock::Dock;
 use crate::parts::{Api, Daemon, DbRow, Instance, LogEntry, Op, Run, answer, conclude, facts};
 
 pub(crate) const INSTANCES: usize = 3;
@@ -18,14 +20,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) struct Sim {
     policy: Policy,
-    now: u64,
+    pub(crate) now: u64,
     numbers: u64,
     epoch: u64,
     rows: Vec<Option<DbRow>>,
-    world: Vec<Api>,
+    pub(crate) world: Vec<Api>,
     log: Vec<LogEntry>,
-    instances: Vec<Option<Instance>>,
-    daemon: Option<Daemon>,
+    pub(crate) instances: Vec<Option<Instance>>,
+    pub(crate) daemon: Option<Daemon>,
+    /// Absent in a world without an engine.
+    pub(crate) dock: Option<Dock>,
     probes: usize,
     started: HashMap<usize, Vec<u64>>,
 }
@@ -46,8 +50,17 @@ impl Sim {
             log: Vec::new(),
             instances: vec![None; INSTANCES],
             daemon: None,
+            dock: None,
             probes: 0,
             started: HashMap::new(),
+        }
+    }
+
+    /// A world in which instances are containers of an engine.
+    pub(crate) fn with_engine() -> Self {
+        Self {
+            dock: Some(Dock::new(INSTANCES)),
+            ..Self::new()
         }
     }
 
@@ -73,6 +86,19 @@ impl Sim {
                 }
             }
             Op::World(i, api) => self.world[i] = api,
+            Op::Container(i, fate) => self.container(i, fate),
+            Op::Output(i) => self.output(i),
+            Op::EngineLost => {
+                if let Some(dock) = &mut self.dock {
+                    dock.in_sight = false;
+                }
+            }
+            Op::EngineBack => {
+                if let Some(dock) = &mut self.dock {
+                    dock.in_sight = true;
+                }
+                self.compare();
+            }
             Op::Dispatch => self.dispatch(),
             Op::Probe(i) => self.probe(i),
             Op::Record(i) => self.record(i),
@@ -120,6 +146,7 @@ impl Sim {
     /// No more input; time goes on until a whole hour has passed.
     pub(crate) fn quiet(&mut self) {
         self.apply(Op::Start);
+        self.apply(Op::EngineBack);
         let end = self.now + 3_600_000;
         for _ in 0..5_000 {
             self.settle();
@@ -145,6 +172,9 @@ impl Sim {
             return vec![None];
         };
         let touched = self.instances[i].is_some();
+        if touched && let Some(status) = self.truth_of_container(i) {
+            return vec![Some(status)];
+        }
         let was_ready = self.instances[i]
             .as_ref()
             .is_some_and(|instance| instance.memory.ready_at.is_some());
@@ -242,6 +272,7 @@ impl Sim {
                 daemon.queue.wake(i, Cause::Resync, now);
             }
         }
+        self.compare();
     }
 
     fn dispatch(&mut self) {
@@ -263,9 +294,15 @@ impl Sim {
                         .collect();
                     let row = self.rows[i].as_ref();
                     let instance = self.instances[i].as_ref();
+                    let known = instance.and_then(|known| known.memory.sighting.as_ref());
+                    let sight = match &self.dock {
+                        Some(dock) => dock.sight(i, known),
+                        None => (Container::Unknown, None),
+                    };
                     let run = Run {
+                        overtaken: false,
                         epoch: daemon.epoch,
-                        facts: facts(row, &changes, instance, time),
+                        facts: facts(row, &changes, instance, sight, time),
                         key: row.and_then(|row| row.key),
                         version: instance.map(|instance| instance.version),
                         changes: changes.iter().map(|entry| entry.id).collect(),
@@ -331,7 +368,13 @@ impl Sim {
                 self.probes += 1;
                 // An API that runs with another key than the row's refuses it.
                 let row_key = self.rows[i].as_ref().and_then(|row| row.key);
-                let answer = if run.key == row_key {
+                let runs = self
+                    .dock
+                    .as_ref()
+                    .is_none_or(|dock| dock.state(i) == Some("running"));
+                let answer = if !runs {
+                    answer(Api::Silent)
+                } else if run.key == row_key {
                     answer(self.world[i])
                 } else {
                     Answer::Rejected { code: 401 }
@@ -360,7 +403,7 @@ impl Sim {
             .iter()
             .any(|entry| entry.instance == i && !run.changes.contains(&entry.id));
         let recorded = self.instances[i].as_ref().map(|instance| instance.version);
-        let refused = run.epoch != self.epoch || recorded != run.version || unseen;
+        let refused = run.epoch != self.epoch || recorded != run.version || unseen || run.overtaken;
         if refused {
             let next = Next::At {
                 due: now,

@@ -1,0 +1,81 @@
+//! What the simulated daemon and its world do about containers.
+
+use std::time::Duration;
+
+use auth_reconciler_core::Cause;
+
+use crate::dock::Fate;
+use crate::parts::Api;
+use crate::sim::Sim;
+
+impl Sim {
+    pub(crate) fn container(&mut self, i: usize, fate: Fate) {
+        let Some(dock) = &mut self.dock else {
+            return;
+        };
+        let Some(cause) = dock.happen(i, fate) else {
+            return;
+        };
+        if cause == Cause::Started {
+            // A process that has just begun says nothing.
+            self.world[i] = Api::Silent;
+        }
+        if dock.in_sight
+            && let Some(daemon) = &mut self.daemon
+        {
+            daemon.rings.push((i, cause));
+            if let Some(run) = daemon.runs.get_mut(&i) {
+                run.overtaken |= cause.changes_container();
+            }
+        }
+    }
+
+    pub(crate) fn output(&mut self, i: usize) {
+        let seen = self
+            .dock
+            .as_ref()
+            .is_some_and(|dock| dock.in_sight && dock.state(i) == Some("running"));
+        let converges = self.instances[i]
+            .as_ref()
+            .is_some_and(|instance| !instance.settled);
+        if seen
+            && converges
+            && let Some(daemon) = &mut self.daemon
+        {
+            daemon.rings.push((i, Cause::Output));
+        }
+    }
+
+    /// The list of an engine that came into sight, against what was recorded.
+    pub(crate) fn compare(&mut self) {
+        let now = Duration::from_millis(self.now);
+        let (Some(dock), Some(daemon)) = (&self.dock, &mut self.daemon) else {
+            return;
+        };
+        if !dock.in_sight {
+            return;
+        }
+        for (i, instance) in self.instances.iter().enumerate() {
+            if instance
+                .as_ref()
+                .is_some_and(|known| dock.differs(i, known.memory.sighting.as_ref()))
+            {
+                daemon.queue.wake(i, Cause::Compared, now);
+            }
+        }
+    }
+
+    /// What the container alone says, once it is quiet; `None` where the API decides.
+    pub(crate) fn truth_of_container(&self, i: usize) -> Option<&'static str> {
+        let known = self.instances[i]
+            .as_ref()
+            .is_some_and(|known| known.memory.sighting.is_some());
+        match self.dock.as_ref()?.state(i) {
+            Some("running") => None,
+            Some("created") => Some("pending"),
+            Some(_) => Some("failed"),
+            None if known => Some("failed"),
+            None => Some("pending"),
+        }
+    }
+}
