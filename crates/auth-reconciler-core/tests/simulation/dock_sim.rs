@@ -5,10 +5,27 @@ use std::time::Duration;
 use auth_reconciler_core::Cause;
 
 use crate::dock::Fate;
-use crate::parts::Api;
-use crate::sim::Sim;
+use crate::parts::{Api, Op};
+use crate::sim::{INSTANCES, Sim};
 
 impl Sim {
+    /// A world in which all but the last instance are containers that were found ready.
+    pub(crate) fn with_engine() -> Self {
+        let mut sim = Self::docked();
+        sim.apply(Op::Start);
+        for i in 0..INSTANCES - 1 {
+            sim.apply(Op::NewKey(i));
+            sim.apply(Op::Container(i, Fate::Create));
+            sim.apply(Op::Container(i, Fate::Start));
+            sim.settle();
+            sim.apply(Op::World(i, Api::Ready));
+            sim.apply(Op::Output(i));
+            sim.settle();
+            assert_eq!(sim.status(i).as_deref(), Some("client_ready"));
+        }
+        sim
+    }
+
     pub(crate) fn container(&mut self, i: usize, fate: Fate) {
         let Some(dock) = &mut self.dock else {
             return;

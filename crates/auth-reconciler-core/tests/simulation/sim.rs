@@ -57,7 +57,7 @@ impl Sim {
     }
 
     /// A world in which instances are containers of an engine.
-    pub(crate) fn with_engine() -> Self {
+    pub(crate) fn docked() -> Self {
         Self {
             dock: Some(Dock::new(INSTANCES)),
             ..Self::new()
