@@ -15,8 +15,8 @@ use super::spec::Spec;
 use crate::instance::{LISTENS_LINE, READY_LINE};
 use crate::patience::{PATIENCE, within};
 
-/// For a removal in a `drop`.
-const REMOVAL: Duration = Duration::from_secs(20);
+/// How long a `drop` waits for the engine to remove a container; it goes on with that by itself.
+const REMOVAL: Duration = Duration::from_secs(5);
 
 /// How far an instance has come since its last start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

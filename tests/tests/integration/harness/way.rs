@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use auth_reconciler_tests::docker::Engine;
 use auth_reconciler_tests::docker::fake::{FakeEngine, Reply};
 use auth_reconciler_tests::docker::recorder::{Recorder, Way};
+use auth_reconciler_tests::patience::{PATIENCE, within};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -23,16 +24,23 @@ async fn send(socket: &Path, request: &str) -> std::io::Result<UnixStream> {
 }
 
 /// Reads until `text` has come; what has come so far if the connection ends first.
-async fn read_until(stream: &mut UnixStream, text: &str) -> std::io::Result<String> {
+#[track_caller]
+fn read_until(stream: &mut UnixStream, text: &str) -> impl Future<Output = Result<String>> {
+    let caller = std::panic::Location::caller();
     let mut bytes = Vec::new();
-    while !String::from_utf8_lossy(&bytes).contains(text) {
-        match stream.read_u8().await {
-            Ok(byte) => bytes.push(byte),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-            Err(error) => return Err(error),
-        }
+    async move {
+        let read = async {
+            while !String::from_utf8_lossy(&bytes).contains(text) {
+                match stream.read_u8().await {
+                    Ok(byte) => bytes.push(byte),
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Ok(within(PATIENCE, caller, text, read).await??)
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[tokio::test]
