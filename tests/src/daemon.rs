@@ -15,7 +15,7 @@ pub use self::log::LogLine;
 use crate::connection_url;
 use crate::database::TestDatabase;
 use crate::patience::{Caller, PATIENCE, within};
-use crate::process::{Process, Progress, Stream};
+use crate::process::{Process, Progress, Stream, program_beside};
 
 /// The variable with the path of the binary under test.
 pub const BINARY: &str = "AUTH_RECONCILER_BIN";
@@ -316,31 +316,6 @@ pub fn run_command(
 /// When it is not there; the message says what to do.
 pub fn binary() -> Result<PathBuf> {
     program_beside("auth-reconciler", BINARY)
-}
-
-/// The path of a program of this workspace: as the variable says, else beside the running test's target folder.
-///
-/// # Errors
-/// When it is not there; the message says what to do.
-pub(crate) fn program_beside(name: &str, variable: &str) -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(path.into());
-    }
-    let own = std::env::current_exe()?;
-    let found = own
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name));
-    found
-        .into_iter()
-        .find(|path| path.is_file())
-        .with_context(|| {
-            format!(
-                "there is no {name} near {}: run `cargo build` first, or set {variable}",
-                own.display()
-            )
-        })
 }
 
 fn command(url: &str, arguments: &[&str], settings: &[Setting<'_>]) -> Result<Command> {

@@ -6,6 +6,7 @@
 //! that signals take, no signal can reach a process that merely got the same number.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -202,6 +203,31 @@ impl Shared {
         self.changed.notify_all();
         self.version.send_modify(|version| *version += 1);
     }
+}
+
+/// The path of a program of this workspace: as the variable says, else beside the running test's target folder.
+///
+/// # Errors
+/// When it is not there; the message says what to do.
+pub(crate) fn program_beside(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe()?;
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!(
+                "there is no {name} near {}: run `cargo build` first, or set {variable}",
+                own.display()
+            )
+        })
 }
 
 /// Locks, also when a panicking test left the lock poisoned: `drop` must still work then.

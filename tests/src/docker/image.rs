@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::api::Content;
 use super::engine::Engine;
-use crate::daemon::program_beside;
+use crate::process::program_beside;
 
 /// The variable with the path of the program `instance`, if it is not beside the running one.
 pub const INSTANCE: &str = "AUTH_RECONCILER_INSTANCE_BIN";

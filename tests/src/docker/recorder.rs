@@ -119,12 +119,17 @@ impl Recorder {
     /// Cuts every connection that exists and waits until they are gone.
     ///
     /// # Errors
-    /// Only if the way has failed altogether.
-    pub async fn cut_all(&self) -> Result<()> {
+    /// When they are not within the usual patience.
+    #[track_caller]
+    pub fn cut_all(&self) -> impl Future<Output = Result<()>> {
+        let caller = Location::caller();
         self.shared.setting.send_modify(|setting| setting.cuts += 1);
         let mut open = self.shared.open.subscribe();
-        open.wait_for(|open| *open == 0).await?;
-        Ok(())
+        async move {
+            let gone = open.wait_for(|open| *open == 0);
+            within(PATIENCE, caller, "connections to be cut", gone).await??;
+            Ok(())
+        }
     }
 
     /// Connections that are open at the moment.
