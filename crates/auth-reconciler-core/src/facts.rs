@@ -20,6 +20,8 @@ pub struct Facts {
     pub recorded: Option<Recorded>,
     /// The instance's container.
     pub container: Container,
+    /// An operator told us to leave the instance alone: who, and why.
+    pub paused: Option<String>,
 }
 
 /// One row of the change log.

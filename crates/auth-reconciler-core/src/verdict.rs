@@ -93,6 +93,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// The same for a person, with what to do about it.
     pub message: String,
+    /// Only an event can change it, the hold of a contested instance aside.
+    pub last: bool,
     /// When to look again without an event; `None` is final: events only.
     pub retry: Option<Duration>,
     /// How long after `since` of this status and reason the instance counts as in trouble; `None`
@@ -108,9 +110,6 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
     let Some(row) = &facts.row else {
         return Plan::Forget;
     };
-    if let Some(until) = hold(facts) {
-        return Plan::Defer { until };
-    }
     let settle = |status, reason, message| {
         Plan::Settle(Box::new(finish(
             policy,
@@ -119,6 +118,13 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
             chance,
         )))
     };
+    // Before anything else, a hold included: whoever works on it is not to wait for us.
+    if let Some(words) = &facts.paused {
+        return settle(None, Reason::Paused, message::on_hold(words));
+    }
+    if let Some(until) = hold(facts) {
+        return Plan::Defer { until };
+    }
     let Some(profile) = Profile::of(row.provider.as_deref()) else {
         return settle(None, Reason::UnsupportedProvider, message::unsupported(row));
     };
@@ -319,6 +325,7 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
         status: draft.status,
         reason: draft.reason,
         message: draft.message,
+        last: draft.last,
         // A contested instance is looked at when its hold ends, final or not.
         retry: retry.into_iter().chain(hold).min(),
         trouble_after,

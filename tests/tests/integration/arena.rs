@@ -195,7 +195,7 @@ impl Scene {
 
     /// The operator's view of an instance, as JSON.
     pub(crate) async fn status(&self, id: Uuid) -> Result<Value> {
-        let view = "select to_jsonb(s)::text from auth_reconciler.status as s where s.id = $1";
+        let view = "select to_jsonb(s)::text from auth_reconciler.instances as s where s.id = $1";
         let row = self.client.query_one(view, &[&id]).await?;
         Ok(serde_json::from_str(row.try_get(0)?)?)
     }

@@ -32,6 +32,7 @@ fn facts(now: DateTime<Utc>) -> Facts {
         changes: Vec::new(),
         recorded: None,
         container: Container::Unknown,
+        paused: None,
     }
 }
 

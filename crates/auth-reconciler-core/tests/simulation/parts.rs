@@ -102,6 +102,7 @@ pub(crate) fn facts(
         changes: changes.iter().map(|entry| entry.change).collect(),
         recorded: instance.map(|instance| instance.memory.clone()),
         container: Container::Unknown,
+        paused: None,
     }
 }
 

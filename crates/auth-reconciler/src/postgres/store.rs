@@ -102,6 +102,7 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
             changes,
             recorded,
             container: Container::Unknown,
+            paused: row.try_get("paused")?,
         },
         changes: row.try_get("change_ids")?,
         version,
