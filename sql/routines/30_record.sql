@@ -192,7 +192,7 @@ begin
         verdict.reaction_ms := 0;
         verdict.recorded_at := this_moment;
         verdict.looks := 0;
-        verdict.final := false;
+        verdict.final := coalesce(verdict.final, false);
         insert into auth_reconciler.instance select verdict.*
         on conflict on constraint instance_pkey do nothing;
         if not found then

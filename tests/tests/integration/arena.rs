@@ -94,6 +94,13 @@ impl Scene {
         Self::serve(database, client, table, &settings).await
     }
 
+    /// Kills the daemon, and starts another one on the same database.
+    pub(crate) async fn restart(&self) -> Result<Daemon> {
+        self.daemon.sigkill()?;
+        self.daemon.ended().await?;
+        Daemon::start(&self.database, &[]).await
+    }
+
     /// A witness of the table's statuses.
     pub(crate) async fn watch(&self) -> Result<Watcher> {
         Watcher::start(self.database.url(), &self.table).await
