@@ -284,7 +284,7 @@ begin
     end if;
     -- Hands off moves nothing.
     moved := not overridden and verdict.auth_status is not null
-        and from_status is distinct from verdict.auth_status and (wrote or known.version is not null);
+        and from_status is distinct from verdict.auth_status and (wrote or known.auth_status is not null);
     answered := auth_reconciler.answer(verdict.watched_id, verdict.instance_id, p_changes);
     if moved then
         insert into auth_reconciler.transition

@@ -11,15 +11,16 @@ select
             when 'Contested' then format(
                 'auth_status is %s and should be %s: somebody keeps writing it, see drift',
                 coalesce(i.auth_status, 'null'), coalesce(i.verdict, 'left alone'))
-            when 'Unanswered' then format('%s changes wait for a look; last known: %s', i.unobserved,
+            when 'Unanswered' then format('%s for a look; last known: %s',
+                case when i.unobserved = 1 then 'a change waits' else i.unobserved || ' changes wait' end,
                 coalesce(i.message, 'nothing'))
             when 'Unseen' then 'no look was recorded yet'
             when 'Overwritten' then format(
                 'auth_status is %s and should be %s', coalesce(i.auth_status, 'null'), i.verdict)
             else i.auth_status || ': ' || i.message
-        end, 34) as why,
+        end, 29) as why,
     auth_reconciler.fold(
-        auth_reconciler.next_words(i.paused, i.unobserved > 0, i.contested, i.next_attempt_at), 22) as next,
+        auth_reconciler.next_words(i.paused, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
     date_trunc('second', what.since) as since
 from auth_reconciler.instances as i
 cross join lateral (

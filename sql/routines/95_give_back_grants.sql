@@ -23,7 +23,7 @@ begin
     loop
         execute format(
             'grant %s%s on auth_reconciler.%I to %s%s',
-            kept.privilege, coalesce(format(' (%I)', kept.part), ''), kept.name, kept.whom,
+            kept.privilege, case when kept.part is null then '' else format(' (%I)', kept.part) end, kept.name, kept.whom,
             case when kept.is_grantable then ' with grant option' else '' end);
     end loop;
 end

@@ -6,8 +6,15 @@ use tokio_postgres::Client;
 use tokio_postgres::types::FromSql;
 
 mod actions;
+mod attack;
+mod comments;
+mod explain;
 mod guard;
+mod history;
+mod questions;
+mod reconcilers;
 mod snapshots;
+mod upgrade;
 
 /// One value of one row.
 async fn value<T>(client: &Client, sql: &str) -> Result<T>
