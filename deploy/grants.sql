@@ -6,7 +6,7 @@
 --
 -- Run it as the owner of the schema and of the table, after `auth-reconciler migrate`, and again after an upgrade.
 -- It may be repeated. Then give the daemon a password (\password auth_reconciler), and people a role:
--- grant auth_reconciler_reader to alice. What watch, unwatch, guard and migrate do needs the table's owner.
+-- grant auth_reconciler_reader to alice. The right to connect is everybody's unless you took it away. What watch, unwatch, guard and migrate do needs the table's owner.
 
 \set ON_ERROR_STOP on
 \if :{?table}
@@ -43,7 +43,6 @@ join pg_namespace as n on n.oid = c.relnamespace
 where c.oid = :'table'::regclass
 \gset
 
-grant connect on database :"DBNAME" to auth_reconciler, auth_reconciler_reader;
 grant usage on schema auth_reconciler to auth_reconciler, auth_reconciler_reader;
 
 -- The watched table: what a decision is made from, and the only two columns that are ever written.

@@ -9,6 +9,7 @@ mod actions;
 mod attack;
 mod comments;
 mod explain;
+mod grants;
 mod guard;
 mod history;
 mod questions;
