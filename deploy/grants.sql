@@ -99,7 +99,7 @@ grant execute on function
     auth_reconciler.explain(uuid),
     auth_reconciler.fold(text, integer),
     auth_reconciler.leadership_lock(),
-    auth_reconciler.next_words(boolean, boolean, boolean, timestamptz),
+    auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz),
     auth_reconciler.nobody_leads(),
     auth_reconciler.processes(),
     auth_reconciler.watched_rows()

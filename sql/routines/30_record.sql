@@ -59,6 +59,8 @@ begin
         where c.watched_id = refusal.watched_id and c.instance_id = refusal.instance_id
             -- Hashed, whatever the plan: a row may have collected tens of thousands of changes.
             and c.id not in (select unnest(refusal.changes))
+            -- A write that guard put aside changed nothing, and somebody may write faster than we look.
+            and c.kept is not true
     ) then
         return 'change';
     end if;

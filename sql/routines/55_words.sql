@@ -65,13 +65,13 @@ comment on function auth_reconciler.nobody_leads() is
     'Whether no daemon holds the leadership lock of this database; false on a standby, where that cannot be seen.';
 
 create or replace function auth_reconciler.next_words(
-    paused boolean, waits boolean, contested boolean, next_attempt_at timestamptz
+    paused boolean, leaderless boolean, waits boolean, contested boolean, next_attempt_at timestamptz
 ) returns text
 language sql
 stable
 return case
     when paused then 'nothing until resume()'
-    when auth_reconciler.nobody_leads() then 'nothing: no daemon leads; start one, see reconcilers'
+    when leaderless then 'nothing: no daemon leads; start one, see reconcilers'
     when contested and next_attempt_at > now() then
         'corrected again in ' || date_trunc('second', next_attempt_at - now())
     when waits then 'a look is due now'
@@ -80,5 +80,5 @@ return case
     else 'nothing until its row or container changes, or reconcile()'
 end;
 
-comment on function auth_reconciler.next_words(boolean, boolean, boolean, timestamptz) is
+comment on function auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz) is
     'What happens next to an instance, in words.';

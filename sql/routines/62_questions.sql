@@ -20,15 +20,17 @@ select
             else i.auth_status || ': ' || i.message
         end, 29) as why,
     auth_reconciler.fold(
-        auth_reconciler.next_words(i.paused, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
+        auth_reconciler.next_words(i.paused, l.leaderless, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
     date_trunc('second', what.since) as since
 from auth_reconciler.instances as i
+-- Asked once, not for each row.
+cross join (select auth_reconciler.nobody_leads() as leaderless offset 0) as l
 cross join lateral (
     select
         case
             when i.paused then 'Paused'
             when i.contested then 'Contested'
-            when i.unobserved > 0 and (i.unobserved_since < now() - interval '1 minute' or auth_reconciler.nobody_leads())
+            when i.unobserved > 0 and (i.unobserved_since < now() - interval '1 minute' or l.leaderless)
                 then 'Unanswered'
             when i.looks is null then 'Unseen'
             -- Hands off: what it should be is not for us to say.

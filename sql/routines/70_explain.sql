@@ -46,7 +46,7 @@ as $body$
                 coalesce(i.auth_status, 'null'), coalesce(i.reason || ': ' || i.message, 'not looked at yet'),
                 case when i.contested then '; contested: somebody keeps writing other values, see drift' else '' end,
                 coalesce(i.looks, 0),
-                auth_reconciler.next_words(i.paused, i.unobserved > 0, i.contested, i.next_attempt_at))
+                auth_reconciler.next_words(i.paused, auth_reconciler.nobody_leads(), i.unobserved > 0, i.contested, i.next_attempt_at))
         from auth_reconciler.instances as i
         where i.id = explain.instance_id
     )

@@ -1,8 +1,8 @@
 //! guard: the database keeps a verdict that is current, and never one that may not be.
 
 use anyhow::Result;
-use auth_reconciler_tests::daemon::Daemon;
-use auth_reconciler_tests::stub::{Behaviour, Stub};
+use auth_reconciler_tests::daemon::{Daemon, run_command};
+use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -263,5 +263,46 @@ async fn verdicts_that_are_not_final_or_hands_off_let_writes_through() -> Result
     ] {
         assert_eq!(write(client, id, status).await?.as_deref(), Some(status));
     }
+    Ok(())
+}
+
+/// Else a writer that is faster than our looks would keep an outdated verdict alive.
+#[tokio::test]
+async fn a_write_that_was_put_aside_refuses_no_verdict() -> Result<()> {
+    let scene = Scene::start(&[("RUST_LOG", "auth_reconciler=debug")]).await?;
+    let gate = Gate::new();
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.instance(&stub).await?;
+    value::<String>(&scene.client, GUARD).await?;
+    stub.set(Behaviour::Status(401).held(&gate)).await?;
+    let mark = scene.records.mark();
+    for probe in [2, 2] {
+        let returned = write(&scene.client, id, "pending").await?;
+        assert_eq!(returned.as_deref(), Some("client_ready"));
+        // The second one comes into the look that the first one caused.
+        stub.request(probe).await?;
+    }
+    gate.open();
+    scene.records.reason(mark, id, "ApiKeyRejected").await?;
+    let refused = scene
+        .daemon
+        .count(|line| line.is("verdict refused: what it was computed from no longer stands"));
+    assert_eq!(refused, 0);
+    let status = scene.table.status(&scene.client, id).await?;
+    assert_eq!(status.as_deref(), Some("failed"), "what is true by now");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_guarded_table_is_uninstalled_without_a_trace() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    value::<String>(&scene.client, GUARD).await?;
+    scene.daemon.sigterm()?;
+    scene.daemon.ended().await?;
+    let done = run_command(scene.database.url(), &["uninstall"], &[]).await?;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let triggers =
+        "select count(*) from pg_trigger where tgrelid = 'public.message_instances'::regclass";
+    assert_eq!(value::<i64>(&scene.client, triggers).await?, 0);
     Ok(())
 }
