@@ -1,6 +1,7 @@
 //! Who runs, who leads, who hears: from the server's own sessions and locks, so the dead show as dead.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use auth_reconciler_tests::postgres::{Cluster, ClusterOptions, Stop};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 
 use super::value;
@@ -49,4 +50,38 @@ async fn a_half_dead_process_and_a_dead_one_show_as_such() -> Result<()> {
     let others = "select count(*) from auth_reconciler.reconcilers where role <> 'active'";
     assert_eq!(value::<i64>(&scene.client, others).await?, 0);
     Ok(())
+}
+
+/// The epoch lies in an unlogged table, which a standby cannot read.
+#[tokio::test]
+async fn every_view_can_be_read_on_a_hot_standby() -> Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::default()).await?;
+    let scene = crate::scene::Scene::on(&cluster.url("postgres")).await?;
+    scene.migrate().await?;
+    let id = scene.instance(1).await?;
+    cluster.stop(Stop::Fast).await?;
+    cluster.start_as_standby().await?;
+    let client = scene.database.client().await?;
+    for view in [
+        "status",
+        "problems",
+        "instances",
+        "backlog",
+        "drift",
+        "latency",
+        "history",
+        "transitions",
+    ] {
+        let read = format!("select count(*) from auth_reconciler.{view}");
+        value::<i64>(&client, &read).await.context(view)?;
+    }
+    let story = format!("select string_agg(act, ' ') from auth_reconciler.explain('{id}')");
+    assert_eq!(value::<String>(&client, &story).await?, "waits now");
+    let who = "select role || ': ' || remark from auth_reconciler.reconcilers";
+    assert_eq!(
+        value::<String>(&client, who).await?,
+        "unknown: this server is a standby: ask the primary, where the sessions are"
+    );
+    drop(client);
+    cluster.stop(Stop::Immediate).await
 }
