@@ -14,9 +14,10 @@ declare
     ids uuid[];
     causes text[];
     rings integer;
-    acting constant text := current_setting('role');
+    acting text;
 begin
     begin
+        acting := current_setting('role');
         if tg_op = 'INSERT' then
             ids := array[new.id];
             causes := array['insert'];

@@ -22,14 +22,16 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     watched constant integer := tg_argv[0]::integer;
-    acting constant text := current_setting('role');
-    isolation constant text := current_setting('transaction_isolation');
+    acting text;
+    isolation text;
     recorded_in uuid;
 begin
-    if isolation = 'serializable' then
-        return new;
-    end if;
     begin
+        acting := current_setting('role');
+        isolation := current_setting('transaction_isolation');
+        if isolation = 'serializable' then
+            return new;
+        end if;
         select i.epoch into recorded_in
         from auth_reconciler.instance as i
         where i.watched_id = watched and i.instance_id = new.id
@@ -111,6 +113,8 @@ begin
         create or replace trigger zz_auth_reconciler_guard before update on %1$s
             for each row when (%3$s and not (%4$s))
             execute function auth_reconciler.keep_status(%2$L);
+        -- Somebody may have disabled it.
+        alter table %1$s enable trigger zz_auth_reconciler_guard;
         $sql$,
         relation, watched_id::text, auth_reconciler.foreign_write(watched_id), auth_reconciler.facts_differ(typed));
 end

@@ -24,6 +24,8 @@ fn row() -> Row {
     }
 }
 
+mod pause;
+
 /// Facts of a quiet row long after its start.
 fn facts(now: DateTime<Utc>) -> Facts {
     Facts {
