@@ -1,4 +1,4 @@
--- Rights that the daemon's role lacks, each with the statement that grants it. From the catalog alone,
+-- Rights that the daemon's role lacks, each with the statement that grants it; deploy/grants.sql grants all. From the catalog alone,
 -- so that it can be asked by a role that may not even use our schema.
 with ours as (
     select n.oid, has_schema_privilege(current_user, n.oid, 'usage') as usable
@@ -39,10 +39,12 @@ wanted (privilege, remedy, held) as (
             ('select', 'change'), ('insert', 'change'), ('delete', 'change'),
             ('select', 'instance'), ('insert', 'instance'), ('update', 'instance'), ('delete', 'instance'),
             ('select', 'transition'), ('insert', 'transition'), ('delete', 'transition'),
+            ('select', 'journal'), ('insert', 'journal'), ('delete', 'journal'),
+            ('select', 'pause'), ('delete', 'pause'),
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
             ('select', 'engine'), ('insert', 'engine'), ('update', 'engine'),
             -- For doctor and status, which read as this role, too.
-            ('select', 'reconcilers'), ('select', 'status')
+            ('select', 'reconcilers'), ('select', 'instances')
     ) as needed (act, name) on needed.name = c.relname
     union all
     select format('execute on function %s', p.oid::regprocedure),
@@ -51,7 +53,8 @@ wanted (privilege, remedy, held) as (
     from ours
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
-        'record', 'forget', 'refusal', 'spend', 'lock_key', 'prune', 'take_over', 'leadership_lock', 'note_engine',
-        'expand_truncations', 'missing_triggers', 'watched_rows')
+        'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
+        'leadership_lock', 'epoch_lock', 'note_engine', 'expand_truncations', 'missing_triggers', 'watched_rows',
+        'processes')
 )
 select privilege, remedy from wanted where not held

@@ -32,11 +32,14 @@ select
     i.container_name,
     i.container_state,
     i.container_started_at,
-    i.container_network
+    i.container_network,
+    p.paused_by || ': ' || p.reason as paused
 from (values ($1::integer, $2::uuid)) as wanted (watched_id, instance_id)
 left join {relation} as w on w.id = wanted.instance_id
 left join auth_reconciler.instance as i
     on i.watched_id = wanted.watched_id and i.instance_id = wanted.instance_id
+left join auth_reconciler.pause as p
+    on p.watched_id = wanted.watched_id and p.instance_id = wanted.instance_id
 left join lateral (
     select
         array_agg(change.id order by change.id) as ids,

@@ -14,8 +14,10 @@ declare
     ids uuid[];
     causes text[];
     rings integer;
+    acting text;
 begin
     begin
+        acting := current_setting('role');
         if tg_op = 'INSERT' then
             ids := array[new.id];
             causes := array['insert'];
@@ -50,8 +52,15 @@ begin
             end if;
         end if;
         for i in 1 .. cardinality(ids) loop
-            insert into auth_reconciler.change (watched_id, instance_id, cause)
-            values (watched, ids[i], causes[i]);
+            insert into auth_reconciler.change
+                (watched_id, instance_id, cause, from_status, to_status, application, role)
+            values (
+                watched, ids[i], causes[i],
+                -- Who wrote what: for the operator alone, never in the ring, which anybody may hear.
+                case when causes[i] = 'drift' then left(old.auth_status, 64) end,
+                case when causes[i] = 'drift' then left(new.auth_status, 64) end,
+                current_setting('application_name'),
+                session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end);
             rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
             if ids[i] is null or rings >= max_rings then
                 -- Equal notifications of one transaction are sent once.

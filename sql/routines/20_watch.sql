@@ -1,8 +1,12 @@
 -- Attaching and removing the triggers. Whoever changes the watched table's schema waits at most
 -- 200 ms at a time for its lock, because the manager's statements queue behind a waiting lock.
+--
+-- The search path is pinned: these are called by the owner, in whose own path somebody else may have
+-- put a function or an operator that fits better than ours.
 
 create or replace function auth_reconciler.lock_briefly(relation regclass, mode text) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     tries constant integer := 150;
@@ -49,6 +53,7 @@ comment on function auth_reconciler.missing_triggers(regclass, boolean) is
 
 create or replace function auth_reconciler.check_watchable(relation regclass) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     kind "char";
@@ -119,8 +124,41 @@ $body$;
 comment on function auth_reconciler.is_watched(regclass, boolean, boolean) is
     'Whether a table is watched in just this way, with all triggers attached and enabled.';
 
+create or replace function auth_reconciler.facts_differ(typed boolean) returns text
+language sql
+immutable
+as $body$
+    -- WHEN, not UPDATE OF: a BEFORE trigger may change a column that the statement did not name.
+    select 'old.id is distinct from new.id'
+        || ' or old.api_key is distinct from new.api_key'
+        || ' or old.account is distinct from new.account'
+        || ' or old.port_api is distinct from new.port_api'
+        || ' or old.provider is distinct from new.provider'
+        || case when typed then ' or old.type_instance is distinct from new.type_instance' else '' end
+$body$;
+
+comment on function auth_reconciler.facts_differ(boolean) is
+    'Text of the trigger condition that something changed of what verdicts are made from.';
+
+create or replace function auth_reconciler.foreign_write(watched_id integer) returns text
+language sql
+immutable
+as $body$
+    -- Our own write is marked with key and value; only exactly that is no drift. A marker of an earlier
+    -- transaction reads as the empty string, not as null.
+    select pg_catalog.format(
+        $sql$old.auth_status is distinct from new.auth_status
+                    and coalesce(pg_catalog.current_setting('auth_reconciler.writing', true), '')
+                        is distinct from %L || '/' || new.id::text || '/' || coalesce(new.auth_status::text, '')$sql$,
+        watched_id::text)
+$body$;
+
+comment on function auth_reconciler.foreign_write(integer) is
+    'Text of the trigger condition that auth_status changed and it was not our own record.';
+
 create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     typed boolean;
@@ -163,13 +201,7 @@ begin
         set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned
     returning * into known;
 
-    -- WHEN, not UPDATE OF: a BEFORE trigger may change a column that the statement did not name.
-    facts := 'old.id is distinct from new.id'
-        || ' or old.api_key is distinct from new.api_key'
-        || ' or old.account is distinct from new.account'
-        || ' or old.port_api is distinct from new.port_api'
-        || ' or old.provider is distinct from new.provider'
-        || case when typed then ' or old.type_instance is distinct from new.type_instance' else '' end;
+    facts := auth_reconciler.facts_differ(typed);
     execute format(
         $sql$
         create or replace trigger auth_reconciler_insert after insert on %1$s
@@ -180,18 +212,14 @@ begin
             for each statement execute function auth_reconciler.log_change(%2$L);
         create or replace trigger auth_reconciler_update after update on %1$s
             for each row when (
-                %3$s
-                or (
-                    old.auth_status is distinct from new.auth_status
-                    -- Our own write is marked with key and value; only exactly that is no drift. A
-                    -- marker of an earlier transaction reads as the empty string, not as null.
-                    and coalesce(pg_catalog.current_setting('auth_reconciler.writing', true), '')
-                        is distinct from %2$L || '/' || new.id::text || '/' || coalesce(new.auth_status::text, '')
-                )
+                %3$s or (%4$s)
             )
             execute function auth_reconciler.log_change(%2$L);
         $sql$,
-        relation, known.id::text, facts);
+        relation, known.id::text, facts, auth_reconciler.foreign_write(known.id));
+    if auth_reconciler.is_guarded(relation) then
+        perform auth_reconciler.attach_guard(relation, known.id, typed);
+    end if;
     if assigned then
         execute format(
             $sql$
@@ -224,6 +252,7 @@ comment on function auth_reconciler.watch(regclass, boolean) is
 
 create or replace function auth_reconciler.detach(relation regclass) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     name text;
@@ -236,6 +265,9 @@ begin
             execute format('drop trigger auth_reconciler_%s on %s', name, relation);
         end if;
     end loop;
+    if auth_reconciler.is_guarded(relation) then
+        execute format('drop trigger zz_auth_reconciler_guard on %s', relation);
+    end if;
 end
 $body$;
 
@@ -244,6 +276,7 @@ comment on function auth_reconciler.detach(regclass) is
 
 create or replace function auth_reconciler.unwatch(relation regclass) returns text
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     removed integer;
@@ -260,6 +293,8 @@ begin
     delete from auth_reconciler.change as c where c.watched_id = removed;
     delete from auth_reconciler.instance as i where i.watched_id = removed;
     delete from auth_reconciler.transition as t where t.watched_id = removed;
+    delete from auth_reconciler.journal as j where j.watched_id = removed;
+    delete from auth_reconciler.pause as p where p.watched_id = removed;
     perform pg_notify('auth_reconciler', 'scan');
     return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
 end

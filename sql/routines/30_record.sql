@@ -2,12 +2,27 @@
 -- transaction, one round trip: each statement sees what was committed before it, which a single
 -- statement with CTEs does not.
 
+create or replace function auth_reconciler.key_class() returns integer
+language sql
+immutable
+return 1635087464;
+
+comment on function auth_reconciler.key_class() is
+    'First number of the advisory locks on keys; keeps ours apart from everybody else''s.';
+
+create or replace function auth_reconciler.key_hash(watched_id integer, instance_id uuid) returns integer
+language sql
+immutable
+-- Two instances with one hash wait for each other for a moment, nothing more.
+return hashtext(watched_id || '/' || instance_id);
+
+comment on function auth_reconciler.key_hash(integer, uuid) is 'Second number of the advisory lock on a key.';
+
 create or replace function auth_reconciler.lock_key(watched_id integer, instance_id uuid) returns boolean
 language sql
 as $body$
-    -- The first number keeps our keys apart from everybody else's. Two instances with one hash wait
-    -- for each other for a moment, nothing more.
-    select pg_try_advisory_xact_lock(1635087464, hashtext(watched_id || '/' || instance_id))
+    select pg_catalog.pg_try_advisory_xact_lock(
+        auth_reconciler.key_class(), auth_reconciler.key_hash(watched_id, instance_id))
 $body$;
 
 comment on function auth_reconciler.lock_key(integer, uuid) is
@@ -44,6 +59,8 @@ begin
         where c.watched_id = refusal.watched_id and c.instance_id = refusal.instance_id
             -- Hashed, whatever the plan: a row may have collected tens of thousands of changes.
             and c.id not in (select unnest(refusal.changes))
+            -- A write that guard put aside changed nothing, and somebody may write faster than we look.
+            and c.kept is not true
     ) then
         return 'change';
     end if;
@@ -109,6 +126,9 @@ declare
     written text;
     wrote boolean := false;
     overridden boolean := false;
+    moved boolean;
+    answered boolean;
+    told boolean := false;
     known auth_reconciler.instance;
     noticed_at timestamptz;
     this_moment timestamptz;
@@ -174,6 +194,7 @@ begin
         verdict.reaction_ms := 0;
         verdict.recorded_at := this_moment;
         verdict.looks := 0;
+        verdict.final := coalesce(verdict.final, false);
         insert into auth_reconciler.instance select verdict.*
         on conflict on constraint instance_pkey do nothing;
         if not found then
@@ -239,6 +260,8 @@ begin
         reaction_ms = record.reaction_ms,
         recorded_at = this_moment,
         looks = coalesce(known.looks, 0) + 1,
+        epoch = p_epoch,
+        final = coalesce(verdict.final, false) and not overridden,
         attempts = verdict.attempts,
         misses = verdict.misses,
         first_miss_at = verdict.first_miss_at,
@@ -262,54 +285,38 @@ begin
         from_status := known.auth_status;
     end if;
     -- Hands off moves nothing.
-    if not overridden and verdict.auth_status is not null and from_status is distinct from verdict.auth_status
-        and (wrote or known.version is not null)
-    then
+    moved := not overridden and verdict.auth_status is not null
+        and from_status is distinct from verdict.auth_status and (wrote or known.auth_status is not null);
+    answered := auth_reconciler.answer(verdict.watched_id, verdict.instance_id, p_changes);
+    if moved then
         insert into auth_reconciler.transition
             (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
         values (
             verdict.watched_id, verdict.instance_id, this_moment, record.from_status, verdict.auth_status,
             verdict.reason, verdict.message, verdict.cause, record.reaction_ms);
+    elsif answered or overridden or known.reason is distinct from verdict.reason
+        or known.auth_status is distinct from verdict.auth_status
+    then
+        -- A look by the clock that found the same once more is told by the number of looks alone.
+        insert into auth_reconciler.journal
+            (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, reason, message, looks)
+        values (
+            verdict.watched_id, verdict.instance_id, this_moment, 'verdict', verdict.cause, 1, this_moment,
+            known.auth_status, verdict.auth_status, verdict.reason, verdict.message, coalesce(known.looks, 0) + 1);
+        told := true;
+    end if;
+    if moved or told or answered then
         perform auth_reconciler.prune(
             verdict.watched_id, verdict.instance_id,
             (p_context ->> 'history_per_instance')::integer,
             (p_context ->> 'history_max_age_ms')::double precision * interval '1 ms');
     end if;
-    delete from auth_reconciler.change as c where c.id = any (p_changes);
     outcome := case when overridden then 'overridden' when wrote then 'written' else 'right' end;
 end
 $body$;
 
 comment on function auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb) is
     'Records one verdict behind the fence and writes auth_status if it differs. Outcome: written, right (it was so already), overridden (a trigger of the table replaced it), busy (somebody holds the row), gone, unwatched, or the part of the fence that refused: epoch, version, change.';
-
-create or replace function auth_reconciler.prune(
-    watched_id integer, instance_id uuid, per_instance integer, max_age interval
-) returns void
-language sql
-as $body$
-    delete from auth_reconciler.transition as t
-    where t.watched_id = prune.watched_id and t.instance_id = prune.instance_id
-        and t.id <= (
-            select kept.id
-            from auth_reconciler.transition as kept
-            where kept.watched_id = prune.watched_id and kept.instance_id = prune.instance_id
-            order by kept.id desc
-            offset prune.per_instance limit 1
-        );
-    -- A few old ones of any instance go with each new one, so the whole shrinks by itself.
-    delete from auth_reconciler.transition as t
-    where t.id in (
-        select old.id
-        from auth_reconciler.transition as old
-        where old.at < clock_timestamp() - prune.max_age
-        order by old.at
-        limit 10
-    );
-$body$;
-
-comment on function auth_reconciler.prune(integer, uuid, integer, interval) is
-    'Keeps the history of an instance within its count, and takes some of what is too old with it.';
 
 create or replace function auth_reconciler.forget(
     p_epoch uuid, p_watched_id integer, p_instance_id uuid, p_version uuid, p_changes bigint[]
@@ -339,7 +346,12 @@ begin
     end if;
     delete from auth_reconciler.instance as i
     where i.watched_id = p_watched_id and i.instance_id = p_instance_id;
-    delete from auth_reconciler.change as c where c.id = any (p_changes);
+    -- A row that comes back under the same id is another instance.
+    delete from auth_reconciler.pause as p
+    where p.watched_id = p_watched_id and p.instance_id = p_instance_id;
+    perform auth_reconciler.answer(p_watched_id, p_instance_id, p_changes);
+    insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
+    values (p_watched_id, p_instance_id, clock_timestamp(), 'gone', 'delete', 1, clock_timestamp());
     return 'forgotten';
 end
 $body$;

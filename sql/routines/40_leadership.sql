@@ -9,6 +9,14 @@ as $body$ select 7022647185898824559 $body$;
 comment on function auth_reconciler.leadership_lock() is
     'Key of the advisory lock that the active process of this database holds.';
 
+create or replace function auth_reconciler.epoch_lock(epoch uuid) returns bigint
+language sql
+immutable
+return hashtextextended('auth_reconciler ' || epoch::text, 0);
+
+comment on function auth_reconciler.epoch_lock(uuid) is
+    'Key of the advisory lock that is held for as long as an epoch lasts.';
+
 create or replace function auth_reconciler.take_over(p_epoch uuid) returns bigint
 language plpgsql
 as $body$
@@ -25,15 +33,19 @@ begin
         raise exception 'this session does not hold the leadership lock'
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-    insert into auth_reconciler.leadership as l (epoch, term, pid, backend_start, taken_at)
-    select p_epoch, 1, a.pid, a.backend_start, clock_timestamp()
+    -- Held as long as this session lives: who must know whether the epoch still stands, and may not trust
+    -- its snapshot, asks for this lock.
+    perform pg_advisory_lock(auth_reconciler.epoch_lock(p_epoch));
+    insert into auth_reconciler.leadership as l (epoch, term, pid, backend_start, taken_at, application)
+    select p_epoch, 1, a.pid, a.backend_start, clock_timestamp(), a.application_name
     from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()
     on conflict on constraint leadership_pkey do update
         set epoch = excluded.epoch,
             term = l.term + 1,
             pid = excluded.pid,
             backend_start = excluded.backend_start,
-            taken_at = excluded.taken_at
+            taken_at = excluded.taken_at,
+            application = excluded.application
     returning l.term into new_term;
     return new_term;
 end

@@ -1,72 +1,5 @@
--- What an operator calls.
-
-create or replace function auth_reconciler.reconcile(instance_id uuid) returns text
-language plpgsql
-as $body$
-declare
-    watched auth_reconciler.watched_table;
-    present boolean;
-    found_in text[] := '{}';
-begin
-    for watched in
-        select w.* from auth_reconciler.watched_table as w
-        -- A table that was dropped leaves its number behind.
-        where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
-        order by w.id
-    loop
-        execute format('select true from %s where id = $1', watched.relation) into present using instance_id;
-        if present or exists (
-            select from auth_reconciler.instance as i
-            where i.watched_id = watched.id and i.instance_id = reconcile.instance_id
-        ) then
-            insert into auth_reconciler.change (watched_id, instance_id, cause)
-            values (watched.id, reconcile.instance_id, 'operator');
-            perform pg_notify('auth_reconciler', watched.id || '/' || instance_id || '/operator');
-            found_in := found_in || watched.relation::text;
-        end if;
-    end loop;
-    if found_in = '{}' then
-        return format('no watched table has an instance %s', instance_id);
-    end if;
-    return format('%s of %s will be looked at', instance_id, array_to_string(found_in, ' and '));
-end
-$body$;
-
-comment on function auth_reconciler.reconcile(uuid) is
-    'Has an instance looked at now, whatever is recorded of it.';
-
-create or replace function auth_reconciler.reconcile_all() returns text
-language plpgsql
-as $body$
-declare
-    watched auth_reconciler.watched_table;
-    rows_queued bigint;
-    total bigint := 0;
-begin
-    for watched in
-        select w.* from auth_reconciler.watched_table as w
-        -- A table that was dropped leaves its number behind.
-        where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
-        order by w.id
-    loop
-        execute format(
-            $sql$
-            insert into auth_reconciler.change (watched_id, instance_id, cause)
-            select %1$L::integer, id, 'operator' from %2$s
-            union
-            select watched_id, instance_id, 'operator' from auth_reconciler.instance where watched_id = %1$L::integer
-            $sql$,
-            watched.id, watched.relation);
-        get diagnostics rows_queued = row_count;
-        total := total + rows_queued;
-    end loop;
-    perform pg_notify('auth_reconciler', 'scan');
-    return format('%s instances will be looked at', total);
-end
-$body$;
-
-comment on function auth_reconciler.reconcile_all() is
-    'Has every instance of every watched table looked at now.';
+-- What an operator calls. With the rights of the owner, so that a member of auth_reconciler needs the
+-- right to call it and nothing else.
 
 create or replace function auth_reconciler.watched_rows()
 returns table (watched_id integer, instance_id uuid, provider text, auth_status text)
@@ -93,4 +26,184 @@ $body$;
 comment on function auth_reconciler.watched_rows() is
     'The rows of all watched tables as they are now. A function, because a view over the manager''s tables would stand in the way of its own migrations.';
 
-revoke all on function auth_reconciler.watched_rows() from public;
+create or replace function auth_reconciler.places(instance_id uuid)
+returns table (watched_id integer, relation regclass)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    watched auth_reconciler.watched_table;
+    present boolean;
+begin
+    for watched in
+        select w.* from auth_reconciler.watched_table as w
+        where exists (select from pg_class as c where c.oid = w.relation)
+        order by w.id
+    loop
+        execute format('select true from %s where id = $1', watched.relation) into present using instance_id;
+        if present or exists (
+            select from auth_reconciler.instance as i
+            where i.watched_id = watched.id and i.instance_id = places.instance_id
+        ) then
+            watched_id := watched.id;
+            relation := watched.relation;
+            return next;
+        end if;
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.places(uuid) is
+    'The watched tables that have an instance, or of which one is recorded.';
+
+create or replace function auth_reconciler.operator_name() returns text
+language sql
+stable
+return session_user || case when current_setting('role') in ('none', session_user) then ''
+    else ' as ' || current_setting('role') end;
+
+comment on function auth_reconciler.operator_name() is
+    'Who calls: the role of the session, and the one it has set.';
+
+create or replace function auth_reconciler.ask(watched_id integer, instance_id uuid, note text) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    insert into auth_reconciler.change (watched_id, instance_id, cause, application, role, note)
+    values (
+        watched_id, instance_id, 'operator', current_setting('application_name'), auth_reconciler.operator_name(),
+        note);
+    perform pg_notify('auth_reconciler', watched_id || '/' || instance_id || '/operator');
+end
+$body$;
+
+comment on function auth_reconciler.ask(integer, uuid, text) is
+    'Logs what an operator did as a change of the instance, and rings.';
+
+create or replace function auth_reconciler.reconcile(instance_id uuid) returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    place record;
+    found_in text[] := '{}';
+begin
+    for place in select * from auth_reconciler.places(instance_id) loop
+        perform auth_reconciler.ask(place.watched_id, instance_id, 'asked for a look');
+        found_in := found_in || place.relation::text;
+    end loop;
+    if found_in = '{}' then
+        return format('no watched table has an instance %s', instance_id);
+    end if;
+    return format(
+        '%s of %s will be looked at%s', instance_id, array_to_string(found_in, ' and '),
+        case when exists (select from auth_reconciler.pause as p where p.instance_id = reconcile.instance_id)
+            then ', and left alone: it is paused' else '' end);
+end
+$body$;
+
+comment on function auth_reconciler.reconcile(uuid) is
+    'Has an instance looked at now, whatever is recorded of it.';
+
+create or replace function auth_reconciler.reconcile_all() returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    watched auth_reconciler.watched_table;
+    rows_queued bigint;
+    total bigint := 0;
+begin
+    for watched in
+        select w.* from auth_reconciler.watched_table as w
+        where exists (select from pg_class as c where c.oid = w.relation)
+        order by w.id
+    loop
+        execute format(
+            $sql$
+            insert into auth_reconciler.change (watched_id, instance_id, cause, application, role, note)
+            select %1$L::integer, every.id, 'operator', current_setting('application_name'),
+                auth_reconciler.operator_name(), 'asked for a look at all'
+            from (
+                select id from %2$s
+                union
+                select instance_id from auth_reconciler.instance where watched_id = %1$L::integer
+            ) as every
+            $sql$,
+            watched.id, watched.relation);
+        get diagnostics rows_queued = row_count;
+        total := total + rows_queued;
+    end loop;
+    perform pg_notify('auth_reconciler', 'scan');
+    return format('%s instances will be looked at', total);
+end
+$body$;
+
+comment on function auth_reconciler.reconcile_all() is
+    'Has every instance of every watched table looked at now.';
+
+create or replace function auth_reconciler.pause(instance_id uuid, reason text) returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    place record;
+    why constant text := left(coalesce(nullif(btrim(reason), ''), 'no reason given'), 200);
+    found_in text[] := '{}';
+begin
+    for place in select * from auth_reconciler.places(instance_id) loop
+        -- A record that is under way ends first; one that has read before is refused by the change below.
+        perform pg_advisory_xact_lock(auth_reconciler.key_class(), auth_reconciler.key_hash(place.watched_id, instance_id));
+        insert into auth_reconciler.pause as p (watched_id, instance_id, reason, paused_by, paused_at)
+        values (place.watched_id, pause.instance_id, why, auth_reconciler.operator_name(), clock_timestamp())
+        on conflict on constraint pause_pkey do update set reason = excluded.reason, paused_by = excluded.paused_by;
+        -- guard is off it from here on, whatever snapshot it has.
+        update auth_reconciler.instance as i
+        set epoch = null
+        where i.watched_id = place.watched_id and i.instance_id = pause.instance_id;
+        perform auth_reconciler.ask(place.watched_id, instance_id, 'paused it: ' || why);
+        found_in := found_in || place.relation::text;
+    end loop;
+    if found_in = '{}' then
+        return format('no watched table has an instance %s', instance_id);
+    end if;
+    return format(
+        '%s of %s is paused: its auth_status is left alone until select auth_reconciler.resume(''%s'')',
+        instance_id, array_to_string(found_in, ' and '), instance_id);
+end
+$body$;
+
+comment on function auth_reconciler.pause(uuid, text) is
+    'Hands off an instance while somebody works on it: no write of auth_status, no correction, no probe, whatever happens, until resume(). Outlives restarts; ends when the row is deleted. Say why: problems shows it.';
+
+create or replace function auth_reconciler.resume(instance_id uuid) returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    ended record;
+    age interval;
+begin
+    for ended in
+        delete from auth_reconciler.pause as p where p.instance_id = resume.instance_id returning p.*
+    loop
+        perform auth_reconciler.ask(ended.watched_id, instance_id, 'resumed it');
+        age := date_trunc('second', clock_timestamp() - ended.paused_at);
+    end loop;
+    if age is null then
+        return format('%s was not paused', instance_id);
+    end if;
+    return format('%s is resumed after %s and will be looked at', instance_id, age);
+end
+$body$;
+
+comment on function auth_reconciler.resume(uuid) is 'Ends a pause; the instance is looked at at once.';
+

@@ -22,12 +22,16 @@ use anyhow::{Context, Result, bail, ensure};
 pub use self::installation::{private_folder, program, server_owner};
 use crate::certificates::Identity;
 use crate::patience::{Caller, PATIENCE, within};
-use crate::process::Process;
+use crate::process::{Line, Process};
 
 /// The variable with the superuser's URL of the server that all tests share.
 pub const SHARED_URL: &str = "AUTH_RECONCILER_TEST_DATABASE_URL";
 
-const READY: &str = "database system is ready to accept connections";
+/// A standby accepts read-only ones.
+const READY: [&str; 2] = [
+    "database system is ready to accept connections",
+    "database system is ready to accept read-only connections",
+];
 
 /// The superuser's URL of the server that `tests/run.sh` started.
 ///
@@ -180,6 +184,20 @@ impl Cluster {
         }
     }
 
+    /// As [`Cluster::start_again`], as a hot standby of nobody: it can be read, and stays in recovery.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start_again`].
+    #[track_caller]
+    pub fn start_as_standby(&mut self) -> impl Future<Output = Result<()>> {
+        let signal = std::fs::write(self.folder.join("data/standby.signal"), "");
+        let started = self.start_again();
+        async move {
+            signal?;
+            started.await
+        }
+    }
+
     /// The superuser's URL over TCP.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -273,7 +291,8 @@ impl Cluster {
         }
         let server = Process::spawn(&mut command)?;
         let ready = server.until(|progress| {
-            let ready = progress.lines.iter().any(|line| line.text.contains(READY));
+            let told = |line: &Line| READY.iter().any(|ready| line.text.contains(ready));
+            let ready = progress.lines.iter().any(told);
             (ready || progress.exit.is_some()).then_some(ready)
         });
         let ready = within(PATIENCE, caller, "the server to be ready", ready).await;

@@ -26,6 +26,8 @@ pub struct Facts {
     /// Whether output of this very container leads to looks at the moment, so that readiness needs no
     /// clock to be found.
     pub followed: bool,
+    /// An operator told us to leave the instance alone: who, and why.
+    pub paused: Option<String>,
 }
 
 /// One row of the change log.

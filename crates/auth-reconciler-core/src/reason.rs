@@ -59,6 +59,8 @@ pub enum Reason {
     UnsupportedProvider,
     /// The row is not of type `api`: hands off.
     UnsupportedType,
+    /// An operator paused it: hands off.
+    Paused,
 }
 
 /// What kind of not-being-ready a reason is. A streak of the same kind is what patience is counted in.
@@ -73,7 +75,7 @@ pub enum Streak {
 }
 
 impl Reason {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::Ready,
         Self::Authenticated,
         Self::AwaitingScan,
@@ -100,6 +102,7 @@ impl Reason {
         Self::InvalidPort,
         Self::UnsupportedProvider,
         Self::UnsupportedType,
+        Self::Paused,
     ];
 
     /// The word as it stands in views and logs.
@@ -132,6 +135,7 @@ impl Reason {
             Self::InvalidPort => "InvalidPort",
             Self::UnsupportedProvider => "UnsupportedProvider",
             Self::UnsupportedType => "UnsupportedType",
+            Self::Paused => "Paused",
         }
     }
 
@@ -169,7 +173,8 @@ impl Reason {
             | Self::InvalidApiKey
             | Self::InvalidPort
             | Self::UnsupportedProvider
-            | Self::UnsupportedType => None,
+            | Self::UnsupportedType
+            | Self::Paused => None,
         }
     }
 
@@ -206,7 +211,8 @@ impl Reason {
             | Self::InvalidApiKey
             | Self::InvalidPort
             | Self::UnsupportedProvider
-            | Self::UnsupportedType => false,
+            | Self::UnsupportedType
+            | Self::Paused => false,
         }
     }
 
@@ -222,7 +228,8 @@ impl Reason {
             | Self::Authenticated
             | Self::AwaitingScan
             | Self::UnsupportedProvider
-            | Self::UnsupportedType => None,
+            | Self::UnsupportedType
+            | Self::Paused => None,
             Self::AwaitingApiKey
             | Self::AwaitingContainer
             | Self::ContainerStopped

@@ -94,6 +94,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// The same for a person, with what to do about it.
     pub message: String,
+    /// Only an event can change it, the hold of a contested instance aside.
+    pub last: bool,
     /// When to look again without an event; `None` is final: events only.
     pub retry: Option<Duration>,
     /// How long after `since` of this status and reason the instance counts as in trouble; `None`
@@ -107,7 +109,10 @@ pub struct Verdict {
 #[must_use]
 pub fn concerns_container(facts: &Facts) -> bool {
     facts.row.as_ref().is_some_and(|row| {
-        row.serves_api && Profile::of(row.provider.as_deref()).is_some() && hold(facts).is_none()
+        row.serves_api
+            && Profile::of(row.provider.as_deref()).is_some()
+            && facts.paused.is_none()
+            && hold(facts).is_none()
     })
 }
 
@@ -117,9 +122,6 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
     let Some(row) = &facts.row else {
         return Plan::Forget;
     };
-    if let Some(until) = hold(facts) {
-        return Plan::Defer { until };
-    }
     let settle = |status, reason, message| {
         Plan::Settle(Box::new(finish(
             policy,
@@ -128,6 +130,13 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
             chance,
         )))
     };
+    // Before anything else, a hold included: whoever works on it is not to wait for us.
+    if let Some(words) = &facts.paused {
+        return settle(None, Reason::Paused, message::on_hold(words));
+    }
+    if let Some(until) = hold(facts) {
+        return Plan::Defer { until };
+    }
     let Some(profile) = Profile::of(row.provider.as_deref()) else {
         return settle(None, Reason::UnsupportedProvider, message::unsupported(row));
     };
@@ -334,6 +343,7 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
         status: draft.status,
         reason: draft.reason,
         message: draft.message,
+        last: draft.last,
         retry,
         trouble_after,
         memory: Recorded {

@@ -151,8 +151,8 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
         ear: run.listen.as_ref().unwrap_or(&settings.database).clone(),
         expected_tables: settings.tables.clone(),
         context: Context {
-            pool: pool::open(&settings.database, run.pool_size)?,
             engine: engine(run)?,
+            pool: pool::open(&settings.database, run.pool_size, pool::Session::Pool)?,
             prober: Prober {
                 url: run.probe.url.clone(),
                 limit: run.probe.timeout,

@@ -94,6 +94,13 @@ impl Scene {
         Self::serve(database, client, table, &settings).await
     }
 
+    /// Kills the daemon, and starts another one on the same database.
+    pub(crate) async fn restart(&self) -> Result<Daemon> {
+        self.daemon.sigkill()?;
+        self.daemon.ended().await?;
+        Daemon::start(&self.database, &[]).await
+    }
+
     /// A witness of the table's statuses.
     pub(crate) async fn watch(&self) -> Result<Watcher> {
         Watcher::start(self.database.url(), &self.table).await
@@ -195,7 +202,7 @@ impl Scene {
 
     /// The operator's view of an instance, as JSON.
     pub(crate) async fn status(&self, id: Uuid) -> Result<Value> {
-        let view = "select to_jsonb(s)::text from auth_reconciler.status as s where s.id = $1";
+        let view = "select to_jsonb(s)::text from auth_reconciler.instances as s where s.id = $1";
         let row = self.client.query_one(view, &[&id]).await?;
         Ok(serde_json::from_str(row.try_get(0)?)?)
     }

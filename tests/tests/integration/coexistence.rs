@@ -128,7 +128,7 @@ async fn a_locked_table_piles_up_no_sessions() -> Result<()> {
     let sessions: i64 = scene
         .value(
             "select count(*) from pg_stat_activity
-            where datname = current_database() and application_name = 'auth-reconciler pool'",
+            where datname = current_database() and application_name like 'auth-reconciler pool %'",
         )
         .await?;
     assert!(sessions <= 2, "{sessions} sessions of a pool of 2");

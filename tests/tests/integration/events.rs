@@ -204,7 +204,7 @@ async fn an_operator_can_ask_for_a_look_and_is_told_what_happens() -> Result<()>
     let said = say(&format!("select auth_reconciler.reconcile('{one}')")).await?;
     assert_eq!(
         said,
-        format!("{one} of message_instances will be looked at")
+        format!("{one} of public.message_instances will be looked at")
     );
     let record = scene.records.of(mark, one).await?;
     assert_eq!(record.text("cause"), Some("operator"));

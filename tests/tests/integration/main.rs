@@ -13,6 +13,7 @@ mod harness;
 mod leadership;
 mod load;
 mod manager_first;
+mod operator;
 mod pooler;
 mod probe;
 mod quiet;

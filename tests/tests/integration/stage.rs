@@ -1,7 +1,7 @@
 //! The usual scene: a database with the manager's table, and the real daemon serving it with a log at DEBUG.
 //!
 //! A verdict is waited for in the daemon's log, which names it only after it was committed; what counts is then read
-//! where an operator reads it, in `auth_reconciler.status`.
+//! where an operator reads it, in `auth_reconciler.instances`.
 
 use std::panic::Location;
 
@@ -123,7 +123,7 @@ impl Stage {
             .query_one(
                 "select auth_status, reason, coalesce(message, ''), trouble,
                         next_attempt_at is not null
-                 from auth_reconciler.status where id = $1",
+                 from auth_reconciler.instances where id = $1",
                 &[&id],
             )
             .await?;

@@ -37,6 +37,10 @@ pub(super) fn unsupported(row: &Row) -> String {
     }
 }
 
+pub(super) fn on_hold(words: &str) -> String {
+    format!("paused by {words}; its status is left alone until resume()")
+}
+
 pub(super) fn key_fault(fault: KeyFault) -> String {
     format!(
         "the API key {}; give the instance another key",

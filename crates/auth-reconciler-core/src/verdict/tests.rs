@@ -26,6 +26,8 @@ fn row() -> Row {
     }
 }
 
+mod pause;
+
 /// Facts of a quiet row long after its start.
 fn facts(now: DateTime<Utc>) -> Facts {
     Facts {
@@ -36,6 +38,7 @@ fn facts(now: DateTime<Utc>) -> Facts {
         container: Container::Unknown,
         sighting: None,
         followed: false,
+        paused: None,
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn facts(
         followed: container == Container::Running,
         container,
         sighting,
+        paused: None,
     }
 }
 

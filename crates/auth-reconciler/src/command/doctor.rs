@@ -13,7 +13,7 @@ use super::say;
 use crate::database::Database;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
-use crate::postgres::pool::{self, with};
+use crate::postgres::pool::{self, Session, with};
 use crate::postgres::schema;
 use crate::settings::{RunSettings, Settings, TableName};
 use crate::telemetry::chain;
@@ -109,7 +109,7 @@ impl Report {
             remedy: remedy.to_owned(),
         };
         let general = "see whether DATABASE_URL names the manager's database and the server is up";
-        let pool = match pool::open(database, 2) {
+        let pool = match pool::open(database, 2, Session::Command) {
             Ok(pool) => pool,
             Err(error) => {
                 self.line(
@@ -277,7 +277,8 @@ impl Report {
         let asked = with(pool, "read the view reconcilers", async |client| {
             client
                 .query_typed(
-                    "select role, host, version from auth_reconciler.reconcilers",
+                    "select role, host, version from auth_reconciler.reconcilers
+                     where role in ('active', 'standby', 'half-dead')",
                     &[],
                 )
                 .await

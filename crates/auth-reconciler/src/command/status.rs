@@ -40,7 +40,7 @@ struct Instance {
 
 /// Prints every instance, those in trouble first. Returns whether one is in trouble.
 pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
-    let pool = pool::open(database, 1)?;
+    let pool = pool::open(database, 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
     schema::must_exist(&pool).await.with_context(no_status)?;
     let rows = pool::with(&pool, "read the status view", async |client| {

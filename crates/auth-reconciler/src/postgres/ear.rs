@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::CHANNEL;
 use super::error::StoreError;
 use super::inbox::Inbox;
+use super::pool::Session;
 use super::store;
 use crate::database::{Database, TlsError};
 
@@ -109,7 +110,7 @@ impl Ear {
     pub(crate) async fn connect(database: &Database) -> Result<Self, EarError> {
         let connector = database.connector()?;
         let mut config = database.config();
-        config.application_name(application_name());
+        config.application_name(Session::Ear.name());
         let server = database.describe();
         // connect_timeout covers neither name resolution nor TLS nor authentication.
         let attempt = async {
@@ -306,16 +307,4 @@ pub(crate) async fn echo(
     let ended = listened.await;
     inbox.forget_echo(nonce);
     ended
-}
-
-/// `auth-reconciler ear <version> <host>`: the view `reconcilers` reads version and host from it, and
-/// an operator can end exactly this session. The server cuts it at 63 bytes.
-fn application_name() -> String {
-    let host: String = gethostname::gethostname()
-        .to_string_lossy()
-        .chars()
-        .filter(|character| character.is_ascii_graphic())
-        .take(32)
-        .collect();
-    format!("auth-reconciler ear {} {host}", env!("CARGO_PKG_VERSION"))
 }

@@ -65,13 +65,47 @@ pub(crate) enum OpenError {
     Build(#[source] deadpool_postgres::BuildError),
 }
 
+/// Whose sessions they are; each kind has a name by which the server's list of sessions shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Session {
+    /// The daemon's ear.
+    Ear,
+    /// The daemon's other sessions.
+    Pool,
+    /// Those of a command that ends by itself.
+    Command,
+}
+
+impl Session {
+    /// `auth-reconciler <kind> <version> <host> <process>`: the view `reconcilers` reads from it whose session
+    /// it is, and an operator can end exactly that one. The server cuts it at 63 bytes.
+    pub(crate) fn name(self) -> String {
+        let kind = match self {
+            Self::Ear => "ear",
+            Self::Pool => "pool",
+            Self::Command => "command",
+        };
+        let host: String = gethostname::gethostname()
+            .to_string_lossy()
+            .chars()
+            .filter(char::is_ascii_graphic)
+            .take(24)
+            .collect();
+        format!(
+            "auth-reconciler {kind} {} {host} {}",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id()
+        )
+    }
+}
+
 /// Opens a pool of at most `size` connections; none is made before it is needed.
 ///
 /// # Errors
 /// The TLS settings are unusable.
-pub(crate) fn open(database: &Database, size: usize) -> Result<Pool, OpenError> {
+pub(crate) fn open(database: &Database, size: usize, session: Session) -> Result<Pool, OpenError> {
     let mut config = database.config();
-    config.application_name("auth-reconciler pool");
+    config.application_name(session.name());
     let manager = Manager::from_config(
         config,
         database.connector()?,

@@ -75,6 +75,8 @@ struct InstanceColumns<'a> {
     instance_id: Uuid,
     auth_status: Option<AuthStatus>,
     reason: &'static str,
+    #[serde(rename = "final")]
+    last: bool,
     message: &'a str,
     cause: &'static str,
     attempts: u32,
@@ -134,6 +136,7 @@ pub(crate) async fn record(
         instance_id: key.instance_id,
         auth_status: verdict.status,
         reason: verdict.reason.as_str(),
+        last: verdict.last,
         message: &verdict.message,
         cause: cause.as_str(),
         attempts: memory.attempts,

@@ -30,18 +30,27 @@ macro_rules! sql {
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_foundation", sql!("migrations/0001_foundation.sql")),
     ("0002_containers", sql!("migrations/0002_containers.sql")),
+    ("0003_operator", sql!("migrations/0003_operator.sql")),
 ];
 
 /// Functions, views and rights, in the order in which they build on each other.
 const ROUTINES: &[&str] = &[
+    sql!("routines/05_keep_grants.sql"),
     sql!("routines/10_triggers.sql"),
     sql!("routines/20_watch.sql"),
+    sql!("routines/22_guard.sql"),
+    sql!("routines/25_history.sql"),
     sql!("routines/30_record.sql"),
     sql!("routines/40_leadership.sql"),
     sql!("routines/45_engine.sql"),
     sql!("routines/50_operator.sql"),
+    sql!("routines/55_words.sql"),
     sql!("routines/60_views.sql"),
+    sql!("routines/62_questions.sql"),
+    sql!("routines/64_reconcilers.sql"),
+    sql!("routines/70_explain.sql"),
     sql!("routines/90_rights.sql"),
+    sql!("routines/95_give_back_grants.sql"),
 ];
 
 /// Oldest server that has everything the SQL uses (`create or replace trigger`).

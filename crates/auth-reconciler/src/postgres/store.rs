@@ -109,6 +109,7 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
             container: Container::Unknown,
             sighting,
             followed: false,
+            paused: row.try_get("paused")?,
         },
         changes: row.try_get("change_ids")?,
         version,

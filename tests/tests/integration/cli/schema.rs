@@ -48,7 +48,7 @@ async fn migrate_says_what_it_did_and_uninstall_leaves_no_trace() -> Result<()> 
         0,
         &[
             "from version 0 to",
-            "message_instances is watched, 3 rows will be looked at",
+            "public.message_instances is watched, 3 rows will be looked at",
         ],
     )?;
     ensure!(inventory(&client).await? != before);
@@ -56,7 +56,7 @@ async fn migrate_says_what_it_did_and_uninstall_leaves_no_trace() -> Result<()> 
     expect(
         &second,
         0,
-        &["already", "message_instances is watched already"],
+        &["already", "public.message_instances is watched already"],
     )?;
 
     // Standard input of a test is no terminal: it acts.

@@ -32,7 +32,7 @@ async fn a_table_watched_while_the_daemon_runs_is_served_from_its_first_row_on()
     let said: String = scene.client.query_one(watch, &[]).await?.try_get(0)?;
     assert_eq!(
         said,
-        "telegram_instances is watched, 3 rows will be looked at"
+        "public.telegram_instances is watched, 3 rows will be looked at"
     );
     for id in ids {
         let record = scene.records.of(mark, id).await?;
@@ -48,7 +48,7 @@ async fn a_table_watched_while_the_daemon_runs_is_served_from_its_first_row_on()
     let record = scene.records.reason(mark, ids[2], "Ready").await?;
     assert_eq!(record.text("cause"), Some("api_key"));
     let said: String = scene.client.query_one(watch, &[]).await?.try_get(0)?;
-    assert_eq!(said, "telegram_instances is watched already");
+    assert_eq!(said, "public.telegram_instances is watched already");
     Ok(())
 }
 
@@ -116,7 +116,7 @@ async fn a_table_given_up_while_it_is_probed_does_not_disturb_the_others() -> Re
     slow.request(1).await?;
 
     let said = say("select auth_reconciler.unwatch('public.telegram_instances')").await?;
-    assert!(said.starts_with("telegram_instances is no longer watched"));
+    assert!(said.starts_with("public.telegram_instances is no longer watched"));
     gate.open();
     table
         .write_status(&scene.client, left, Some("theirs"))

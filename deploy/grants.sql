@@ -1,0 +1,108 @@
+-- Roles with least rights: auth_reconciler, as which the daemon runs (its members may also call the actions
+-- reconcile, reconcile_all, pause and resume), and auth_reconciler_reader, which may ask questions.
+--
+--     psql "$DATABASE_URL" -f deploy/grants.sql                                      # public.message_instances
+--     psql "$DATABASE_URL" -f deploy/grants.sql -v table=public.telegram_instances   # one table more
+--
+-- Run it as the owner of the schema and of the table, after `auth-reconciler migrate`, and again after an upgrade.
+-- It may be repeated. Then give the daemon a password (\password auth_reconciler), and people a role:
+-- grant auth_reconciler_reader to alice. The right to connect is everybody's unless you took it away. What watch, unwatch, guard and migrate do needs the table's owner.
+
+\set ON_ERROR_STOP on
+\if :{?table}
+\else
+    \set table public.message_instances
+\endif
+
+begin;
+set local search_path = pg_catalog, pg_temp;
+
+do $body$
+begin
+    if not exists (select from pg_roles where rolname = 'auth_reconciler') then
+        create role auth_reconciler login;
+    end if;
+    if not exists (select from pg_roles where rolname = 'auth_reconciler_reader') then
+        create role auth_reconciler_reader;
+    end if;
+end
+$body$;
+
+-- From nothing, so that what an earlier version needed does not stay.
+revoke all on schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
+revoke all on all tables in schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
+revoke all on all functions in schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
+revoke all on :table from auth_reconciler, auth_reconciler_reader;
+
+select n.nspname as table_schema,
+    exists (
+        select from pg_attribute as a where a.attrelid = c.oid and a.attname = 'type_instance' and not a.attisdropped
+    ) as typed
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+where c.oid = :'table'::regclass
+\gset
+
+grant usage on schema auth_reconciler to auth_reconciler, auth_reconciler_reader;
+
+-- The watched table: what a decision is made from, and the only two columns that are ever written.
+grant usage on schema :"table_schema" to auth_reconciler;
+grant select (id, provider, port_api, api_key, auth_status), update (auth_status, updated_at) on :table to auth_reconciler;
+\if :typed
+grant select (type_instance) on :table to auth_reconciler;
+\endif
+
+grant select on auth_reconciler.migration, auth_reconciler.watched_table to auth_reconciler;
+grant select, insert, delete on auth_reconciler.change, auth_reconciler.transition, auth_reconciler.journal
+    to auth_reconciler;
+grant select, insert, update, delete on auth_reconciler.instance to auth_reconciler;
+grant select, delete on auth_reconciler.pause to auth_reconciler;
+grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engine to auth_reconciler;
+-- For the commands status and doctor.
+grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
+grant execute on function
+    auth_reconciler.answer(integer, uuid, bigint[]),
+    auth_reconciler.epoch_lock(uuid),
+    auth_reconciler.expand_truncations(),
+    auth_reconciler.forget(uuid, integer, uuid, uuid, bigint[]),
+    auth_reconciler.key_class(),
+    auth_reconciler.key_hash(integer, uuid),
+    auth_reconciler.leadership_lock(),
+    auth_reconciler.lock_key(integer, uuid),
+    auth_reconciler.missing_triggers(regclass, boolean),
+    auth_reconciler.note_engine(uuid, text, boolean, text),
+    auth_reconciler.processes(),
+    auth_reconciler.prune(integer, uuid, integer, interval),
+    auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb),
+    auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]),
+    auth_reconciler.spend(auth_reconciler.instance, bigint[]),
+    auth_reconciler.take_over(uuid),
+    auth_reconciler.watched_rows()
+    to auth_reconciler;
+
+-- Actions, for people who are members.
+grant execute on function
+    auth_reconciler.pause(uuid, text),
+    auth_reconciler.reconcile(uuid),
+    auth_reconciler.reconcile_all(),
+    auth_reconciler.resume(uuid)
+    to auth_reconciler;
+
+-- Questions. The functions are those that the views are made of; none of them changes anything.
+grant select on
+    auth_reconciler.backlog, auth_reconciler.drift, auth_reconciler.history, auth_reconciler.instances,
+    auth_reconciler.latency, auth_reconciler.problems, auth_reconciler.reconcilers, auth_reconciler.status,
+    auth_reconciler.transitions
+    to auth_reconciler_reader;
+grant execute on function
+    auth_reconciler.age_of(timestamptz),
+    auth_reconciler.explain(uuid),
+    auth_reconciler.fold(text, integer),
+    auth_reconciler.leadership_lock(),
+    auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz),
+    auth_reconciler.nobody_leads(),
+    auth_reconciler.processes(),
+    auth_reconciler.watched_rows()
+    to auth_reconciler_reader;
+
+commit;

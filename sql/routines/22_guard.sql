@@ -1,0 +1,154 @@
+-- guard: the database itself keeps a verdict that is current. Off unless an operator calls guard().
+--
+-- It stands in the manager's statement, so it must never fail it, never wait, and keep nothing that might
+-- be outdated: whenever in doubt it lets the write through, and correcting follows. Why what it reads is
+-- enough, though its snapshot may be old:
+--
+-- * The row. A BEFORE trigger runs with the row locked and sees its newest version (a REPEATABLE READ
+--   statement whose snapshot is older than that version has failed already, with us or without). So no
+--   other transaction has changed a fact of it unseen: a fact that was changed before is committed, was
+--   committed before our snapshot, and its change is in the log that we read, unless it was answered for.
+--   One that this transaction changed is in the log as well, one that this statement changes is in WHEN.
+-- * The verdict. In READ COMMITTED the snapshot is taken after the lock. A record that would write the
+--   column needs that lock; one that does not, commits before our snapshot or after our statement. In
+--   REPEATABLE READ it is locked for a moment, which fails if it is not the newest, and lets the write through.
+-- * Whether the daemon lives and leads. Never from a table: its session holds a lock for its epoch.
+-- * SERIALIZABLE writers are let through: reading a log into which others insert is what makes them fail.
+
+create or replace function auth_reconciler.keep_status() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    watched constant integer := tg_argv[0]::integer;
+    acting text;
+    isolation text;
+    recorded_in uuid;
+begin
+    begin
+        acting := current_setting('role');
+        isolation := current_setting('transaction_isolation');
+        if isolation = 'serializable' then
+            return new;
+        end if;
+        select i.epoch into recorded_in
+        from auth_reconciler.instance as i
+        where i.watched_id = watched and i.instance_id = new.id
+            and i.final and i.epoch is not null and i.auth_status = old.auth_status::text
+            and not exists (
+                select
+                from auth_reconciler.pause as p
+                where p.watched_id = watched and p.instance_id = new.id
+            )
+            -- What was put aside before is no news.
+            and not exists (
+                select
+                from auth_reconciler.change as c
+                where c.watched_id = watched and c.instance_id = new.id and c.kept is not true
+            );
+        if not found then
+            return new;
+        end if;
+        if pg_try_advisory_lock_shared(auth_reconciler.epoch_lock(recorded_in)) then
+            perform pg_advisory_unlock_shared(auth_reconciler.epoch_lock(recorded_in));
+            return new;
+        end if;
+        if isolation <> 'read committed' then
+            begin
+                perform
+                from auth_reconciler.instance as i
+                where i.watched_id = watched and i.instance_id = new.id
+                for share nowait;
+                -- Lets go of the row: our own records must not wait for the end of this transaction.
+                raise sqlstate 'AR001';
+            exception when sqlstate 'AR001' then
+                null;
+            end;
+        end if;
+        insert into auth_reconciler.change
+            (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
+        values (
+            watched, new.id, 'drift', left(old.auth_status, 64), left(new.auth_status, 64),
+            current_setting('application_name'),
+            session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end,
+            true);
+        perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
+        new.auth_status := old.auth_status;
+    exception when others then
+        -- The write goes through as it came, and is logged as any other.
+        null;
+    end;
+    return new;
+end
+$body$;
+
+comment on function auth_reconciler.keep_status() is
+    'Trigger of a guarded table: puts a foreign write of auth_status aside while our verdict on the row is final, of the living epoch, and nothing is unanswered.';
+
+revoke all on function auth_reconciler.keep_status() from public;
+
+create or replace function auth_reconciler.is_guarded(relation regclass) returns boolean
+language sql
+stable
+as $body$
+    select exists (
+        select
+        from pg_catalog.pg_trigger as t
+        where t.tgrelid = relation and t.tgname = 'zz_auth_reconciler_guard'
+    )
+$body$;
+
+comment on function auth_reconciler.is_guarded(regclass) is 'Whether guard() was called for a table.';
+
+create or replace function auth_reconciler.attach_guard(relation regclass, watched_id integer, typed boolean)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    -- The name makes it the last of the BEFORE triggers: it decides from what will be written.
+    execute format(
+        $sql$
+        create or replace trigger zz_auth_reconciler_guard before update on %1$s
+            for each row when (%3$s and not (%4$s))
+            execute function auth_reconciler.keep_status(%2$L);
+        -- Somebody may have disabled it.
+        alter table %1$s enable trigger zz_auth_reconciler_guard;
+        $sql$,
+        relation, watched_id::text, auth_reconciler.foreign_write(watched_id), auth_reconciler.facts_differ(typed));
+end
+$body$;
+
+comment on function auth_reconciler.attach_guard(regclass, integer, boolean) is
+    'Makes the trigger of a guarded table.';
+
+create or replace function auth_reconciler.guard(relation regclass, keep boolean) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    known auth_reconciler.watched_table;
+begin
+    select * into known from auth_reconciler.watched_table as w where w.relation = guard.relation;
+    if not found then
+        return format('%s is not watched, so it cannot be guarded: call auth_reconciler.watch() first', relation);
+    end if;
+    if keep is not true then
+        if not auth_reconciler.is_guarded(relation) then
+            return format('%s was not guarded: foreign writes of auth_status are corrected', relation);
+        end if;
+        perform auth_reconciler.lock_briefly(relation, 'access exclusive');
+        execute format('drop trigger if exists zz_auth_reconciler_guard on %s', relation);
+        return format('%s is no longer guarded: foreign writes of auth_status go through and are corrected', relation);
+    end if;
+    perform auth_reconciler.lock_briefly(relation, 'share row exclusive');
+    perform auth_reconciler.attach_guard(relation, known.id, known.has_type_instance);
+    return format(
+        '%s is guarded: a foreign write of auth_status that contradicts a current verdict is put aside, see auth_reconciler.drift',
+        relation);
+end
+$body$;
+
+comment on function auth_reconciler.guard(regclass, boolean) is
+    'Has the database itself keep verdicts that are current: with true, a foreign write of auth_status that contradicts one is put aside (the rest of the statement goes through, RETURNING shows the kept value, drift shows the writer), so no reader sees a stale value. A verdict is current while it is final, was recorded in the term of the daemon that leads now, and no change of the instance waits for a look. The price: writers of auth_status are told nothing, a trigger reads our tables within such a write, and what only the writer knew of the world outside is true in the column only after the look that each such write causes. SERIALIZABLE transactions are never guarded. With false, such writes go through and are corrected.';

@@ -1,0 +1,84 @@
+-- Words for people, as the views and explain() use them.
+
+create or replace function auth_reconciler.fold(words text, width integer) returns text
+language sql
+immutable
+return btrim(
+    regexp_replace(words, format('(.{1,%s})(\s+|$)', width), E'\\1\n', 'g'),
+    E'\n');
+
+comment on function auth_reconciler.fold(text, integer) is
+    'Breaks a sentence into lines of at most this width, so that psql shows it beside other columns.';
+
+create or replace function auth_reconciler.age_of(since timestamptz) returns interval
+language sql
+stable
+return date_trunc('second', now() - since);
+
+comment on function auth_reconciler.age_of(timestamptz) is 'Time since then, in whole seconds.';
+
+create or replace function auth_reconciler.by_whom(application text, role text) returns text
+language sql
+immutable
+return case when role is null then ''
+    else format(' by %s (role %s)', coalesce(nullif(application, ''), 'a nameless application'), role) end;
+
+comment on function auth_reconciler.by_whom(text, text) is 'Who wrote, in words.';
+
+create or replace function auth_reconciler.change_words(
+    act text, cause text, from_status text, to_status text, note text, application text, role text, times bigint
+) returns text
+language sql
+immutable
+return case
+        when act = 'operator' then role || ' ' || coalesce(note, 'asked for a look')
+        when act = 'guarded' then format(
+            'tried to write auth_status %s and guard kept %s', coalesce(to_status, 'null'), coalesce(from_status, 'null'))
+        when act = 'drift' then format(
+            'wrote auth_status %s over %s', coalesce(to_status, 'null'), coalesce(from_status, 'null'))
+        when cause = 'insert' then 'row inserted'
+        when cause = 'delete' then 'row deleted'
+        when cause = 'truncate' then 'table truncated'
+        when cause = 'watch' then 'table watched from here on'
+        when cause = 'resync' then 'looked for, because a change could not be logged'
+        when cause = 'assigned' then 'api_key or account written again with the same value'
+        else cause || ' changed'
+    end
+    || case when act = 'operator' then '' else auth_reconciler.by_whom(application, role) end
+    || case when times > 1 then format(', %s times', times) else '' end;
+
+comment on function auth_reconciler.change_words(text, text, text, text, text, text, text, bigint) is
+    'One change of an instance, in words.';
+
+create or replace function auth_reconciler.nobody_leads() returns boolean
+language sql
+stable
+return not pg_is_in_recovery() and not exists (
+    select
+    from pg_locks as l
+    where l.locktype = 'advisory' and l.granted
+        and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+        and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
+);
+
+comment on function auth_reconciler.nobody_leads() is
+    'Whether no daemon holds the leadership lock of this database; false on a standby, where that cannot be seen.';
+
+create or replace function auth_reconciler.next_words(
+    paused boolean, leaderless boolean, waits boolean, contested boolean, next_attempt_at timestamptz
+) returns text
+language sql
+stable
+return case
+    when paused then 'nothing until resume()'
+    when leaderless then 'nothing: no daemon leads; start one, see reconcilers'
+    when contested and next_attempt_at > now() then
+        'corrected again in ' || date_trunc('second', next_attempt_at - now())
+    when waits then 'a look is due now'
+    when next_attempt_at > now() then 'looked at again in ' || date_trunc('second', next_attempt_at - now())
+    when next_attempt_at is not null then 'a look is due now'
+    else 'nothing until its row or container changes, or reconcile()'
+end;
+
+comment on function auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz) is
+    'What happens next to an instance, in words.';

@@ -1,0 +1,181 @@
+-- The questions of a bad night, each one view.
+
+create view auth_reconciler.problems as
+select
+    i.id,
+    what.problem,
+    auth_reconciler.age_of(what.since) as age,
+    auth_reconciler.fold(
+        case what.problem
+            when 'Paused' then i.message
+            when 'Contested' then format(
+                'auth_status is %s and should be %s: somebody keeps writing it, see drift',
+                coalesce(i.auth_status, 'null'), coalesce(i.verdict, 'left alone'))
+            when 'Unanswered' then format('%s for a look; last known: %s',
+                case when i.unobserved = 1 then 'a change waits' else i.unobserved || ' changes wait' end,
+                coalesce(i.message, 'nothing'))
+            when 'Unseen' then 'no look was recorded yet'
+            when 'Overwritten' then format(
+                'auth_status is %s and should be %s', coalesce(i.auth_status, 'null'), i.verdict)
+            else i.auth_status || ': ' || i.message
+        end, 29) as why,
+    auth_reconciler.fold(
+        auth_reconciler.next_words(i.paused, l.leaderless, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
+    date_trunc('second', what.since) as since
+from auth_reconciler.instances as i
+-- Asked once, not for each row.
+cross join (select auth_reconciler.nobody_leads() as leaderless offset 0) as l
+cross join lateral (
+    select
+        case
+            when i.paused then 'Paused'
+            when i.contested then 'Contested'
+            when i.unobserved > 0 and (i.unobserved_since < now() - interval '1 minute' or l.leaderless)
+                then 'Unanswered'
+            when i.looks is null then 'Unseen'
+            -- Hands off: what it should be is not for us to say.
+            when i.verdict is null then null
+            when i.auth_status is distinct from i.verdict and i.unobserved = 0 then 'Overwritten'
+            when i.auth_status is distinct from 'client_ready' then i.reason
+        end as problem,
+        case when i.unobserved > 0 and not i.paused and not i.contested then i.unobserved_since else i.since end as since
+) as what
+where what.problem is not null
+order by i.trouble desc, what.since, i.id;
+
+comment on view auth_reconciler.problems is
+    'What is not ready, and what is contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
+comment on column auth_reconciler.problems.id is 'The instance.';
+comment on column auth_reconciler.problems.problem is
+    'Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+comment on column auth_reconciler.problems.age is 'For how long.';
+comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
+comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';
+comment on column auth_reconciler.problems.since is 'Since when.';
+
+create view auth_reconciler.backlog as
+select
+    c.instance_id as id,
+    count(*) as changes,
+    string_agg(distinct c.cause, ', ' order by c.cause) as causes,
+    auth_reconciler.age_of(min(c.changed_at)) as age,
+    case
+        when bool_or(p.instance_id is not null) then 'paused: answered for without a probe'
+        when auth_reconciler.nobody_leads() then 'no daemon leads'
+        when max(i.hold_until) > now() and bool_and(c.cause = 'drift') then
+            'contested: looked at in ' || date_trunc('second', max(i.hold_until) - now())
+        else 'a look is due'
+    end as why,
+    min(c.changed_at) as since,
+    w.relation as watched_table
+from auth_reconciler.change as c
+join auth_reconciler.watched_table as w on w.id = c.watched_id
+left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+left join auth_reconciler.pause as p on p.watched_id = c.watched_id and p.instance_id = c.instance_id
+group by c.instance_id, w.relation
+order by min(c.changed_at);
+
+comment on view auth_reconciler.backlog is
+    'What waits: changes that no look has answered for, one row per instance. Empty when all is quiet.';
+comment on column auth_reconciler.backlog.id is 'The instance; null when the whole table was truncated.';
+comment on column auth_reconciler.backlog.changes is 'How many of its changes wait.';
+comment on column auth_reconciler.backlog.causes is 'What changed.';
+comment on column auth_reconciler.backlog.age is 'For how long the oldest of them waits.';
+comment on column auth_reconciler.backlog.why is 'What they wait for.';
+comment on column auth_reconciler.backlog.since is 'When the oldest of them was made.';
+comment on column auth_reconciler.backlog.watched_table is 'The table of the row.';
+
+create view auth_reconciler.drift as
+select
+    w.instance_id as id,
+    bool_or(coalesce(i.contested, 0) > 0) as contested,
+    w.application,
+    w.role,
+    w.from_status,
+    w.to_status,
+    sum(w.times)::bigint as times,
+    coalesce(sum(w.times) filter (where w.guarded), 0)::bigint as guarded,
+    auth_reconciler.age_of(max(w.at)) as age,
+    max(w.at) as last_at
+from (
+    select
+        j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status, j.times,
+        j.act = 'guarded' as guarded, j.at
+    from auth_reconciler.journal as j
+    where j.act in ('drift', 'guarded')
+    union all
+    select
+        c.watched_id, c.instance_id, c.application, c.role, c.from_status, c.to_status, 1, c.kept is true, c.changed_at
+    from auth_reconciler.change as c
+    where c.cause = 'drift'
+) as w
+left join auth_reconciler.instance as i on i.watched_id = w.watched_id and i.instance_id = w.instance_id
+group by w.watched_id, w.instance_id, w.application, w.role, w.from_status, w.to_status
+order by bool_or(coalesce(i.contested, 0) > 0) desc, max(w.at) desc;
+
+comment on view auth_reconciler.drift is
+    'Who wrote auth_status beside us, from what to what and how often; contested instances first. As far back as history is kept.';
+comment on column auth_reconciler.drift.id is 'The instance.';
+comment on column auth_reconciler.drift.contested is 'Somebody keeps writing it faster than the budget of corrections.';
+comment on column auth_reconciler.drift.application is 'application_name of the session that wrote.';
+comment on column auth_reconciler.drift.role is 'Role of that session; with "as" and another where it had set one.';
+comment on column auth_reconciler.drift.from_status is 'What the column said before.';
+comment on column auth_reconciler.drift.to_status is 'What was written.';
+comment on column auth_reconciler.drift.times is 'How often.';
+comment on column auth_reconciler.drift.guarded is 'How many of these guard put aside, so that nobody ever read them.';
+comment on column auth_reconciler.drift.age is 'How long ago the last time was.';
+comment on column auth_reconciler.drift.last_at is 'When the last time was.';
+
+create view auth_reconciler.latency as
+select
+    p.period,
+    coalesce(t.cause, 'all') as cause,
+    count(*) as count,
+    round(percentile_disc(0.5) within group (order by t.reaction_ms)::numeric, 1) as p50_ms,
+    round(percentile_disc(0.95) within group (order by t.reaction_ms)::numeric, 1) as p95_ms,
+    round(percentile_disc(0.99) within group (order by t.reaction_ms)::numeric, 1) as p99_ms,
+    round(max(t.reaction_ms)::numeric, 1) as max_ms
+from (values (1, 'hour', interval '1 hour'), (2, 'day', interval '1 day')) as p (place, period, length)
+join auth_reconciler.transition as t on t.at > now() - p.length
+group by grouping sets ((p.place, p.period, t.cause), (p.place, p.period))
+order by p.place, grouping(t.cause) desc, t.cause;
+
+comment on view auth_reconciler.latency is
+    'How fast we are: time from what happened to the commit of the status that it led to, by cause, in the last hour and day. Counts what history still holds.';
+comment on column auth_reconciler.latency.period is 'hour: the last one; day: the last 24 hours.';
+comment on column auth_reconciler.latency.cause is 'What led to the look, or all.';
+comment on column auth_reconciler.latency.count is 'Statuses that moved.';
+comment on column auth_reconciler.latency.p50_ms is 'Half of them took at most so many milliseconds.';
+comment on column auth_reconciler.latency.p95_ms is '95 of 100 took at most so many.';
+comment on column auth_reconciler.latency.p99_ms is '99 of 100 took at most so many.';
+comment on column auth_reconciler.latency.max_ms is 'The slowest.';
+
+create view auth_reconciler.history as
+select
+    h.kept,
+    h.rows,
+    auth_reconciler.age_of(h.oldest) as reaches_back,
+    pg_size_pretty(pg_total_relation_size(h.relation)) as size,
+    pg_total_relation_size(h.relation) as bytes,
+    h.oldest
+from (
+    select 'transitions' as kept, count(*) as rows, min(t.at) as oldest, 'auth_reconciler.transition'::regclass as relation
+    from auth_reconciler.transition as t
+    union all
+    select 'journal', count(*), min(j.at), 'auth_reconciler.journal'::regclass from auth_reconciler.journal as j
+    union all
+    select 'unanswered changes', count(*), min(c.changed_at), 'auth_reconciler.change'::regclass
+    from auth_reconciler.change as c
+    union all
+    select 'instances', count(*), min(i.recorded_at), 'auth_reconciler.instance'::regclass
+    from auth_reconciler.instance as i
+) as h;
+
+comment on view auth_reconciler.history is
+    'How much is kept, how far back, and how large it is on disk. Transitions and journal are bounded by AUTH_RECONCILER_HISTORY_PER_INSTANCE and _MAX_AGE; only unanswered changes grow while no daemon runs.';
+comment on column auth_reconciler.history.kept is 'What.';
+comment on column auth_reconciler.history.rows is 'How many rows.';
+comment on column auth_reconciler.history.reaches_back is 'Age of the oldest.';
+comment on column auth_reconciler.history.size is 'On disk, indexes included, for people.';
+comment on column auth_reconciler.history.bytes is 'The same in bytes.';
+comment on column auth_reconciler.history.oldest is 'Time of the oldest.';

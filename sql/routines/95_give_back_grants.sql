@@ -1,0 +1,30 @@
+-- What was granted on views before they were made anew, see 05_keep_grants.sql.
+
+do $body$
+declare
+    kept record;
+begin
+    for kept in
+        select k.*, case when k.grantee = 0 then 'public' else quote_ident(r.rolname) end as whom
+        from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
+            as k (name name, part name, grantee oid, privilege text, is_grantable boolean)
+        left join pg_catalog.pg_roles as r on r.oid = k.grantee
+        where to_regclass(format('auth_reconciler.%I', k.name)) is not null
+            and (k.grantee = 0 or r.oid is not null)
+            and (
+                k.part is null
+                or exists (
+                    select
+                    from pg_catalog.pg_attribute as a
+                    where a.attrelid = to_regclass(format('auth_reconciler.%I', k.name)) and a.attname = k.part
+                        and not a.attisdropped
+                )
+            )
+    loop
+        execute format(
+            'grant %s%s on auth_reconciler.%I to %s%s',
+            kept.privilege, case when kept.part is null then '' else format(' (%I)', kept.part) end, kept.name, kept.whom,
+            case when kept.is_grantable then ' with grant option' else '' end);
+    end loop;
+end
+$body$;

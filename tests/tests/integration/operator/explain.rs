@@ -1,0 +1,83 @@
+//! The story of an instance that lived through everything, told in order and in words.
+
+use anyhow::Result;
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use uuid::Uuid;
+
+use super::value;
+use crate::arena::{KEY, Scene};
+
+#[tokio::test]
+async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let (id, table) = (Uuid::new_v4(), &scene.table);
+    let manager = scene.database.client().await?;
+    manager
+        .batch_execute("set application_name = 'the manager'")
+        .await?;
+    let operator = |call: &str| {
+        format!(
+            "select auth_reconciler.{}",
+            call.replace("ID", &format!("'{id}'"))
+        )
+    };
+
+    let mark = scene.records.mark();
+    table.insert(&manager, id, Some(stub.port()), None).await?;
+    scene.records.reason(mark, id, "AwaitingApiKey").await?;
+    table.save_api_key(&manager, id, Some(KEY)).await?;
+    scene.records.reason(mark, id, "Ready").await?;
+    let mark = scene.records.mark();
+    table.write_status(&manager, id, Some("pending")).await?;
+    scene.records.of(mark, id).await?;
+    value::<String>(&scene.client, super::guard::GUARD).await?;
+    let mark = scene.records.mark();
+    table.write_status(&manager, id, Some("failed")).await?;
+    scene.records.of(mark, id).await?;
+    let mark = scene.records.mark();
+    value::<String>(&scene.client, &operator("pause(ID, 'moving its number')")).await?;
+    scene.records.reason(mark, id, "Paused").await?;
+    let mark = scene.records.mark();
+    value::<String>(&scene.client, &operator("resume(ID)")).await?;
+    scene.records.reason(mark, id, "Ready").await?;
+    stub.set(Behaviour::Status(401)).await?;
+    scene.reconcile(id).await?;
+    let mark = scene.records.mark();
+    table.delete(&manager, id).await?;
+    scene.records.forgotten(mark, id).await?;
+    scene.daemon.signal("STOP")?;
+    table.insert(&manager, id, None, None).await?;
+
+    let told = format!(
+        "select array_agg(act || ' | ' || regexp_replace(what, '[0-9.]+ ms', 'N ms')) from auth_reconciler.explain('{id}')"
+    );
+    let told: Vec<String> = value(&scene.client, &told).await?;
+    let by = "by the manager (role postgres)";
+    let proof = "its API answers READY and knows who it is on Telegram";
+    let expected = [
+        format!("change | row inserted {by}"),
+        "verdict | looked because of insert: pending, AwaitingApiKey: waits for its API key; if it stays so, see why the manager did not start it".to_owned(),
+        format!("change | api_key changed {by}"),
+        format!("transition | moved auth_status from pending to client_ready, N ms after api_key: Ready: {proof}"),
+        format!("drift | wrote auth_status pending over client_ready {by}"),
+        format!("correction | corrected auth_status from pending to client_ready, N ms after drift: Ready: {proof}"),
+        format!("guarded | tried to write auth_status failed and guard kept client_ready {by}"),
+        format!("verdict | looked because of drift: client_ready, Ready: {proof}"),
+        "operator | postgres paused it: moving its number".to_owned(),
+        "verdict | looked because of operator: hands off, Paused: paused by postgres: moving its number; its status is left alone until resume()".to_owned(),
+        "operator | postgres resumed it".to_owned(),
+        format!("verdict | looked because of operator: client_ready, Ready: {proof}"),
+        "operator | postgres asked for a look".to_owned(),
+        "transition | moved auth_status from client_ready to failed, N ms after operator: ApiKeyRejected: the API answered 401 to the key of this row; make the key of row and container agree".to_owned(),
+        format!("change | row deleted {by}"),
+        "gone | the row is gone, so the instance is forgotten".to_owned(),
+        format!("waits | row inserted {by}; no look has answered for it yet"),
+        "now | auth_status is pending; not looked at yet; 0 looks so far; next: a look is due now".to_owned(),
+    ];
+    for (number, (told, expected)) in told.iter().zip(&expected).enumerate() {
+        assert_eq!(told, expected, "line {number}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    Ok(())
+}

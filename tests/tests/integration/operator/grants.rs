@@ -1,0 +1,452 @@
+//! deploy/grants.sql: the daemon's role can do all that the daemon does, holds nothing that it can do without, and
+//! nobody else may do anything.
+//!
+//! Role names are fixed, so each test has a server of its own.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::connection_url;
+use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
+use auth_reconciler_tests::postgres::{Cluster, ClusterOptions, program};
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::value;
+use crate::scene::{ALL_TRUE, Scene, eventually};
+
+const GRANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grants.sql");
+
+struct Granted {
+    scene: Scene,
+    daemon_url: String,
+    reader_url: String,
+    _cluster: Cluster,
+}
+
+impl Granted {
+    /// A server on which nobody may use `public` unless told so, with the schema, and the grants made twice.
+    async fn start() -> Result<Self> {
+        let cluster = Cluster::start(ClusterOptions::default()).await?;
+        let scene = Scene::on(&cluster.url("postgres")).await?;
+        scene
+            .manager
+            .batch_execute("revoke all on schema public from public; create role nobody login")
+            .await?;
+        scene.migrate().await?;
+        for _ in 0..2 {
+            let output = Command::new(program("psql")?)
+                .args(["-X", "-q", "-d", scene.url(), "-f", GRANTS])
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "grants.sql failed: {said}");
+        }
+        scene
+            .manager
+            .batch_execute("alter role auth_reconciler_reader login")
+            .await?;
+        Ok(Self {
+            daemon_url: connection_url::with_user(scene.url(), "auth_reconciler", None)?,
+            reader_url: connection_url::with_user(scene.url(), "auth_reconciler_reader", None)?,
+            scene,
+            _cluster: cluster,
+        })
+    }
+}
+
+/// Everything that a role holds here by name, as `right on object`.
+const HELD: &str = "
+    select coalesce(array_agg(held order by held), '{}')
+    from (
+        select lower(acl.privilege_type) || ' on schema ' || n.nspname as held, acl.grantee
+        from pg_namespace as n cross join lateral aclexplode(n.nspacl) as acl
+        union all
+        select lower(acl.privilege_type) || ' on ' || c.oid::regclass, acl.grantee
+        from pg_class as c cross join lateral aclexplode(c.relacl) as acl
+        union all
+        select lower(acl.privilege_type) || ' (' || a.attname || ') on ' || a.attrelid::regclass, acl.grantee
+        from pg_attribute as a cross join lateral aclexplode(a.attacl) as acl
+        union all
+        select lower(acl.privilege_type) || ' on function ' || p.oid::regprocedure, acl.grantee
+        from pg_proc as p cross join lateral aclexplode(p.proacl) as acl
+        union all
+        select lower(acl.privilege_type) || ' on database ' || d.datname, acl.grantee
+        from pg_database as d cross join lateral aclexplode(d.datacl) as acl
+        union all
+        select 'member of ' || m.roleid::regrole, m.member from pg_auth_members as m
+    ) as every
+    where grantee = $1::regrole";
+
+async fn held(client: &Client, role: &str) -> Result<Vec<String>> {
+    let held = HELD.replace("$1", &format!("'{role}'"));
+    value(client, &held).await
+}
+
+/// What the tables grant the daemon, as people read it.
+const TABLES: &[(&str, &str)] = &[
+    ("schema auth_reconciler", "usage"),
+    ("schema public", "usage"),
+    ("auth_reconciler.change", "delete insert select"),
+    ("auth_reconciler.engine", "insert select update"),
+    ("auth_reconciler.instance", "delete insert select update"),
+    ("auth_reconciler.instances", "select"),
+    ("auth_reconciler.journal", "delete insert select"),
+    ("auth_reconciler.leadership", "insert select update"),
+    ("auth_reconciler.migration", "select"),
+    ("auth_reconciler.pause", "delete select"),
+    ("auth_reconciler.reconcilers", "select"),
+    ("auth_reconciler.transition", "delete insert select"),
+    ("auth_reconciler.watched_table", "select"),
+    (
+        "message_instances",
+        "select(api_key) select(auth_status) select(id) select(port_api) select(provider) select(type_instance) \
+         update(auth_status) update(updated_at)",
+    ),
+];
+
+const FUNCTIONS: &[&str] = &[
+    "answer",
+    "epoch_lock",
+    "expand_truncations",
+    "forget",
+    "key_class",
+    "key_hash",
+    "leadership_lock",
+    "lock_key",
+    "missing_triggers",
+    "note_engine",
+    "pause",
+    "processes",
+    "prune",
+    "reconcile",
+    "reconcile_all",
+    "record",
+    "refusal",
+    "resume",
+    "spend",
+    "take_over",
+    "watched_rows",
+];
+
+#[tokio::test]
+async fn the_daemon_holds_these_rights_and_no_other() -> Result<()> {
+    let granted = Granted::start().await?;
+    let manager = &granted.scene.manager;
+    let mut expected = Vec::new();
+    for (object, rights) in TABLES {
+        for right in rights.split(' ') {
+            expected.push(format!("{} on {object}", right.replace('(', " (")));
+        }
+    }
+    let mut found = held(manager, "auth_reconciler").await?;
+    let functions: Vec<String> = found
+        .extract_if(.., |held| held.contains(" on function "))
+        .map(|held| held.replace("execute on function auth_reconciler.", ""))
+        .map(|held| held.split('(').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(functions, FUNCTIONS);
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    let power: bool = value(
+        manager,
+        "select bool_or(rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication)
+         from pg_roles where rolname like 'auth_reconciler%'",
+    )
+    .await?;
+    assert!(!power);
+    let public = "select count(*) from pg_proc as p
+        where p.pronamespace = 'auth_reconciler'::regnamespace
+            and (p.proacl is null or exists (select from aclexplode(p.proacl) as a where a.grantee = 0))";
+    assert_eq!(
+        value::<i64>(manager, public).await?,
+        0,
+        "nothing is everybody's"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_daemon_serves_as_that_role() -> Result<()> {
+    let granted = Granted::start().await?;
+    let (scene, url) = (&granted.scene, &granted.daemon_url);
+    let doctor = run_command(url, &["doctor"], &[]).await?;
+    ensure!(doctor.code == Some(0), "{}", doctor.stdout);
+    ensure!(
+        doctor.stdout.contains("the role lacks no right"),
+        "{}",
+        doctor.stdout
+    );
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let first = Daemon::spawn(url, &["run"], &[])?;
+    first.wait_message(SERVING).await?;
+    let second = Daemon::spawn(url, &["run"], &[])?;
+    second
+        .wait_message("standing by: another process leads")
+        .await?;
+    let (table, manager) = (&scene.table, &scene.manager);
+    let (stays, goes) = (
+        scene.instance(stub.port()).await?,
+        scene.instance(stub.port()).await?,
+    );
+    scene.eventually(ALL_TRUE).await?;
+    table.write_status(manager, stays, Some("failed")).await?;
+    scene.eventually(ALL_TRUE).await?;
+    table.delete(manager, goes).await?;
+    scene
+        .eventually("select count(*) = 1 from auth_reconciler.instance")
+        .await?;
+    // A change that could not be logged, and everything after it.
+    manager
+        .batch_execute("notify auth_reconciler, 'resync'")
+        .await?;
+    manager
+        .batch_execute("notify auth_reconciler, 'not understood'")
+        .await?;
+    first.sigkill()?;
+    second.wait_message(SERVING).await?;
+    let operator = auth_reconciler_tests::database::connect(url).await?;
+    for action in [
+        format!("pause('{stays}', 'by hand')"),
+        format!("resume('{stays}')"),
+        format!("reconcile('{stays}')"),
+        "reconcile_all()".to_owned(),
+    ] {
+        value::<String>(&operator, &format!("select auth_reconciler.{action}")).await?;
+    }
+    scene.eventually(ALL_TRUE).await?;
+    manager
+        .batch_execute("truncate public.message_instances")
+        .await?;
+    scene
+        .eventually("select not exists (select from auth_reconciler.instance)")
+        .await?;
+    let status = run_command(url, &["status"], &[]).await?;
+    ensure!(status.code == Some(0), "{}", status.stderr);
+    let failed =
+        |line: &auth_reconciler_tests::daemon::LogLine| line.text.contains("permission denied");
+    assert_eq!(first.count(failed) + second.count(failed), 0);
+    Ok(())
+}
+
+/// What the daemon does, statement by statement, each in a transaction of its own that is rolled back. `{one}` is
+/// recorded and has a change, `{two}` is new, `{gone}` is recorded and paused and has no row.
+fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
+    let read = include_str!("../../../../sql/queries/read.sql")
+        .replace("{relation}", "public.message_instances")
+        .replace("{oid}", &scene_oid.to_string())
+        .replace("{serves_api}", "'api' = any (w.type_instance::text[])")
+        .replace("$1", "1")
+        .replace("$2", "'{one}'");
+    let all = include_str!("../../../../sql/queries/log_all_rows.sql")
+        .replace("{relation}", "public.message_instances")
+        .replace("$1", "1");
+    let record = |id: &str, changes: &str, status: &str| {
+        format!(
+            "select auth_reconciler.record(
+                (select epoch from auth_reconciler.leadership),
+                (select version from auth_reconciler.instance where instance_id = '{id}'), {changes},
+                '{{\"watched_id\": 1, \"instance_id\": \"{id}\", \"auth_status\": \"{status}\", \"reason\": \"Ready\",
+                   \"message\": \"\", \"cause\": \"drift\", \"attempts\": 0, \"misses\": 0, \"corrections_spent\": 0,
+                   \"contested\": 0}}',
+                '{{\"history_per_instance\": 0, \"history_max_age_ms\": 0, \"trouble_ms\": 0}}')"
+        )
+    };
+    let read_changes = |id: &str| {
+        format!(
+            "(select coalesce(array_agg(id), '{{}}') from auth_reconciler.change where instance_id = '{id}')"
+        )
+    };
+    vec![
+        ("read", read),
+        ("log every row", all),
+        ("backlog", include_str!("../../../../sql/queries/backlog.sql").to_owned()),
+        ("installed", include_str!("../../../../sql/queries/installed.sql").to_owned()),
+        ("watched tables", include_str!("../../../../sql/queries/watched_tables.sql").to_owned()),
+        ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
+        (
+            "take over",
+            "select pg_advisory_xact_lock(auth_reconciler.leadership_lock());
+             select auth_reconciler.take_over(gen_random_uuid())"
+                .to_owned(),
+        ),
+        ("record", record("{one}", &read_changes("{one}"), "failed")),
+        ("first record", record("{two}", &read_changes("{two}"), "client_ready")),
+        ("refused record", record("{one}", "array[-1]", "failed")),
+        (
+            "forget",
+            format!(
+                "select auth_reconciler.forget((select epoch from auth_reconciler.leadership), 1, '{{gone}}',
+                    (select version from auth_reconciler.instance where instance_id = '{{gone}}'), {})",
+                read_changes("{gone}")
+            ),
+        ),
+        (
+            "engine",
+            "select auth_reconciler.note_engine((select epoch from auth_reconciler.leadership), 'off', true, null)"
+                .to_owned(),
+        ),
+        ("status", include_str!("../../../../sql/queries/status.sql").to_owned()),
+        ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
+        ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),
+        ("resume", "select auth_reconciler.resume('{gone}')".to_owned()),
+        ("reconcile", "select auth_reconciler.reconcile('{one}')".to_owned()),
+        ("reconcile all", "select auth_reconciler.reconcile_all()".to_owned()),
+    ]
+}
+
+/// The first of these that is denied. Whatever else is wrong with one is an error.
+async fn denied(client: &Client, paths: &[(&'static str, String)]) -> Result<Option<&'static str>> {
+    for (name, path) in paths {
+        let done = client
+            .batch_execute(&format!(
+                "begin; set local search_path = pg_catalog, pg_temp; {path}"
+            ))
+            .await;
+        client.batch_execute("rollback").await?;
+        match done {
+            Ok(()) => {}
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                return Ok(Some(name));
+            }
+            Err(error) => return Err(error).context(*name),
+        }
+    }
+    Ok(None)
+}
+
+/// Takes every right away in turn; something named must be denied each time.
+async fn every_right_is_needed(
+    manager: &Client,
+    role: &str,
+    client: &Client,
+    paths: &[(&'static str, String)],
+) -> Result<()> {
+    assert_eq!(denied(client, paths).await?, None, "with all rights");
+    for right in held(manager, role).await? {
+        let (revoke, grant) = (
+            format!("revoke {right} from {role}"),
+            format!("grant {right} to {role}"),
+        );
+        manager.batch_execute(&revoke).await.context(revoke)?;
+        let denied = denied(client, paths).await.with_context(|| right.clone())?;
+        assert!(denied.is_some(), "{role} can do without {right}");
+        manager.batch_execute(&grant).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_right_of_the_daemon_is_needed() -> Result<()> {
+    let granted = Granted::start().await?;
+    let scene = &granted.scene;
+    let (one, two, gone) = (
+        scene.instance(1).await?,
+        scene.instance(2).await?,
+        Uuid::new_v4(),
+    );
+    let fill = |text: &str| {
+        text.replace("{one}", &one.to_string())
+            .replace("{two}", &two.to_string())
+            .replace("{gone}", &gone.to_string())
+    };
+    let script = "
+        insert into auth_reconciler.leadership values (true, gen_random_uuid(), 1, 1, now(), now());
+        insert into auth_reconciler.instance
+            (watched_id, instance_id, version, generation, auth_status, reason, message, since, settled, cause,
+             reaction_ms, recorded_at, looks, attempts, misses, corrections_spent, contested)
+        select 1, id::uuid, gen_random_uuid(), 0, 'client_ready', 'Ready', '', now(), true, 'watch', 1, now(), 1, 0, 0, 0, 0
+        from unnest(array['{one}', '{gone}']) as id;
+        insert into auth_reconciler.change (watched_id, instance_id, cause) values (1, '{gone}', 'delete'), (1, null, 'truncate');
+        insert into auth_reconciler.pause values (1, '{gone}', 'why', 'who', now())";
+    scene.manager.batch_execute(&fill(script)).await?;
+    let oid: u32 = value(
+        &scene.manager,
+        "select 'public.message_instances'::regclass::oid",
+    )
+    .await?;
+    let paths: Vec<_> = main_paths(oid)
+        .into_iter()
+        .map(|(name, path)| (name, fill(&path)))
+        .collect();
+    let client = auth_reconciler_tests::database::connect(&granted.daemon_url).await?;
+    every_right_is_needed(&scene.manager, "auth_reconciler", &client, &paths).await
+}
+
+#[tokio::test]
+async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()> {
+    let granted = Granted::start().await?;
+    let scene = &granted.scene;
+    let id = scene.instance(1).await?;
+    let views = [
+        "backlog",
+        "drift",
+        "history",
+        "instances",
+        "latency",
+        "problems",
+        "reconcilers",
+        "status",
+        "transitions",
+    ];
+    let mut questions: Vec<_> = views
+        .into_iter()
+        .map(|view| (view, format!("select * from auth_reconciler.{view}")))
+        .collect();
+    questions.push((
+        "explain",
+        format!("select * from auth_reconciler.explain('{id}')"),
+    ));
+    let reader = auth_reconciler_tests::database::connect(&granted.reader_url).await?;
+    every_right_is_needed(
+        &scene.manager,
+        "auth_reconciler_reader",
+        &reader,
+        &questions,
+    )
+    .await?;
+
+    let actions = [
+        format!("select auth_reconciler.reconcile('{id}')"),
+        "select auth_reconciler.reconcile_all()".to_owned(),
+        format!("select auth_reconciler.pause('{id}', 'why')"),
+        format!("select auth_reconciler.resume('{id}')"),
+        format!("select auth_reconciler.ask(1, '{id}', 'why')"),
+        "select auth_reconciler.watch('public.message_instances')".to_owned(),
+        "select auth_reconciler.guard('public.message_instances', true)".to_owned(),
+        "select auth_reconciler.unwatch('public.message_instances')".to_owned(),
+        "select * from auth_reconciler.instance".to_owned(),
+        "select * from public.message_instances".to_owned(),
+        "select auth_reconciler.take_over(gen_random_uuid())".to_owned(),
+    ];
+    let nobody = connection_url::with_user(scene.url(), "nobody", None)?;
+    let nobody = auth_reconciler_tests::database::connect(&nobody).await?;
+    let denied = [&reader, &nobody].map(|client| (client, actions.as_slice()));
+    let questions: Vec<_> = questions
+        .into_iter()
+        .map(|(_, question)| question)
+        .collect();
+    for (client, statements) in denied.into_iter().chain([(&nobody, questions.as_slice())]) {
+        for statement in statements {
+            let failed = client.batch_execute(statement).await.err();
+            let code = failed.as_ref().and_then(tokio_postgres::Error::code);
+            assert_eq!(code, Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
+        }
+    }
+    eventually(
+        &scene.manager,
+        "select not exists (select from auth_reconciler.pause)",
+    )
+    .await?;
+    // Whoever is a member of the daemon's role may act.
+    scene
+        .manager
+        .batch_execute("grant auth_reconciler to nobody")
+        .await?;
+    for action in &actions[..4] {
+        value::<String>(&nobody, action).await?;
+    }
+    Ok(())
+}

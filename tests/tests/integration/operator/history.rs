@@ -1,0 +1,100 @@
+//! History is bounded by count and by age, and costs nothing while nothing happens.
+
+use anyhow::Result;
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use tokio::task::JoinSet;
+
+use super::value;
+use crate::arena::Scene;
+use crate::scene::eventually;
+
+const MOST: &str = "
+    select greatest(
+        (select max(n) from (select count(*) as n from auth_reconciler.journal group by instance_id) as j),
+        (select max(n) from (select count(*) as n from auth_reconciler.transition group by instance_id) as t))";
+
+#[tokio::test]
+async fn under_load_history_keeps_its_bounds_at_every_moment() -> Result<()> {
+    let settings = [
+        ("AUTH_RECONCILER_HISTORY_PER_INSTANCE", "4"),
+        ("AUTH_RECONCILER_HISTORY_MAX_AGE", "1d"),
+        ("AUTH_RECONCILER_LOOK_BURST", "10000"),
+        ("AUTH_RECONCILER_CORRECTIONS_PER_MINUTE", "600"),
+    ];
+    let scene = Scene::start(&settings).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(scene.instance(&stub).await?);
+    }
+    scene
+        .client
+        .batch_execute(
+            "insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
+             select 1, gen_random_uuid(), now() - interval '2 days', 'change', 'account', 1, now()
+             from generate_series(1, 500);
+             insert into auth_reconciler.transition
+                (watched_id, instance_id, at, reason, message, cause, reaction_ms)
+             select 1, gen_random_uuid(), now() - interval '2 days', 'Ready', '', 'account', 1
+             from generate_series(1, 200)",
+        )
+        .await?;
+    let mut writers = JoinSet::new();
+    for id in ids {
+        let (table, client) = (scene.table.clone(), scene.database.client().await?);
+        writers.spawn(async move {
+            for turn in 0..60 {
+                let status = ["pending", "failed"][turn % 2];
+                table.write_status(&client, id, Some(status)).await?;
+                let account = format!("Name {turn}");
+                table.save_account(&client, id, Some(&account)).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    let mut seen = 0;
+    while !writers.is_empty() {
+        if let Some(writer) = writers.try_join_next() {
+            writer??;
+        }
+        seen = seen.max(value::<i64>(&scene.client, MOST).await?);
+    }
+    eventually(
+        &scene.client,
+        "select not exists (select from auth_reconciler.change)",
+    )
+    .await?;
+    assert_eq!(seen, 4, "as many as are kept, and never more");
+    assert_eq!(value::<i64>(&scene.client, MOST).await?, 4);
+    let old =
+        "select (select count(*) from auth_reconciler.journal where at < now() - interval '1 day')
+        + (select count(*) from auth_reconciler.transition where at < now() - interval '1 day')";
+    assert_eq!(
+        value::<i64>(&scene.client, old).await?,
+        0,
+        "what was too old is gone"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn looks_that_find_the_same_again_leave_no_trace_but_their_number() -> Result<()> {
+    let settings = [
+        ("AUTH_RECONCILER_BACKOFF_MIN", "10ms"),
+        ("AUTH_RECONCILER_BACKOFF_MAX", "10ms"),
+    ];
+    let scene = Scene::start(&settings).await?;
+    let stub = Stub::start(Behaviour::NotListening).await?;
+    let id = scene.instance(&stub).await?;
+    let kept = "select count(*) from auth_reconciler.journal";
+    let before: i64 = value(&scene.client, kept).await?;
+    let mark = scene.records.mark();
+    scene
+        .records
+        .wait(mark, "twenty looks", |record| {
+            record.id == id && record.looks() > 20
+        })
+        .await?;
+    assert_eq!(value::<i64>(&scene.client, kept).await?, before);
+    Ok(())
+}
