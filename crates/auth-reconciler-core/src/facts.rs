@@ -116,6 +116,14 @@ impl Facts {
             .any(|change| change.cause == Cause::Operator)
     }
 
+    /// Whether the container that is seen has never run: where it is not merely made, its start has failed.
+    #[must_use]
+    pub fn never_ran(&self) -> bool {
+        self.sighting
+            .as_ref()
+            .is_some_and(|seen| seen.started_at.is_none())
+    }
+
     /// Whether the container runs and its start is news: another one than the recorded one, or the first.
     #[must_use]
     pub fn started(&self) -> bool {

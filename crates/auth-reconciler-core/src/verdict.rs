@@ -143,7 +143,7 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
     if !row.serves_api {
         return settle(None, Reason::UnsupportedType, message::NOT_API.to_owned());
     }
-    if let Some((status, reason, message)) = container_verdict(facts.container) {
+    if let Some((status, reason, message)) = container_verdict(facts) {
         return settle(Some(status), reason, message);
     }
     match (&row.api_key, checked_port(row)) {
@@ -258,8 +258,8 @@ fn checked_port(row: &Row) -> Result<Option<u16>, i64> {
     }
 }
 
-fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String)> {
-    match container {
+fn container_verdict(facts: &Facts) -> Option<(AuthStatus, Reason, String)> {
+    match facts.container {
         // That none was seen yet proves nothing: it may be where this engine does not see it. Its API is
         // asked, and silence decides.
         Container::Unknown | Container::NeverSeen | Container::Created | Container::Running => None,
@@ -275,7 +275,11 @@ fn container_verdict(container: Container) -> Option<(AuthStatus, Reason, String
         } => Some((
             AuthStatus::Failed,
             Reason::ContainerStopped,
-            message::stopped(exit_code, out_of_memory, restarting),
+            if facts.never_ran() {
+                message::not_started(exit_code)
+            } else {
+                message::stopped(exit_code, out_of_memory, restarting)
+            },
         )),
         Container::Removed => Some((
             AuthStatus::Failed,

@@ -102,7 +102,7 @@ impl Container {
         &self.id
     }
 
-    /// Its name.
+    /// The name that it was made with.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -166,6 +166,14 @@ impl Container {
     /// When the engine refuses.
     pub async fn unpause(&self) -> Result<()> {
         self.act("unpause").await
+    }
+
+    /// Gives it another name.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn rename(&self, name: &str) -> Result<()> {
+        self.act(&format!("rename?name={name}")).await
     }
 
     /// Removes it, running or not.

@@ -40,6 +40,8 @@ pub struct Asked {
     pub method: String,
     /// Path and query, as they were sent.
     pub path: String,
+    /// When the connection on which it came had ended, if it has.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Copy)]
@@ -241,18 +243,24 @@ async fn run(shared: &Arc<Shared>) -> std::io::Result<()> {
 async fn connection(shared: Arc<Shared>, client: UnixStream, cuts: u64) {
     let _open = Open::new(&shared);
     let mut setting = shared.setting.subscribe();
+    let mut reader = Reader::default();
     tokio::select! {
-        _ = carry(&shared, client) => {}
+        _ = carry(&shared, client, &mut reader) => {}
         _ = setting.wait_for(|setting| setting.cuts != cuts) => {}
     }
+    let now = Utc::now();
+    shared.asked.send_modify(|asked| {
+        for request in &reader.asked {
+            asked[*request].ended_at = Some(now);
+        }
+    });
 }
 
-async fn carry(shared: &Shared, client: UnixStream) -> std::io::Result<()> {
+async fn carry(shared: &Shared, client: UnixStream, reader: &mut Reader) -> std::io::Result<()> {
     passing(shared).await;
     let server = UnixStream::connect(&shared.target).await?;
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
-    let mut reader = Reader::default();
     tokio::join!(
         forward(shared, client_read, server_write, |bytes| reader
             .read(shared, bytes)),
@@ -291,6 +299,8 @@ struct Reader {
     /// Bytes of a body that are still to come.
     body: usize,
     lost: bool,
+    /// Which of the recorded requests came on this connection.
+    asked: Vec<usize>,
 }
 
 impl Reader {
@@ -315,9 +325,15 @@ impl Reader {
         let mut words = head.split(' ').map(str::to_owned);
         if let (Some(method), Some(path)) = (words.next(), words.next()) {
             let at = Utc::now();
-            shared
-                .asked
-                .send_modify(|asked| asked.push(Asked { at, method, path }));
+            shared.asked.send_modify(|asked| {
+                self.asked.push(asked.len());
+                asked.push(Asked {
+                    at,
+                    method,
+                    path,
+                    ended_at: None,
+                });
+            });
         }
         for line in head.lines().filter_map(|line| line.split_once(':')) {
             let (name, value) = (line.0.to_ascii_lowercase(), line.1.trim());

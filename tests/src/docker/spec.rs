@@ -41,6 +41,8 @@ pub struct Spec {
     pub network: Option<String>,
     /// Uses the machine's own network: nothing is published, and the machine's 127.0.0.1 is the container's.
     pub host_network: bool,
+    /// Publishes its port on 127.0.0.1, as the manager does.
+    pub published: bool,
     /// Folders of the machine and where they are in the container.
     pub mounts: Vec<(PathBuf, String)>,
     /// The most memory it may have, in bytes (the engine wants at least 6 MiB).
@@ -71,6 +73,7 @@ impl Spec {
             named: None,
             network: None,
             host_network: false,
+            published: true,
             mounts: Vec::new(),
             memory: None,
             log_driver: None,
@@ -179,6 +182,8 @@ impl Spec {
         });
         if !self.host_network {
             body["ExposedPorts"] = json!({port: {}});
+        }
+        if !self.host_network && self.published {
             host["PortBindings"] = bindings;
         }
         if let Some(memory) = self.memory {

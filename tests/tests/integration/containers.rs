@@ -1,6 +1,12 @@
 //! Real containers on a real engine, followed by the real daemon.
 
+mod absence;
+mod address;
+mod ends;
+mod fence;
 mod harbour;
+mod output;
+mod places;
 mod start;
-
-pub(crate) use harbour::Harbour;
+mod strangers;
+mod twins;

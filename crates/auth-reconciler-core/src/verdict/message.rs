@@ -52,6 +52,10 @@ pub(super) fn port_fault(port: i64) -> String {
     format!("port {port} is not between 1 and 65535; correct port_api")
 }
 
+pub(super) fn not_started(exit_code: i64) -> String {
+    format!("its container could not be started (exit code {exit_code}); see why and start it")
+}
+
 pub(super) fn stopped(exit_code: i64, out_of_memory: bool, restarting: bool) -> String {
     let what = if out_of_memory {
         format!("its container was killed for using too much memory (exit code {exit_code})")

@@ -3,7 +3,8 @@
 //! `GET counts` tells what it has been asked and when it became ready. `POST`: `revoke` (its token: exit 1 within
 //! 100 ms), `exit?code=`, `crash`, `hang` and `unhang`, `telegram?state=answers|fails|hangs`, `disconnect` and `ready`
 //! (each with a line in the log unless `silent=true`), `pretend?as=qr|authenticated|unauthorized|nothing`,
-//! `flood?bytes_per_second=&seconds=&newlines=true`, `eat?mib=`.
+//! `flood?bytes_per_second=&seconds=&newlines=true&binary=true&wait=true` (answers when it is over if it is to wait),
+//! `eat?mib=`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,8 +80,12 @@ pub(crate) async fn handle(life: Arc<Life>, call: Call) -> Option<String> {
                 bytes_per_second: call.number("bytes_per_second", 1_000_000),
                 seconds: call.number("seconds", 1),
                 newlines: call.is_set("newlines"),
+                binary: call.is_set("binary"),
             };
-            std::thread::spawn(move || flood.run());
+            let flooding = tokio::task::spawn_blocking(move || flood.run());
+            if call.is_set("wait") {
+                flooding.await.ok()?;
+            }
             done()
         }
         ("POST", "eat") => {

@@ -11,6 +11,8 @@ pub(crate) struct Flood {
     pub(crate) seconds: u64,
     /// Whether it comes in lines of 100 bytes or as one line without an end.
     pub(crate) newlines: bool,
+    /// Whether it is every byte in turn, those that frame a log among them, rather than one letter.
+    pub(crate) binary: bool,
 }
 
 impl Flood {
@@ -27,6 +29,8 @@ impl Flood {
                 .map(|index| {
                     if self.newlines && index % 100 == 99 {
                         b'\n'
+                    } else if self.binary {
+                        (index % 256) as u8
                     } else {
                         b'x'
                     }

@@ -1,14 +1,14 @@
 //! A scene whose daemon follows an engine's containers, and the containers themselves.
 
 use anyhow::{Context, Result};
-use auth_reconciler_tests::daemon::Setting;
+use auth_reconciler_tests::daemon::{LogLine, Setting};
 use auth_reconciler_tests::docker::{Container, Engine, Reach, Spec, reach};
+use auth_reconciler_tests::instance::Telegram;
 use auth_reconciler_tests::watcher::Watcher;
-use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::arena::Scene;
+use crate::arena::{KEY, Record, Scene};
 
 /// The user in the containers: who the tests' server lets in.
 const ROOT: (u32, u32) = (0, 0);
@@ -18,6 +18,11 @@ pub(crate) const NO_BACKOFF: [Setting<'_>; 2] = [
     ("AUTH_RECONCILER_BACKOFF_MIN", "10m"),
     ("AUTH_RECONCILER_BACKOFF_MAX", "10m"),
 ];
+
+/// Settings beside [`NO_BACKOFF`].
+pub(crate) fn without_backoff<'a>(more: &[Setting<'a>]) -> Vec<Setting<'a>> {
+    [&NO_BACKOFF[..], more].concat()
+}
 
 pub(crate) struct Harbour {
     pub(crate) scene: Scene,
@@ -81,13 +86,91 @@ impl Harbour {
         Ok(settings.id)
     }
 
+    /// A container that writes to no database and stays disconnected until it is told `control("ready")`.
+    pub(crate) fn waiting_spec(&self) -> Result<Spec> {
+        let spec = Spec::new().at_once().port(Engine::port()?);
+        Ok(spec.with(|settings| settings.telegram = Telegram::Fails))
+    }
+
+    /// The row of an instance that has everything but a container.
+    pub(crate) async fn insert_with_key(&self, spec: &Spec) -> Result<Uuid> {
+        let settings = &spec.settings;
+        let (table, client) = (&self.scene.table, &self.scene.client);
+        table
+            .insert(client, settings.id, Some(settings.port), Some(KEY))
+            .await?;
+        Ok(settings.id)
+    }
+
     /// An instance whose container is ready, and which is recorded so.
     pub(crate) async fn ready(&self) -> Result<Container> {
-        let spec = self.spec()?.at_once();
+        self.ready_as(self.spec()?).await
+    }
+
+    /// The same for a container that is to be ready at once but otherwise like this.
+    pub(crate) async fn ready_as(&self, spec: Spec) -> Result<Container> {
+        let spec = spec.at_once();
         let id = self.insert(&spec).await?;
         let container = self.engine.run(spec).await?;
         self.watcher.wait_status(id, "client_ready").await?;
         Ok(container)
+    }
+
+    /// An instance whose container runs, and is recorded as not connected; see [`Harbour::waiting_spec`].
+    pub(crate) async fn waiting(&self, spec: Spec) -> Result<Container> {
+        let mark = self.scene.records.mark();
+        let id = self.insert_with_key(&spec).await?;
+        let container = self.engine.run(spec).await?;
+        let connecting = "TelegramConnecting";
+        self.scene.records.reason(mark, id, connecting).await?;
+        Ok(container)
+    }
+
+    /// Returns when everything that the engine has told of until now has led to the looks that it leads to: something
+    /// happens to another container, and the look at that one is recorded.
+    pub(crate) async fn caught_up(&self, other: &Container) -> Result<()> {
+        let (mark, id) = (self.scene.records.mark(), other.instance());
+        // A signal that nothing reacts to.
+        other.kill("WINCH").await?;
+        let happened =
+            |record: &Record| record.id == id && record.text("cause") == Some("container kill");
+        self.scene
+            .records
+            .wait(mark, "a look at the other container", happened)
+            .await?;
+        Ok(())
+    }
+
+    /// How many looks at an instance were begun, whether they came to a record or not.
+    pub(crate) fn looks(&self, id: Uuid) -> usize {
+        let id = id.to_string();
+        self.scene
+            .daemon
+            .count(|line| line.is("row read fresh") && line.has("instance", &id))
+    }
+
+    /// Whether the look that wrote this status last asked the API. Needs the log at DEBUG.
+    pub(crate) async fn was_asked(&self, id: Uuid, status: &str) -> Result<bool> {
+        let (id, daemon) = (id.to_string(), &self.scene.daemon);
+        let wrote = |line: &LogLine| {
+            line.is("status written") && line.has("instance", &id) && line.has("to", status)
+        };
+        daemon.wait_line(0, "the status in the log", wrote).await?;
+        let log = daemon.log();
+        let mut of_it = log.iter().rev().filter(|line| line.has("instance", &id));
+        of_it.find(|line| wrote(line));
+        let mut look = of_it.take_while(|line| !line.is("row read fresh"));
+        Ok(look.any(|line| line.is("api asked")))
+    }
+
+    /// How many looks at an instance were recorded.
+    pub(crate) async fn recorded_looks(&self, id: Uuid) -> Result<i64> {
+        let statement = "select looks from auth_reconciler.instance where instance_id = $1";
+        Ok(self
+            .client()
+            .query_one(statement, &[&id])
+            .await?
+            .try_get(0)?)
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -96,10 +179,10 @@ impl Harbour {
 
     /// One text of the operator's view.
     pub(crate) async fn told(&self, id: Uuid, column: &str) -> Result<String> {
-        match &self.scene.status(id).await?[column] {
-            Value::String(text) => Ok(text.clone()),
-            other => Ok(other.to_string()),
-        }
+        let told = &self.scene.status(id).await?[column];
+        Ok(told
+            .as_str()
+            .map_or_else(|| told.to_string(), str::to_owned))
     }
 
     /// Status, reason and cause of the last move.

@@ -1,30 +1,124 @@
 //! The way of a container to READY, found without a clock.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
 
-use super::Harbour;
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+
+use super::harbour::{Harbour, NO_BACKOFF};
+
+/// Each READY that is asked for costs a request to Telegram.
+const FEW: u64 = 3;
 
 #[tokio::test]
 async fn a_normal_start_needs_no_clock_and_few_requests() -> Result<()> {
-    let harbour = Harbour::shared(&[]).await?;
+    let harbour = Harbour::shared(&NO_BACKOFF).await?;
+    let (table, records) = (&harbour.scene.table, &harbour.scene.records);
     let spec = harbour.spec()?;
     let id = harbour.insert(&spec).await?;
     let container = harbour.engine.run(spec).await?;
-    let seen = harbour.watcher.wait_status(id, "client_ready").await?;
-    let counts = container.counts().await?;
-    let ready = counts.ready_at().context("it is ready")?;
-    println!("late {:?} counts {counts:?}", seen);
-    println!("{ready:?} {:?}", harbour.scene.history(id).await?);
-    for record in harbour.scene.records.all(0, id) {
-        println!(
-            "{:?} {:?} {:?} {:?}",
-            record.text("recorded_at"),
-            record.text("cause"),
-            record.text("reason"),
-            record.get("reaction_ms")
-        );
-    }
+    // The manager writes the key five times, on five connections.
+    let key = id.to_string();
+    try_join_all((0..5).map(|_| async {
+        let client = harbour.scene.database.client().await?;
+        table.save_api_key(&client, id, Some(&key)).await
+    }))
+    .await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+
+    // And once it has seen that the container is ready it writes so, with its own spelling of the account.
+    let looks = harbour.recorded_looks(id).await?;
+    table
+        .write_status_and_account(harbour.client(), id, "client_ready", "Name")
+        .await?;
+    records
+        .wait(0, "the look at the manager's account", |record| {
+            record.id == id && record.looks() > looks && record.text("cause") == Some("account")
+        })
+        .await?;
+
     assert_eq!(harbour.watcher.statuses(id), ["pending", "client_ready"]);
-    assert!(counts.ready() <= 3, "{counts:?}");
+    let counts = container.counts().await?;
+    assert!((1..=FEW).contains(&counts.ready()), "{counts:?}");
+    let [_, reason, cause] = harbour.last_move(id).await?;
+    assert_eq!(reason, "Ready");
+    assert!(
+        ["account", "container output"].contains(&&*cause),
+        "{cause}"
+    );
+    assert_eq!(harbour.scene.history(id).await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_container_that_writes_no_row_is_found_by_its_output_alone_after_a_restart_too()
+-> Result<()> {
+    let harbour = Harbour::shared(&NO_BACKOFF).await?;
+    let records = &harbour.scene.records;
+    let container = harbour.waiting(harbour.waiting_spec()?).await?;
+    let id = container.instance();
+    let ready = ["client_ready", "Ready", "container output"];
+    container.control("ready").await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+    assert_eq!(harbour.last_move(id).await?, ready);
+    let before = container.counts().await?.ready();
+    assert!(before <= FEW, "{before}");
+
+    for _ in 0..2 {
+        let (seen, recorded) = (harbour.watcher.mark(), records.mark());
+        container.restart().await?;
+        harbour
+            .watcher
+            .wait_status_after(seen, id, "pending")
+            .await?;
+        records.reason(recorded, id, "TelegramConnecting").await?;
+        container.control("ready").await?;
+        harbour
+            .watcher
+            .wait_status_after(seen, id, "client_ready")
+            .await?;
+        assert_eq!(harbour.last_move(id).await?, ready);
+        let counts = container.counts().await?;
+        assert!((1..=FEW).contains(&counts.ready()), "{counts:?}");
+        let since = harbour.watcher.observations(seen);
+        let mut statuses: Vec<_> = since.into_iter().filter_map(|seen| seen.status).collect();
+        statuses.retain(|status| status != "failed");
+        assert_eq!(statuses, ["pending", "client_ready"], "down, and up again");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gap_between_account_and_ready_needs_no_clock_however_long_it_is() -> Result<()> {
+    let harbour = Harbour::shared(&NO_BACKOFF).await?;
+    let gaps = [1, 20, 200, 1000];
+    try_join_all(gaps.map(|gap| run(&harbour, gap))).await?;
+    Ok(())
+}
+
+async fn run(harbour: &Harbour, gap: u64) -> Result<()> {
+    let late = Duration::from_millis(gap);
+    // A real one's times: it is followed by the time that it saves its account.
+    let spec = harbour
+        .spec()?
+        .with(|settings| settings.ready_after_account = late);
+    let id = harbour.insert(&spec).await?;
+    let container = harbour.engine.run(spec).await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+    let statuses = harbour.watcher.statuses(id);
+    ensure!(
+        statuses == ["pending", "client_ready"],
+        "{gap}: {statuses:?}"
+    );
+    let [_, _, cause] = harbour.last_move(id).await?;
+    // A look at the account comes before a container that takes so long.
+    let expected = if gap < 1000 {
+        &["account", "container output"][..]
+    } else {
+        &["container output"]
+    };
+    ensure!(expected.contains(&&*cause), "{gap}: {cause}");
+    let counts = container.counts().await?;
+    ensure!((1..=FEW).contains(&counts.ready()), "{gap}: {counts:?}");
     Ok(())
 }

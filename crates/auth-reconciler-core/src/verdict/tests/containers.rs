@@ -44,6 +44,18 @@ const PENDING: Option<AuthStatus> = Some(AuthStatus::Pending);
 const READY: (Option<AuthStatus>, Reason) = (Some(AuthStatus::ClientReady), Reason::Ready);
 
 #[test]
+fn a_start_that_failed_is_not_told_as_an_end() {
+    let mut refused = stopped(at(0), 128, false);
+    refused.sighting.as_mut().expect("seen").started_at = None;
+    let refused = settled(&refused);
+    assert_eq!(told(&refused), (FAILED, Reason::ContainerStopped));
+    assert_eq!(
+        refused.message,
+        "its container could not be started (exit code 128); see why and start it"
+    );
+}
+
+#[test]
 fn a_container_that_cannot_answer_decides_without_a_probe() {
     let with = |container| {
         settled(&Facts {

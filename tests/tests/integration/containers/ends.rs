@@ -1,0 +1,169 @@
+//! Whatever ends or holds a container is in the row at once, with its reason, and without asking an API that is gone.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use auth_reconciler_tests::docker::Container;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::harbour::{Harbour, without_backoff};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Waits until the container is recorded as stopped in these words, and checks everything else.
+async fn failed(harbour: &Harbour, id: Uuid, words: &str) -> Result<()> {
+    let records = &harbour.scene.records;
+    let told = records.wait(0, words, |record| {
+        record.id == id
+            && record
+                .text("message")
+                .is_some_and(|message| message.contains(words))
+    });
+    let record = told.await?;
+    ensure!(record.reason() == "ContainerStopped", "{record:?}");
+    ensure!(record.get("settled") == true, "no clock runs: {record:?}");
+    let statuses = harbour.watcher.statuses(id);
+    ensure!(
+        statuses == ["pending", "client_ready", "failed"],
+        "{words}: {statuses:?}"
+    );
+    let [_, reason, cause] = harbour.last_move(id).await?;
+    ensure!(reason == "ContainerStopped", "{words}: {reason}");
+    // The look at the signal may find it dead already.
+    let causes = ["kill", "die", "oom", "stop", "destroy"].map(|what| format!("container {what}"));
+    ensure!(causes.contains(&cause), "{words}: {cause}");
+    ensure!(
+        !harbour.was_asked(id, "failed").await?,
+        "{words}: a dead container's API was asked"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_end_of_a_container_is_failed_and_says_how_it_ended() -> Result<()> {
+    let debug = [("RUST_LOG", "auth_reconciler=debug")];
+    let harbour = Harbour::shared(&without_backoff(&debug)).await?;
+    let mut small = harbour.spec()?;
+    small.memory = Some(64 << 20);
+    let (killed, revoked, stopped, removed, greedy) = tokio::try_join!(
+        harbour.ready(),
+        harbour.ready(),
+        harbour.ready(),
+        harbour.ready(),
+        harbour.ready_as(small),
+    )?;
+    let gone = removed.instance();
+    killed.kill("KILL").await?;
+    revoked.control("revoke").await?;
+    greedy.control("eat?mib=256").await?;
+    stopped.stop(GRACE).await?;
+    removed.remove().await?;
+    failed(&harbour, killed.instance(), "exit code 137").await?;
+    failed(&harbour, revoked.instance(), "exit code 1;").await?;
+    failed(&harbour, stopped.instance(), "exit code 0;").await?;
+    failed(
+        &harbour,
+        greedy.instance(),
+        "too much memory (exit code 137)",
+    )
+    .await?;
+    failed(&harbour, gone, "was removed").await?;
+
+    // Each of them goes on when it is started again, and what it was failed for is forgotten.
+    for container in [killed, stopped] {
+        let mark = harbour.watcher.mark();
+        container.start().await?;
+        let id = container.instance();
+        harbour
+            .watcher
+            .wait_status_after(mark, id, "client_ready")
+            .await?;
+        assert_eq!(harbour.told(id, "reason").await?, "Ready");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_container_is_failed_until_it_goes_on() -> Result<()> {
+    let debug = [("RUST_LOG", "auth_reconciler=debug")];
+    let harbour = Harbour::shared(&without_backoff(&debug)).await?;
+    let container = harbour.ready().await?;
+    let id = container.instance();
+    let before = container.counts().await?.ready();
+    container.pause().await?;
+    harbour.watcher.wait_status(id, "failed").await?;
+    let paused = ["failed", "ContainerPaused", "container pause"];
+    assert_eq!(harbour.last_move(id).await?, paused);
+    assert!(!harbour.was_asked(id, "failed").await?, "it cannot answer");
+    container.unpause().await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+    let ready = ["client_ready", "Ready", "container unpause"];
+    assert_eq!(harbour.last_move(id).await?, ready);
+    assert_eq!(container.counts().await?.ready(), before + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_start_is_awaited_and_says_so() -> Result<()> {
+    let harbour = Harbour::shared(&without_backoff(&[])).await?;
+    let records = &harbour.scene.records;
+    let spec = harbour.spec()?.at_once();
+    let id = harbour.insert_with_key(&spec).await?;
+    let unseen = records.reason(0, id, "AwaitingContainer").await?;
+    assert!(
+        unseen
+            .text("message")
+            .is_some_and(|text| text.contains("no container was seen"))
+    );
+    let blocker = TcpListener::bind(("127.0.0.1", spec.settings.port)).await?;
+    let mark = records.mark();
+    let container: Container = harbour.engine.create(spec).await?;
+    let created = records.of(mark, id).await?;
+    assert_eq!(created.reason(), "AwaitingContainer");
+    assert_eq!(created.text("cause"), Some("container create"));
+    assert!(
+        created
+            .text("message")
+            .is_some_and(|text| text.contains("not started yet"))
+    );
+    assert_eq!(created.get("settled"), true);
+
+    // The engine tells nobody of it: it is found when somebody asks.
+    assert!(container.start().await.is_err(), "its port is taken");
+    let refused = harbour.scene.reconcile(id).await?;
+    assert_eq!(refused.reason(), "ContainerStopped");
+    assert_eq!(
+        refused.text("message"),
+        Some("its container could not be started (exit code 128); see why and start it")
+    );
+    assert_eq!(refused.text("auth_status"), Some("failed"));
+    drop(blocker);
+    container.start().await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_health_check_that_changes_its_mind_leads_to_a_look() -> Result<()> {
+    let harbour = Harbour::shared(&without_backoff(&[])).await?;
+    let mut spec = harbour.spec()?;
+    spec.health = Some(Duration::from_millis(100));
+    // From SIGTERM on it refuses connections, and takes its time to end.
+    spec.settings.exits_after = Duration::from_secs(600);
+    let container = harbour.ready_as(spec).await?;
+    let id = container.instance();
+    container.kill("TERM").await?;
+    let records = &harbour.scene.records;
+    let look = records.wait(0, "a look by the health check", |record| {
+        record.id == id
+            && record.text("cause") == Some("container health")
+            && record.reason() == "ApiUnresponsive"
+    });
+    assert_eq!(
+        look.await?.text("auth_status"),
+        Some("client_ready"),
+        "one miss"
+    );
+    Ok(())
+}

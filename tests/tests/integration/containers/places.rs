@@ -1,0 +1,100 @@
+//! How many containers are followed at once, and for how long.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::docker::recorder::{Asked, Recorder};
+use auth_reconciler_tests::docker::{Container, Engine};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
+
+use super::harbour::{Harbour, without_backoff};
+
+/// How long a stream that was let go of may take to be closed by the engine, too.
+const FAREWELL: TimeDelta = TimeDelta::milliseconds(500);
+
+fn streams(asked: &[Asked]) -> impl Iterator<Item = &Asked> {
+    asked.iter().filter(|asked| asked.path.contains("/logs?"))
+}
+
+/// The most streams that were open at once, each without its last moment.
+fn most_open(asked: &[Asked]) -> usize {
+    let spans: Vec<(DateTime<Utc>, Option<DateTime<Utc>>)> = streams(asked)
+        .map(|asked| (asked.at, asked.ended_at.map(|end| end - FAREWELL)))
+        .collect();
+    let open_at = |moment: DateTime<Utc>| {
+        let open = spans
+            .iter()
+            .filter(|(from, to)| *from <= moment && to.is_none_or(|to| to > moment));
+        open.count()
+    };
+    spans
+        .iter()
+        .map(|(from, _)| open_at(*from))
+        .max()
+        .unwrap_or(0)
+}
+
+#[tokio::test]
+async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let way = Recorder::start(engine.socket()).await?;
+    let settings = without_backoff(&[("AUTH_RECONCILER_FOLLOWERS", "2")]);
+    let harbour = Harbour::open(engine, &way.url(), &settings).await?;
+    let containers = try_join_all((0..6).map(async |_| {
+        let spec = harbour.waiting_spec()?;
+        harbour.insert_with_key(&spec).await?;
+        harbour.engine.run(spec).await
+    }))
+    .await?;
+    // Each has had its turn at least once, though none has anything to say any more.
+    way.until("all six to be followed once", |asked| {
+        let ids: BTreeSet<&str> = streams(asked)
+            .filter_map(|one| one.path.split('/').nth(2))
+            .collect();
+        ids.len() == 6
+    })
+    .await?;
+    // Those that are not followed at the moment become ready first.
+    let followed: Vec<String> = streams(&way.asked())
+        .filter(|one| one.ended_at.is_none())
+        .map(|one| one.path.clone())
+        .collect();
+    let is_followed = |one: &&Container| followed.iter().any(|path| path.contains(one.id()));
+    let (now, later): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(is_followed);
+    for container in later.into_iter().chain(now) {
+        container.control("ready").await?;
+    }
+    for container in &containers {
+        let id = container.instance();
+        harbour.watcher.wait_status(id, "client_ready").await?;
+        let [_, _, cause] = harbour.last_move(id).await?;
+        ensure!(cause == "container output", "{cause}");
+        let ready = container.counts().await?.ready();
+        ensure!((1..=3).contains(&ready), "{ready} READY were asked for");
+    }
+    assert_eq!(most_open(&way.asked()), 2);
+    way.until("every stream to be closed", |asked| {
+        streams(asked).all(|one| one.ended_at.is_some())
+    })
+    .await?;
+
+    // A ready container is not followed: what it says costs nothing.
+    let talker = containers.first().context("six")?;
+    let (begun, asked) = (
+        streams(&way.asked()).count(),
+        talker.counts().await?.total(),
+    );
+    talker
+        .control("flood?bytes_per_second=1000000&seconds=1&newlines=true&wait=true")
+        .await?;
+    harbour.caught_up(&containers[1]).await?;
+    assert_eq!(talker.counts().await?.total(), asked);
+    let all = way.asked();
+    let since: Vec<&Asked> = streams(&all).skip(begun).collect();
+    ensure!(
+        since.iter().all(|one| !one.path.contains(talker.id())),
+        "{since:?}"
+    );
+    Ok(())
+}
