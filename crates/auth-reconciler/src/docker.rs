@@ -170,8 +170,22 @@ impl Engine {
     }
 
     /// Every container that counts, with its instance; those whose label is no id are left out.
-    pub(crate) async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
+    async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
         within(LIMIT, self.list_labelled(&self.labels.instance)).await
+    }
+
+    /// Whether it can be followed: how many containers count.
+    pub(crate) async fn examine(&self) -> Result<usize, EngineError> {
+        let (_, list) = self.find().await?;
+        Ok(list.len())
+    }
+
+    /// Subscribes to it, and lists: what happens after the list is told by the subscription.
+    async fn find(&self) -> Result<(events::Events, Vec<(Uuid, Listed)>), EngineError> {
+        let events = self.subscribe().await?;
+        let list = self.list().await?;
+        self.shows(&list).await?;
+        Ok((events, list))
     }
 
     /// Asks for the first of these containers as a look would: a way that lets lists pass and nothing else is

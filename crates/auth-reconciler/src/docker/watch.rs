@@ -113,9 +113,7 @@ async fn follow(
     check: Duration,
     since: &mut Option<Instant>,
 ) -> Result<Never, EngineError> {
-    let mut events = engine.subscribe().await?;
-    let list = engine.list().await?;
-    engine.shows(&list).await?;
+    let (mut events, list) = engine.find().await?;
     let mut told = Told::from(list.as_slice());
     engine.presence.begin();
     *since = Some(Instant::now());
