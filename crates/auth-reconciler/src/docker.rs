@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth_reconciler_core::container::{self, Container, Inspected, Listed, Sighting};
@@ -20,18 +19,20 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettin
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use chrono::{DateTime, Utc};
-use thiserror::Error;
-use tokio::sync::Notify;
 use tracing::debug;
 use uuid::Uuid;
 
 pub(crate) mod address;
+mod error;
 mod events;
+mod presence;
 pub(crate) mod sightings;
 mod transport;
 pub(crate) mod watch;
 
 use address::Address;
+pub(crate) use error::EngineError;
+use presence::Presence;
 use transport::Transport;
 pub(crate) use transport::{Output, TlsError};
 
@@ -60,8 +61,7 @@ pub(crate) struct Engine {
     id: String,
     address: Address,
     labels: Labels,
-    seen: AtomicBool,
-    doubt: Notify,
+    presence: Presence,
 }
 
 impl fmt::Debug for Engine {
@@ -69,72 +69,6 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("address", &self.address)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why the engine did not answer as it should. No text of an answer that holds a container's
-/// environment is repeated.
-#[derive(Debug, Error)]
-pub(crate) enum EngineError {
-    #[error("no answer within {} s", .0.as_secs())]
-    TimedOut(Duration),
-    #[error("could not connect")]
-    Connect(#[source] std::io::Error),
-    #[error("it answered {status}: {message}")]
-    Refused { status: u16, message: String },
-    #[error("it answered with something else than expected")]
-    Answer,
-    #[error("the connection broke")]
-    Broken(#[source] Option<hyper::Error>),
-    #[error("its stream of events ended")]
-    Ended,
-    #[error("its stream of events has missed something")]
-    Missed,
-}
-
-impl EngineError {
-    /// What the operator is to do, if it is known.
-    pub(crate) fn advice(&self) -> &'static str {
-        match self {
-            Self::Connect(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                "let the daemon's user use the socket (group docker), or put a read-only socket proxy in between"
-            }
-            Self::Connect(_) => {
-                "start the engine, or name the right one with AUTH_RECONCILER_DOCKER; where a socket file is mounted into a container, mount its folder instead: the file goes stale when the engine restarts"
-            }
-            Self::Refused { status: 403, .. } => {
-                "let the socket proxy pass GET for /events and /containers"
-            }
-            Self::Refused { .. } | Self::Answer => {
-                "see whether AUTH_RECONCILER_DOCKER names a Docker Engine, version 20.10 or newer"
-            }
-            Self::TimedOut(_) | Self::Broken(_) | Self::Ended | Self::Missed => {
-                "see whether the engine, or the proxy in front of it, is well"
-            }
-        }
-    }
-}
-
-impl From<bollard::errors::Error> for EngineError {
-    fn from(error: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the enum grows with bollard's features"
-        )]
-        match error {
-            Error::DockerResponseServerError {
-                status_code: status,
-                message,
-            } => Self::Refused {
-                status,
-                message: shortened(&message),
-            },
-            Error::IOError { err } => Self::Connect(err),
-            Error::HyperResponseError { err } => Self::Broken(Some(err)),
-            Error::RequestTimeoutError => Self::TimedOut(LIMIT),
-            _ => Self::Answer,
-        }
     }
 }
 
@@ -154,6 +88,8 @@ pub(crate) struct Sight {
     pub(crate) sighting: Option<Sighting>,
     /// Its address in its network.
     pub(crate) address: Option<IpAddr>,
+    /// The engine is in sight and did not answer this question: it is to be asked again.
+    pub(crate) unanswered: bool,
 }
 
 impl Engine {
@@ -177,8 +113,7 @@ impl Engine {
             id: address.identity(),
             address,
             labels,
-            seen: AtomicBool::new(false),
-            doubt: Notify::new(),
+            presence: Presence::default(),
         }))
     }
 
@@ -199,10 +134,11 @@ impl Engine {
             container: Container::Unknown,
             sighting: recorded.cloned(),
             address: None,
+            unanswered: false,
         };
-        if !self.seen.load(Ordering::Relaxed) {
+        let Some(stretch) = self.presence.now() else {
             return unknown();
-        }
+        };
         let shown = within(LOOK_LIMIT, self.counting(instance)).await;
         match shown {
             Ok(shown) => {
@@ -213,6 +149,7 @@ impl Engine {
                     container,
                     sighting,
                     address,
+                    unanswered: false,
                 }
             }
             Err(failure) => {
@@ -220,15 +157,48 @@ impl Engine {
                     error = crate::telemetry::chain(&failure),
                     "container state is unknown"
                 );
-                self.doubt.notify_one();
-                unknown()
+                let unanswered = !failure.is_of_engine();
+                if !unanswered {
+                    self.presence.doubt(stretch, failure);
+                }
+                Sight {
+                    unanswered,
+                    ..unknown()
+                }
             }
         }
     }
 
     /// Every container that counts, with its instance; those whose label is no id are left out.
-    pub(crate) async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
+    async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
         within(LIMIT, self.list_labelled(&self.labels.instance)).await
+    }
+
+    /// Whether it can be followed: how many containers count.
+    pub(crate) async fn examine(&self) -> Result<usize, EngineError> {
+        let (_, list) = self.find().await?;
+        Ok(list.len())
+    }
+
+    /// Subscribes to it, and lists: what happens after the list is told by the subscription.
+    async fn find(&self) -> Result<(events::Events, Vec<(Uuid, Listed)>), EngineError> {
+        let events = self.subscribe().await?;
+        let list = self.list().await?;
+        self.shows(&list).await?;
+        Ok((events, list))
+    }
+
+    /// Asks for the first of these containers as a look would: a way that lets lists pass and nothing else is
+    /// none.
+    async fn shows(&self, listed: &[(Uuid, Listed)]) -> Result<(), EngineError> {
+        let Some((_, first)) = listed.first() else {
+            return Ok(());
+        };
+        match within(LIMIT, self.inspect(&first.id)).await {
+            Err(failure) if failure.is_of_engine() || failure.is_ban() => Err(failure),
+            // That one container cannot be shown is no reason to be blind for all.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// The output of a container: the last thing that it said, and all that follows.
@@ -344,15 +314,6 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
     // As the database keeps it, or it would differ from itself once recorded.
     DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| at.timestamp() > 0)
-}
-
-/// An engine's own words, in a length that is fit for a log.
-fn shortened(message: &str) -> String {
-    message
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(200)
-        .collect()
 }
 
 async fn within<T>(

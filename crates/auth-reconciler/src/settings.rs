@@ -16,7 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::database::{Database, DatabaseError, Defaults, Names, TlsMode};
 
 mod cli;
-mod docker;
+pub(crate) mod docker;
 mod probe_url;
 mod run;
 mod setting;

@@ -11,10 +11,13 @@ use tokio_postgres::types::Type;
 
 use super::say;
 use crate::database::Database;
+use crate::docker::Engine;
+use crate::docker::address::LOCAL_SOCKET;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::{self, Session, with};
 use crate::postgres::schema;
+use crate::settings::docker::{Choice, DockerSettings};
 use crate::settings::{RunSettings, Settings, TableName};
 use crate::telemetry::chain;
 
@@ -32,6 +35,7 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         lacking: HashSet::new(),
     };
     report.settings(settings, run);
+    report.engine(&run.docker).await;
     let Some(pool) = report.connection(&settings.database).await else {
         return false;
     };
@@ -97,10 +101,40 @@ impl Report {
                 )),
             );
         }
-        self.line(
-            "engine",
-            Finding::Fine("off: this version does not ask the Docker Engine".to_owned()),
-        );
+    }
+
+    async fn engine(&mut self, docker: &DockerSettings) {
+        let Some(address) = docker.engine.address() else {
+            let why = match docker.engine {
+                Choice::Off => "off".to_owned(),
+                Choice::Local | Choice::At(_) => format!("none: there is no {LOCAL_SOCKET}"),
+            };
+            let what = format!("{why}; statuses follow rows and APIs alone");
+            return self.line("engine", Finding::Fine(what));
+        };
+        let engine = match Engine::new(address.clone(), docker.labels.clone()) {
+            Ok(engine) => engine,
+            Err(error) => {
+                let what = chain(&error);
+                let remedy = "correct the files in the folder AUTH_RECONCILER_DOCKER_CERTS";
+                let remedy = remedy.to_owned();
+                return self.line("engine", Finding::Wrong { what, remedy });
+            }
+        };
+        let finding = match engine.examine().await {
+            Ok(count) => Finding::Fine(format!(
+                "{address} shows events and containers; {count} are of instances"
+            )),
+            // `run` serves without.
+            Err(failure) => Finding::Warning {
+                what: format!(
+                    "{address} is not seen, so container states are unknown: {}",
+                    chain(&failure)
+                ),
+                remedy: failure.advice().to_owned(),
+            },
+        };
+        self.line("engine", finding);
     }
 
     async fn connection(&mut self, database: &Database) -> Option<Pool> {

@@ -9,11 +9,13 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, SubsecRound, Utc};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
+use deadpool_postgres::Pool;
 use serde::{Deserialize, Serialize};
 use terminal_size::Width;
 
-use super::say;
+use super::{complain, say};
 use crate::database::Database;
+use crate::postgres::error::StoreError;
 use crate::postgres::{pool, schema};
 
 /// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
@@ -38,7 +40,17 @@ struct Instance {
     watched_table: String,
 }
 
+/// The engine of the process that leads, while that process does not see it.
+struct Engine {
+    address: String,
+    since: Option<DateTime<Utc>>,
+    why: Option<String>,
+}
+
 /// Prints every instance, those in trouble first. Returns whether one is in trouble.
+///
+/// That the engine is not seen is no trouble of an instance: it is said in one line more, which programs find on
+/// standard error, beside an array that is as it always was.
 pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     let pool = pool::open(database, 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
@@ -52,12 +64,41 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     .with_context(no_status)?;
     let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
         .context("the status view is not as this version knows it")?;
+    let engine = unseen_engine(&pool).await.with_context(no_status)?;
     if json {
         say(serde_json::to_string_pretty(&instances)?);
+        if let Some(engine) = engine {
+            complain(sentence(&engine));
+        }
     } else {
         print(&instances);
+        if let Some(engine) = engine {
+            say(sentence(&engine));
+        }
     }
     Ok(instances.iter().any(|instance| instance.trouble))
+}
+
+async fn unseen_engine(pool: &Pool) -> Result<Option<Engine>, StoreError> {
+    let row = pool::with(pool, "read the view reconcilers", async |client| {
+        let query = include_str!("../../../../sql/queries/unseen_engine.sql");
+        client.query_typed_opt(query, &[]).await
+    })
+    .await?;
+    Ok(row.map(|row| Engine {
+        address: row.get("engine_address"),
+        since: row.get("engine_since"),
+        why: row.get("engine_detail"),
+    }))
+}
+
+fn sentence(engine: &Engine) -> String {
+    format!(
+        "the engine at {} is not seen since {}, so container states are unknown: {}",
+        text(Some(&engine.address)),
+        time(engine.since),
+        text(engine.why.as_deref())
+    )
 }
 
 fn print(instances: &[Instance]) {

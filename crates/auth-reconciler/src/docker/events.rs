@@ -88,7 +88,9 @@ impl Engine {
                 messages,
                 first: Some(Ok(message)),
             }),
-            Some(Some(Err(failure))) => Err(failure.into()),
+            Some(Some(Err(failure))) => {
+                Err(of_stream(failure, begun.has_changed().unwrap_or(false)))
+            }
             Some(None) => Err(EngineError::Ended),
         }
     }
@@ -118,8 +120,17 @@ impl Events {
         };
         match message {
             Some(Ok(message)) => Ok(message),
-            Some(Err(failure)) => Err(failure.into()),
+            Some(Err(failure)) => Err(of_stream(failure, true)),
             None => Err(EngineError::Ended),
         }
     }
+}
+
+/// Once it has begun, what fails is not the way to it: the client library says both in the same words.
+fn of_stream(failure: bollard::errors::Error, begun: bool) -> EngineError {
+    let failure = EngineError::from(failure);
+    if begun && matches!(failure, EngineError::Connect(_)) {
+        return EngineError::Broken(None);
+    }
+    failure
 }

@@ -147,7 +147,7 @@ impl Transport {
         };
         Err(EngineError::Refused {
             status: status.as_u16(),
-            message: super::shortened(&told),
+            message: super::error::shortened(&told),
         })
     }
 

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
@@ -72,7 +71,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
-        self.engine.seen.store(false, Ordering::Relaxed);
+        self.engine.presence.end();
     }
 }
 
@@ -80,13 +79,13 @@ async fn keep(engine: Arc<Engine>, sightings: Arc<Sightings>, check: Duration) {
     let mut failures = 0;
     let mut out_of_sight = false;
     loop {
-        let begun = Instant::now();
-        let failure = match follow(&engine, &sightings, check).await {
+        let mut since = None;
+        let failure = match follow(&engine, &sightings, check, &mut since).await {
             Err(failure) => failure,
             Ok(never) => match never {},
         };
-        let was_seen = engine.seen.swap(false, Ordering::Relaxed);
-        if begun.elapsed() >= SERVED {
+        engine.presence.end();
+        if since.is_some_and(|since: Instant| since.elapsed() >= SERVED) {
             failures = 0;
         }
         let wait = RECONNECT.delay(failures, fastrand::f64());
@@ -94,7 +93,7 @@ async fn keep(engine: Arc<Engine>, sightings: Arc<Sightings>, check: Duration) {
         let error = chain(&failure);
         let advice = failure.advice();
         // Said once, not with each try.
-        if was_seen || !out_of_sight {
+        if since.is_some() || !out_of_sight {
             warn!(engine = %engine.address, error, advice, retry_in = ?wait, "the engine is out of sight: container states are unknown until it is seen again");
         } else {
             debug!(error, retry_in = ?wait, "the engine is still out of sight");
@@ -107,16 +106,17 @@ async fn keep(engine: Arc<Engine>, sightings: Arc<Sightings>, check: Duration) {
 
 enum Never {}
 
-/// One subscription, until it ends.
+/// One subscription, until it ends; says since when the engine was in sight by it.
 async fn follow(
     engine: &Engine,
     sightings: &Sightings,
     check: Duration,
+    since: &mut Option<Instant>,
 ) -> Result<Never, EngineError> {
-    let mut events = engine.subscribe().await?;
-    let list = engine.list().await?;
+    let (mut events, list) = engine.find().await?;
     let mut told = Told::from(list.as_slice());
-    engine.seen.store(true, Ordering::Relaxed);
+    engine.presence.begin();
+    *since = Some(Instant::now());
     info!(engine = %engine.address, containers = list.len(), "the engine is in sight");
     sightings.in_sight(list);
     let mut suspected = false;
@@ -129,10 +129,12 @@ async fn follow(
                 told.note(&event);
                 sightings.happened(event.instance, event.cause);
             }
-            () = engine.doubt.notified() => next_check = Instant::now(),
+            failure = engine.presence.doubted() => return Err(failure),
             () = tokio::time::sleep_until(next_check.into()) => {
                 let list = engine.list().await?;
                 if told.agrees(&list) {
+                    // With what events do not tell: the endpoints of what has been started.
+                    told = Told::from(list.as_slice());
                     suspected = false;
                     next_check = Instant::now() + check;
                 } else if suspected {
@@ -155,7 +157,15 @@ async fn next_event(engine: &Engine, events: &mut Events) -> Result<Event, Engin
 }
 
 /// What list and events have told of each container, coarse enough that both say the same.
-struct Told(HashMap<String, Life>);
+struct Told(HashMap<String, Known>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    life: Life,
+    /// The endpoints of its last start, by which a list shows a start that nobody told of; `None` since an event
+    /// told of one, as events do not name them.
+    network: Option<String>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -166,14 +176,17 @@ enum Life {
 
 impl From<&[(Uuid, Listed)]> for Told {
     fn from(list: &[(Uuid, Listed)]) -> Self {
-        let life = |listed: &Listed| match listed.state.as_str() {
-            "running" => Life::Up,
-            "paused" => Life::Paused,
-            _ => Life::Down,
+        let known = |listed: &Listed| Known {
+            life: match listed.state.as_str() {
+                "running" => Life::Up,
+                "paused" => Life::Paused,
+                _ => Life::Down,
+            },
+            network: Some(listed.network.clone()),
         };
         Self(
             list.iter()
-                .map(|(_, listed)| (listed.id.clone(), life(listed)))
+                .map(|(_, listed)| (listed.id.clone(), known(listed)))
                 .collect(),
         )
     }
@@ -194,10 +207,78 @@ impl Told {
             }
             return;
         };
-        self.0.insert(event.container.clone(), life);
+        let network = None;
+        self.0
+            .insert(event.container.clone(), Known { life, network });
     }
 
     fn agrees(&self, list: &[(Uuid, Listed)]) -> bool {
-        self.0 == Self::from(list).0
+        let shown = Self::from(list).0;
+        shown.len() == self.0.len()
+            && self.0.iter().all(|(id, known)| {
+                shown.get(id).is_some_and(|shown| {
+                    known.life == shown.life
+                        && (known.network.is_none() || known.network == shown.network)
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(containers: &[(&str, &str, &str)]) -> Vec<(Uuid, Listed)> {
+        let listed = |&(id, state, network): &(&str, &str, &str)| Listed {
+            id: id.to_owned(),
+            state: state.to_owned(),
+            created: 0,
+            network: network.to_owned(),
+        };
+        let all = containers.iter();
+        all.map(|container| (Uuid::nil(), listed(container)))
+            .collect()
+    }
+
+    fn event(container: &str, cause: Cause) -> Event {
+        Event {
+            instance: Uuid::nil(),
+            container: container.to_owned(),
+            cause,
+        }
+    }
+
+    #[test]
+    fn a_list_shows_what_events_have_missed() {
+        let before = list(&[("a", "running", "n1"), ("b", "exited", "")]);
+        let told = Told::from(before.as_slice());
+        assert!(told.agrees(&before));
+        for other in [
+            list(&[("a", "running", "n1")]),
+            list(&[("a", "exited", ""), ("b", "exited", "")]),
+            list(&[("a", "paused", "n1"), ("b", "exited", "")]),
+            list(&[("a", "running", "n1"), ("c", "exited", "")]),
+            // It died and was started.
+            list(&[("a", "running", "n2"), ("b", "exited", "")]),
+        ] {
+            assert!(!told.agrees(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_events_told_of_is_not_missed() {
+        let mut told = Told::from(list(&[("a", "running", "n1"), ("b", "exited", "")]).as_slice());
+        for (container, cause) in [
+            ("a", Cause::Died),
+            ("a", Cause::Started),
+            ("a", Cause::Killed),
+            ("b", Cause::Destroyed),
+            ("c", Cause::Created),
+            ("c", Cause::Started),
+            ("c", Cause::Paused),
+        ] {
+            told.note(&event(container, cause));
+        }
+        assert!(told.agrees(&list(&[("a", "running", "n2"), ("c", "paused", "n3")])));
     }
 }

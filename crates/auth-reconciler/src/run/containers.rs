@@ -60,8 +60,10 @@ impl Containers {
     /// The engine came into sight, or went out of it.
     pub(super) fn saw(&mut self, view: View) {
         self.hold_until = None;
-        self.unnoted = true;
-        self.view = Some(view);
+        let view = Some(view);
+        // Not with each try to find it again.
+        self.unnoted |= self.view != view;
+        self.view = view;
     }
 
     /// What the database does not know yet; the caller tells it.

@@ -77,6 +77,9 @@ pub(crate) enum End {
     Overtaken,
     /// Not recorded, for a reason that may pass: look again with backoff.
     Stumbled,
+    /// Recorded, and final as far as is known, but the engine did not show the container: look again with
+    /// backoff.
+    Unsure,
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// Another process leads.
@@ -100,7 +103,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         cause = cause.as_str(),
         "row read fresh"
     );
-    let address = see_container(&context, &task, &mut look).await;
+    let seen = see_container(&context, &task, &mut look).await;
     let Task {
         key,
         epoch,
@@ -132,7 +135,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
             let instance = probe::Instance {
                 id: key.instance_id,
                 port,
-                container: address,
+                container: seen.address,
             };
             let answer = tokio::select! {
                 answer = context.prober.ask(&instance, profile, api_key) => answer,
@@ -170,15 +173,30 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         cause,
         waited,
     };
-    record(&context, table, &proposal).await
+    let end = record(&context, table, &proposal).await?;
+    if end == End::Settled && seen.unanswered {
+        return Ok(End::Unsure);
+    }
+    Ok(end)
 }
 
-/// Adds to the facts what the engine shows, where that matters. Returns the container's address.
-async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Option<IpAddr> {
+/// What of the engine's answer is no fact.
+#[derive(Default)]
+struct Seen {
+    /// The container's address.
+    address: Option<IpAddr>,
+    /// There was no answer.
+    unanswered: bool,
+}
+
+/// Adds to the facts what the engine shows, where that matters.
+async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Seen {
     let facts = &mut look.facts;
-    let engine = context.engine.as_ref()?;
+    let Some(engine) = &context.engine else {
+        return Seen::default();
+    };
     if !verdict::concerns_container(facts) {
-        return None;
+        return Seen::default();
     }
     let sight = engine
         .sight(task.key.instance_id, facts.sighting.as_ref())
@@ -187,7 +205,10 @@ async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Optio
     facts.sighting = sight.sighting;
     facts.followed = task.followed.is_some()
         && task.followed.as_deref() == facts.sighting.as_ref().map(|seen| seen.id.as_str());
-    sight.address
+    Seen {
+        address: sight.address,
+        unanswered: sight.unanswered,
+    }
 }
 
 async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {

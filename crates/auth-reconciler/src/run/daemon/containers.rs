@@ -28,6 +28,11 @@ impl Daemon {
             }
         }
         if let Some(list) = seen.list {
+            // What runs may have begun without the engine, and may not be recorded when that is compared.
+            let running: Vec<Key> = self.runs.keys().copied().collect();
+            for key in running {
+                self.wake(key, Cause::Compared, now);
+            }
             self.compare(list);
         }
         for (instance, cause) in seen.instances {

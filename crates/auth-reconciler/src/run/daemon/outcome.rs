@@ -138,7 +138,7 @@ impl Daemon {
             }
             None => End::Stumbled,
         };
-        if end != End::Stumbled {
+        if !matches!(end, End::Stumbled | End::Unsure) {
             self.stumbles.remove(&key);
         }
         let next = match end {
@@ -164,7 +164,7 @@ impl Daemon {
                 due: now,
                 hold_drift: false,
             },
-            End::Stumbled => {
+            End::Stumbled | End::Unsure => {
                 let stumbles = self.stumbles.entry(key).or_default();
                 let due = now + STUMBLE.delay(*stumbles, fastrand::f64());
                 *stumbles = stumbles.saturating_add(1);
