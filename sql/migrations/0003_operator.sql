@@ -89,3 +89,11 @@ comment on column auth_reconciler.journal.message is 'Why, for a person; of an o
 comment on column auth_reconciler.journal.application is 'application_name of the session that wrote.';
 comment on column auth_reconciler.journal.role is 'Role of the session that wrote.';
 comment on column auth_reconciler.journal.looks is 'Of a verdict: looks recorded so far, this one included.';
+
+-- Where to look has changed.
+comment on schema auth_reconciler is
+    'auth-reconciler: keeps auth_status of the watched tables true. Start with: select * from auth_reconciler.problems; \d+ explains every view.';
+comment on table auth_reconciler.instance is
+    'What was recorded of each instance: the last verdict and what the next one builds on. Read auth_reconciler.instances instead.';
+comment on column auth_reconciler.change.cause is
+    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator (somebody asked, paused or resumed), resync (a change that could not be logged).';

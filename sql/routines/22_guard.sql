@@ -35,12 +35,8 @@ begin
         select i.epoch into recorded_in
         from auth_reconciler.instance as i
         where i.watched_id = watched and i.instance_id = new.id
+            -- Without an epoch it was taken back, by a pause.
             and i.final and i.epoch is not null and i.auth_status = old.auth_status::text
-            and not exists (
-                select
-                from auth_reconciler.pause as p
-                where p.watched_id = watched and p.instance_id = new.id
-            )
             -- What was put aside before is no news.
             and not exists (
                 select

@@ -27,7 +27,8 @@ begin
             split_part(a.application_name, ' ', 2) as kind,
             split_part(a.application_name, ' ', 3) as version,
             split_part(a.application_name, ' ', 4) as host,
-            nullif(split_part(a.application_name, ' ', 5), '') as process
+            -- Anybody may call a session so; what is no number is none of ours.
+            substring(split_part(a.application_name, ' ', 5) from '^[0-9]{1,9}$') as process
         from pg_stat_activity as a
         where a.datname = current_database()
             and (a.application_name like 'auth-reconciler ear %' or a.application_name like 'auth-reconciler pool %')
@@ -76,7 +77,7 @@ begin
         union all
         select
             'dead', false, split_part(l.application, ' ', 4), split_part(l.application, ' ', 3),
-            nullif(split_part(l.application, ' ', 5), ''), l.backend_start, l.taken_at, l.term, null, l.pid, null,
+            substring(split_part(l.application, ' ', 5) from '^[0-9]{1,9}$'), l.backend_start, l.taken_at, l.term, null, l.pid, null,
             null, null,
             'led last and its session has ended; nobody leads: changes are kept in the log until a daemon is started'
         from auth_reconciler.leadership as l

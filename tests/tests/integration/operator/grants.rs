@@ -17,6 +17,8 @@ use uuid::Uuid;
 use super::value;
 use crate::scene::{ALL_TRUE, Scene, eventually};
 
+mod paths;
+
 const GRANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grants.sql");
 
 struct Granted {
@@ -231,72 +233,6 @@ async fn the_daemon_serves_as_that_role() -> Result<()> {
     Ok(())
 }
 
-/// What the daemon does, statement by statement, each in a transaction of its own that is rolled back. `{one}` is
-/// recorded and has a change, `{two}` is new, `{gone}` is recorded and paused and has no row.
-fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
-    let read = include_str!("../../../../sql/queries/read.sql")
-        .replace("{relation}", "public.message_instances")
-        .replace("{oid}", &scene_oid.to_string())
-        .replace("{serves_api}", "'api' = any (w.type_instance::text[])")
-        .replace("$1", "1")
-        .replace("$2", "'{one}'");
-    let all = include_str!("../../../../sql/queries/log_all_rows.sql")
-        .replace("{relation}", "public.message_instances")
-        .replace("$1", "1");
-    let record = |id: &str, changes: &str, status: &str| {
-        format!(
-            "select auth_reconciler.record(
-                (select epoch from auth_reconciler.leadership),
-                (select version from auth_reconciler.instance where instance_id = '{id}'), {changes},
-                '{{\"watched_id\": 1, \"instance_id\": \"{id}\", \"auth_status\": \"{status}\", \"reason\": \"Ready\",
-                   \"message\": \"\", \"cause\": \"drift\", \"attempts\": 0, \"misses\": 0, \"corrections_spent\": 0,
-                   \"contested\": 0}}',
-                '{{\"history_per_instance\": 0, \"history_max_age_ms\": 0, \"trouble_ms\": 0}}')"
-        )
-    };
-    let read_changes = |id: &str| {
-        format!(
-            "(select coalesce(array_agg(id), '{{}}') from auth_reconciler.change where instance_id = '{id}')"
-        )
-    };
-    vec![
-        ("read", read),
-        ("log every row", all),
-        ("backlog", include_str!("../../../../sql/queries/backlog.sql").to_owned()),
-        ("installed", include_str!("../../../../sql/queries/installed.sql").to_owned()),
-        ("watched tables", include_str!("../../../../sql/queries/watched_tables.sql").to_owned()),
-        ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
-        (
-            "take over",
-            "select pg_advisory_xact_lock(auth_reconciler.leadership_lock());
-             select auth_reconciler.take_over(gen_random_uuid())"
-                .to_owned(),
-        ),
-        ("record", record("{one}", &read_changes("{one}"), "failed")),
-        ("first record", record("{two}", &read_changes("{two}"), "client_ready")),
-        ("refused record", record("{one}", "array[-1]", "failed")),
-        (
-            "forget",
-            format!(
-                "select auth_reconciler.forget((select epoch from auth_reconciler.leadership), 1, '{{gone}}',
-                    (select version from auth_reconciler.instance where instance_id = '{{gone}}'), {})",
-                read_changes("{gone}")
-            ),
-        ),
-        (
-            "engine",
-            "select auth_reconciler.note_engine((select epoch from auth_reconciler.leadership), 'off', true, null)"
-                .to_owned(),
-        ),
-        ("status", include_str!("../../../../sql/queries/status.sql").to_owned()),
-        ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
-        ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),
-        ("resume", "select auth_reconciler.resume('{gone}')".to_owned()),
-        ("reconcile", "select auth_reconciler.reconcile('{one}')".to_owned()),
-        ("reconcile all", "select auth_reconciler.reconcile_all()".to_owned()),
-    ]
-}
-
 /// The first of these that is denied. Whatever else is wrong with one is an error.
 async fn denied(client: &Client, paths: &[(&'static str, String)]) -> Result<Option<&'static str>> {
     for (name, path) in paths {
@@ -367,7 +303,7 @@ async fn every_right_of_the_daemon_is_needed() -> Result<()> {
         "select 'public.message_instances'::regclass::oid",
     )
     .await?;
-    let paths: Vec<_> = main_paths(oid)
+    let paths: Vec<_> = paths::main_paths(oid)
         .into_iter()
         .map(|(name, path)| (name, fill(&path)))
         .collect();

@@ -294,11 +294,24 @@ async fn a_write_that_was_put_aside_refuses_no_verdict() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_guarded_table_is_uninstalled_without_a_trace() -> Result<()> {
+async fn a_guarded_table_is_unwatched_and_uninstalled_without_a_trace() -> Result<()> {
     let scene = Scene::start(&[]).await?;
     value::<String>(&scene.client, GUARD).await?;
     scene.daemon.sigterm()?;
     scene.daemon.ended().await?;
+    let triggers =
+        "select count(*) from pg_trigger where tgrelid = 'public.message_instances'::regclass";
+    let unwatch = "select auth_reconciler.unwatch('public.message_instances')";
+    value::<String>(&scene.client, unwatch).await?;
+    assert_eq!(value::<i64>(&scene.client, triggers).await?, 0);
+    let again = "select auth_reconciler.watch('public.message_instances')";
+    value::<String>(&scene.client, again).await?;
+    assert_eq!(
+        value::<i64>(&scene.client, triggers).await?,
+        4,
+        "watched, not guarded"
+    );
+    value::<String>(&scene.client, GUARD).await?;
     let done = run_command(scene.database.url(), &["uninstall"], &[]).await?;
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let triggers =

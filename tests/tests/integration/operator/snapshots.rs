@@ -50,6 +50,8 @@ async fn in_repeatable_read_a_current_verdict_is_kept_and_an_outdated_one_is_not
         (doubt.text("auth_status"), doubt.reason()),
         (Some("client_ready"), "ApiServerError")
     );
+    // The pause alone, before a look has answered for it.
+    scene.daemon.signal("STOP")?;
     let pause = format!("select auth_reconciler.pause('{paused}', 'by hand')");
     value::<String>(&scene.client, &pause).await?;
 
@@ -114,8 +116,11 @@ async fn no_writer_fails_to_serialise_because_of_guard() -> Result<()> {
             open.push(since_now(client, level).await?);
         }
         let places = tables.iter().zip(&ids);
-        for (transaction, (table, id)) in open.iter().zip(places.clone()) {
-            table.write_status(transaction, *id, Some("failed")).await?;
+        // Twice, so that each reads before the others write.
+        for _ in 0..2 {
+            for (transaction, (table, id)) in open.iter().zip(places.clone()) {
+                table.write_status(transaction, *id, Some("failed")).await?;
+            }
         }
         for transaction in open {
             transaction.commit().await?;
