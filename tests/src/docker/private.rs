@@ -117,12 +117,22 @@ impl PrivateEngine {
         }
     }
 
-    /// Freezes it: its socket accepts (the kernel does) and nothing answers.
+    /// Freezes it: its socket accepts (the kernel does) and nothing answers. When this returns, each of its threads has
+    /// stopped: the signal is taken by one after the other, and until then the rest still answer.
     ///
     /// # Errors
-    /// When the signal cannot be sent.
+    /// When the signal cannot be sent, or has no effect.
     pub fn freeze(&self) -> Result<()> {
-        self.signal("STOP")
+        self.signal("STOP")?;
+        let pid = self.pid().context("the engine does not run")?;
+        // Nobody tells of it; how often this asks decides nothing.
+        for _ in 0..10_000 {
+            if all_stopped(pid)? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        bail!("the engine does not stop")
     }
 
     /// Thaws it.
@@ -305,4 +315,19 @@ fn command(name: &str) -> Result<Command> {
         ),
     );
     Ok(command)
+}
+
+/// Whether every thread of a process is stopped by a signal.
+fn all_stopped(pid: u32) -> Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile. Its state follows its name, which stands in parentheses.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else {
+            continue;
+        };
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        if !state.is_some_and(|state| state.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -39,7 +39,7 @@ async fn a_mistake_names_setting_value_and_what_is_accepted() -> Result<()> {
             "AUTH_RECONCILER_PROBE_URL",
             "--probe-url",
             "http://h:{prot}",
-            "{port} and {id}",
+            "{port}, {id} and {container_ip}",
         ),
         (
             "AUTH_RECONCILER_PROBE_URL",
@@ -157,6 +157,10 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
     let daemon = [
         "LISTEN_URL",
         "DOCKER",
+        "DOCKER_CERTS",
+        "DOCKER_LABEL_ID",
+        "DOCKER_LABEL_TYPE",
+        "FOLLOWERS",
         "PROBE_URL",
         "PROBE_TIMEOUT",
         "PROBE_CONNECT_TIMEOUT",
