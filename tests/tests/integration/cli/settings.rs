@@ -45,7 +45,7 @@ async fn a_mistake_names_setting_value_and_what_is_accepted() -> Result<()> {
             "AUTH_RECONCILER_PROBE_URL",
             "--probe-url",
             "http://h:80",
-            "neither {port} nor {id}",
+            "none of {port}, {id} and {container_ip}",
         ),
         ("AUTH_RECONCILER_DOCKER", "--docker", "auto", "only off"),
         (
