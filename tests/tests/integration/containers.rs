@@ -2,5 +2,6 @@
 
 mod harbour;
 mod start;
+mod way;
 
 pub(crate) use harbour::Harbour;
