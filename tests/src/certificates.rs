@@ -1,4 +1,5 @@
-//! Certificates for a server with TLS: the right one, one for the wrong host, and an authority that signed neither.
+//! Certificates for a server with TLS: the right one, one for the wrong host, and an authority that signed neither;
+//! and for its clients.
 //!
 //! Written as PEM files into a private folder; keys belong to the server's user and nobody else may read them, which
 //! PostgreSQL insists on.
@@ -31,6 +32,10 @@ pub struct Certificates {
     pub server: Identity,
     /// For `elsewhere.example` only.
     pub wrong_host: Identity,
+    /// A client's, signed by the same authority.
+    pub client: Identity,
+    /// A client's, signed by the other one.
+    pub stranger: Identity,
 }
 
 impl Certificates {
@@ -46,21 +51,34 @@ impl Certificates {
             other_authority: folder.join("other-authority.pem"),
             server: identity(&folder, "server"),
             wrong_host: identity(&folder, "wrong-host"),
+            client: identity(&folder, "client"),
+            stranger: identity(&folder, "stranger"),
             folder,
         };
         certificates.write(owner)?;
         Ok(certificates)
     }
 
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem`, as Docker's clients want them.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn docker_folder(&self, authority: &Path, client: &Identity) -> Result<PathBuf> {
+        let folder = self.folder.join(uuid::Uuid::new_v4().simple().to_string());
+        std::fs::create_dir(&folder)?;
+        std::fs::copy(authority, folder.join("ca.pem"))?;
+        std::fs::copy(&client.certificate, folder.join("cert.pem"))?;
+        std::fs::copy(&client.key, folder.join("key.pem"))?;
+        Ok(folder)
+    }
+
     fn write(&mut self, owner: Option<(u32, u32)>) -> Result<()> {
         let (pem, issuer) = authority("the tests' authority")?;
         write(&self.authority, &pem, 0o644, owner)?;
-        write(
-            &self.other_authority,
-            &authority("another authority")?.0,
-            0o644,
-            owner,
-        )?;
+        let (pem, other) = authority("another authority")?;
+        write(&self.other_authority, &pem, 0o644, owner)?;
+        sign(&issuer, &["a-client"], &self.client, owner)?;
+        sign(&other, &["a-stranger"], &self.stranger, owner)?;
         sign(&issuer, &["localhost", "127.0.0.1"], &self.server, owner)?;
         sign(&issuer, &["elsewhere.example"], &self.wrong_host, owner)
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -42,6 +43,8 @@ pub struct Seen {
     pub connections: u64,
     /// Method and path with query of each request, as `GET /v1.41/events?…`.
     pub requests: Vec<String>,
+    /// When each of them came.
+    pub times: Vec<Instant>,
     /// Streams that are open at the moment.
     pub streams: u64,
 }
@@ -54,6 +57,15 @@ impl Seen {
             .iter()
             .filter(|one| one.contains(part))
             .count()
+    }
+
+    /// When each request with this text came.
+    #[must_use]
+    pub fn times(&self, part: &str) -> Vec<Instant> {
+        let all = self.requests.iter().zip(&self.times);
+        all.filter(|(one, _)| one.contains(part))
+            .map(|(_, at)| *at)
+            .collect()
     }
 }
 
@@ -100,10 +112,13 @@ impl FakeEngine {
     /// Its address: `unix://…`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!(
-            "unix://{}",
-            self.shared.folder.join("docker.sock").display()
-        )
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The path of its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.shared.folder.join("docker.sock")
     }
 
     /// From now on answers every path that ends with `path` (without version prefix and query) so; the longest `path`
@@ -238,6 +253,7 @@ async fn converse(shared: &Shared, stream: UnixStream) -> std::io::Result<()> {
         let stream = matches!(reply, Reply::Stream);
         shared.seen.send_modify(|seen| {
             seen.requests.push(format!("{method} {path}"));
+            seen.times.push(Instant::now());
             seen.streams += u64::from(stream);
         });
         match reply {

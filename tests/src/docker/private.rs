@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::api;
 use super::engine::Engine;
 use super::remnants;
+use crate::certificates::Certificates;
 use crate::patience::{Caller, PATIENCE, within};
 use crate::postgres::private_folder;
 use crate::process::Process;
@@ -32,6 +33,8 @@ pub struct PrivateEngine {
     folder: PathBuf,
     dockerd: Option<Process>,
     containerd: Option<Process>,
+    /// Further words of its command line.
+    more: Vec<String>,
 }
 
 impl Engine {
@@ -41,25 +44,47 @@ impl Engine {
     /// When we are not root, the engine is not installed or it does not come up; the message holds the end of its log.
     #[track_caller]
     pub fn private() -> impl Future<Output = Result<PrivateEngine>> {
-        let caller = Location::caller();
-        async move {
-            let folder = private_folder(None)?;
-            ensure!(
-                folder.as_os_str().len() + LONGEST < 107,
-                "{} is too long a path for an engine's sockets",
-                folder.display()
-            );
-            let mut private = PrivateEngine {
-                engine: Engine::behind(folder.join("docker.sock")),
-                folder,
-                dockerd: None,
-                containerd: None,
-            };
-            private.write_settings()?;
-            private.launch(caller).await?;
-            Ok(private)
-        }
+        private(Location::caller(), Vec::new())
     }
+
+    /// The same, which listens on this port of 127.0.0.1, too, with TLS and for clients of the authority only.
+    ///
+    /// # Errors
+    /// As for [`Engine::private`].
+    #[track_caller]
+    pub fn private_with_tls(
+        certificates: &Certificates,
+        port: u16,
+    ) -> impl Future<Output = Result<PrivateEngine>> {
+        let file = |path: &Path| path.display().to_string();
+        let more = [
+            "--tlsverify".to_owned(),
+            format!("--host=tcp://127.0.0.1:{port}"),
+            format!("--tlscacert={}", file(&certificates.authority)),
+            format!("--tlscert={}", file(&certificates.server.certificate)),
+            format!("--tlskey={}", file(&certificates.server.key)),
+        ];
+        private(Location::caller(), more.to_vec())
+    }
+}
+
+async fn private(caller: Caller, more: Vec<String>) -> Result<PrivateEngine> {
+    let folder = private_folder(None)?;
+    ensure!(
+        folder.as_os_str().len() + LONGEST < 107,
+        "{} is too long a path for an engine's sockets",
+        folder.display()
+    );
+    let mut private = PrivateEngine {
+        engine: Engine::behind(folder.join("docker.sock")),
+        folder,
+        dockerd: None,
+        containerd: None,
+        more,
+    };
+    private.write_settings()?;
+    private.launch(caller).await?;
+    Ok(private)
 }
 
 impl Deref for PrivateEngine {
@@ -213,6 +238,7 @@ impl PrivateEngine {
             command.arg(option).arg(value);
         }
         command.args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"]);
+        command.args(&self.more);
         let dockerd = Process::spawn(&mut command)?;
         ready(&dockerd, caller, "the engine", "API listen on").await?;
         self.dockerd = Some(dockerd);

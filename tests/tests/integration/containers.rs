@@ -10,3 +10,6 @@ mod places;
 mod start;
 mod strangers;
 mod twins;
+mod way;
+
+pub(crate) use harbour::Harbour;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use auth_reconciler_core::Cause;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use futures_util::{Stream, StreamExt};
 use uuid::Uuid;
 
@@ -28,9 +28,10 @@ const ACTIONS: [&str; 12] = [
     "rename",
 ];
 
-/// How far back a subscription begins, in seconds. The engine answers a little before it has subscribed
-/// us; what happens in between it then tells afterwards. Doubles are harmless.
-const OVERLAP: i64 = 2;
+/// How far back a subscription begins. The engine answers a little before it has subscribed us; what
+/// happens in between it then tells afterwards. More than that would be looked at though nothing changed; so
+/// much is left for clocks that differ.
+const OVERLAP: TimeDelta = TimeDelta::milliseconds(300);
 
 type Messages = Pin<Box<dyn Stream<Item = Result<EventMessage, bollard::errors::Error>> + Send>>;
 
@@ -64,7 +65,7 @@ impl Engine {
             ),
         ]);
         let options = EventsOptionsBuilder::new()
-            .since(&(Utc::now().timestamp() - OVERLAP).to_string())
+            .since(&(Utc::now() - OVERLAP).format("%s%.9f").to_string())
             .filters(&filters)
             .build();
         let mut begun = self.transport.subscriptions();

@@ -201,10 +201,16 @@ where
         .await
         .map_err(broken)?;
     // Ends with the body: when that is read to its end, or dropped.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    sender.send_request(request).await.map_err(broken)
+    let driver = tokio::spawn(connection);
+    match sender.send_request(request).await {
+        Ok(response) => Ok(response),
+        Err(canceled) => {
+            drop(sender);
+            // What ended the connection tells more than that the request ended with it.
+            let reason = driver.await.ok().and_then(Result::err);
+            Err(broken(reason.unwrap_or(canceled)))
+        }
+    }
 }
 
 /// The four requests that are ever made. All of them only read.

@@ -34,6 +34,10 @@ const RECONNECT: Backoff = Backoff {
 /// A subscription that lasted so long has served; what ends it begins a new row of failures.
 const SERVED: Duration = Duration::from_secs(10);
 
+/// How soon the first list is compared again. For up to half a second after a container ended, engine 20.10
+/// lists it as running; if we were not subscribed yet when it was told, nothing else would tell.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
+
 /// How soon a list that shows something else than the events told is compared again: they may be under way.
 const SECOND_THOUGHT: Duration = Duration::from_millis(500);
 
@@ -120,7 +124,7 @@ async fn follow(
     info!(engine = %engine.address, containers = list.len(), "the engine is in sight");
     sightings.in_sight(list);
     let mut suspected = false;
-    let mut next_check = Instant::now() + check;
+    let mut next_check = Instant::now() + check.min(FIRST_CHECK);
     loop {
         tokio::select! {
             event = next_event(engine, &mut events) => {

@@ -1,0 +1,163 @@
+//! The engine out of sight and back: what is said, what stays, and what is found.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use auth_reconciler_tests::docker::Engine;
+use auth_reconciler_tests::docker::recorder::{Recorder, Way};
+
+use super::{LOST, says_of_engine, status};
+use crate::containers::Harbour;
+
+#[tokio::test]
+async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let recorder = Recorder::start(engine.socket()).await?;
+    let harbour = Harbour::open(engine.clone(), &recorder.url(), &[]).await?;
+    let (dies, stays, down) = tokio::try_join!(harbour.ready(), harbour.ready(), harbour.ready())?;
+    down.kill("KILL").await?;
+    let watcher = &harbour.watcher;
+    watcher.wait_status(down.instance(), "failed").await?;
+    let url = harbour.scene.database.url();
+    let (people, _, stderr) = status(url).await?;
+    assert!(!people.contains("the engine at") && stderr.is_empty());
+    let asked = stays.counts().await?.ready();
+
+    recorder.set(Way::Refuse).await?;
+    recorder.cut_all().await?;
+    let told = says_of_engine(harbour.client(), "not seen").await?;
+    assert!(told.detail.contains("could not connect") || told.detail.contains("broke"));
+    let (people, array, stderr) = status(url).await?;
+    let line = people.lines().last().context("a last line")?;
+    let begins = format!("the engine at {} is not seen since ", recorder.url());
+    assert!(line.starts_with(&begins), "{line}");
+    assert!(line.contains("container states are unknown: "), "{line}");
+    assert_eq!(array.len(), 3);
+    assert!(stderr.starts_with(&begins), "{stderr}");
+
+    dies.kill("KILL").await?;
+    dies.exited().await?;
+    let spec = harbour.spec()?.at_once();
+    let starts = harbour.insert(&spec).await?;
+    let _started = engine.run(spec).await?;
+    // Its API says so itself.
+    watcher.wait_status(starts, "client_ready").await?;
+    for (id, expected) in [
+        (dies.instance(), "client_ready"),
+        (stays.instance(), "client_ready"),
+        (down.instance(), "failed"),
+    ] {
+        let record = harbour.scene.reconcile(id).await?;
+        assert_eq!(record.text("auth_status"), Some(expected), "{id}");
+        assert_eq!(watcher.status(id).as_deref(), Some(expected), "{id}");
+    }
+    assert_eq!(
+        harbour.told(down.instance(), "reason").await?,
+        "ContainerStopped"
+    );
+    assert_eq!(stays.counts().await?.ready(), asked + 1, "by the operator");
+
+    recorder.set(Way::Pass).await?;
+    let since = told.since;
+    let told = says_of_engine(harbour.client(), "seen").await?;
+    assert!(told.since != since && told.detail.is_empty());
+    watcher.wait_status(dies.instance(), "failed").await?;
+    let cause = harbour.last_move(dies.instance()).await?;
+    assert_eq!(cause, ["failed", "ContainerStopped", "container change"]);
+    // Looked at for the sighting of its container that is not recorded yet.
+    let sighted = format!(
+        "select container_state = 'running' from auth_reconciler.instance where instance_id = '{starts}'"
+    );
+    crate::scene::eventually(harbour.client(), &sighted).await?;
+    harbour
+        .scene
+        .barrier(dies.instance(), down.instance())
+        .await?;
+    assert_eq!(stays.counts().await?.ready(), asked + 1, "nothing changed");
+    assert!(!status(url).await?.0.contains("the engine at"));
+    for id in [stays.instance(), starts] {
+        assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cut_in_the_middle_of_changes_loses_none() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let recorder = Recorder::start(engine.socket()).await?;
+    let harbour = Harbour::open(engine.clone(), &recorder.url(), &[]).await?;
+    let (dies, restarts) = tokio::try_join!(harbour.ready(), harbour.ready())?;
+    let spec = harbour.spec()?.at_once();
+    let starts = harbour.insert(&spec).await?;
+    let container = engine.create(spec).await?;
+    // What is told from now on gets no further than the way, and is lost with it.
+    recorder.set(Way::Stall).await?;
+    dies.kill("KILL").await?;
+    restarts.restart().await?;
+    container.start().await?;
+    recorder.cut_all().await?;
+    recorder.set(Way::Pass).await?;
+    harbour
+        .watcher
+        .wait_status(dies.instance(), "failed")
+        .await?;
+    harbour.watcher.wait_status(starts, "client_ready").await?;
+    restarts
+        .reached(auth_reconciler_tests::docker::Phase::Ready)
+        .await?;
+    harbour
+        .watcher
+        .wait_status(restarts.instance(), "client_ready")
+        .await?;
+    // The new process was asked, though it looks in a list as the old one did.
+    let asked = async {
+        loop {
+            if restarts.counts().await?.ready() > 0 {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await??;
+    assert!(harbour.scene.daemon.count(|line| line.is(LOST)) >= 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stopped_engine_takes_its_containers_along_and_all_is_found_again() -> Result<()> {
+    let mut private = Engine::private().await?;
+    let url = private.url();
+    let harbour = Harbour::open(Engine::clone(&private), &url, &[]).await?;
+    let (dies, returns) = tokio::try_join!(harbour.ready(), harbour.ready())?;
+    private.stop().await?;
+    let told = says_of_engine(harbour.client(), "not seen").await?;
+    assert!(
+        told.detail.contains("; "),
+        "why; what to do: {}",
+        told.detail
+    );
+
+    private.start_again().await?;
+    returns.start().await?;
+    harbour.sees_engine().await?;
+    let watcher = &harbour.watcher;
+    watcher.wait_status(dies.instance(), "failed").await?;
+    watcher
+        .wait_status(returns.instance(), "client_ready")
+        .await?;
+    let reason = "select reason = 'Ready' from auth_reconciler.instance where instance_id =";
+    let ready = format!("{reason} '{}'", returns.instance());
+    crate::scene::eventually(harbour.client(), &ready).await?;
+    assert_eq!(
+        harbour.told(dies.instance(), "reason").await?,
+        "ContainerStopped"
+    );
+
+    // Killed, it leaves its socket, and its next start stops the containers.
+    private.kill().await?;
+    says_of_engine(harbour.client(), "not seen").await?;
+    private.start_again().await?;
+    harbour.sees_engine().await?;
+    watcher.wait_status(returns.instance(), "failed").await?;
+    Ok(())
+}

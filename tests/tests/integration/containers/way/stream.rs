@@ -1,0 +1,192 @@
+//! Whatever comes in the stream of events, in whatever pieces: what is true is found.
+
+use anyhow::Result;
+use auth_reconciler_tests::docker::Engine;
+use auth_reconciler_tests::docker::recorder::{Recorder, Way};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Faked;
+use super::faked::{CONTAINER, KILLED, RUNNING, Shown, event};
+use crate::containers::Harbour;
+
+/// Looks may follow each other as fast as a test makes them.
+const FREELY: (&str, &str) = ("AUTH_RECONCILER_LOOK_BURST", "10000");
+
+#[tokio::test]
+async fn an_event_may_be_cut_at_any_byte() -> Result<()> {
+    let faked = Faked::ready(&[FREELY]).await?;
+    // Its looks need no API.
+    faked.show(KILLED);
+    faked.tell(faked.event("die"));
+    faked.becomes("failed").await?;
+    let event = faked.event("die").into_bytes();
+    for place in 1..event.len() {
+        let mark = faked.scene.records.mark();
+        let (one, other) = event.split_at(place);
+        faked.tell(one);
+        faked.tell(other);
+        let look = faked.scene.records.of(mark, faked.id).await?;
+        assert_eq!(look.text("cause"), Some("container die"), "cut at {place}");
+    }
+    assert_eq!(faked.fake.seen().count("/events"), 1, "one subscription");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_says_nothing_of_an_instance_is_passed_over() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let mut strange = vec![
+        json!({}),
+        json!({"Type": "container", "Action": "die"}),
+        json!({"Type": "container", "Action": "die", "Actor": {}}),
+        json!({"Type": "container", "Action": "die", "Actor": {"ID": CONTAINER}}),
+        json!({"Type": "container", "Action": "die", "Actor": {"ID": CONTAINER, "Attributes": {}}}),
+        json!({"Type": "container", "Actor": {"ID": CONTAINER}}),
+    ];
+    let mut of_ours = |change: &dyn Fn(&mut Value)| -> Result<()> {
+        let mut event: Value = serde_json::from_str(&faked.event("die"))?;
+        change(&mut event);
+        strange.push(event);
+        Ok(())
+    };
+    of_ours(&|event| event["Action"] = json!("exec_create: x"))?;
+    of_ours(&|event| event["Action"] = json!("levitate"))?;
+    of_ours(&|event| event["Actor"]["Attributes"]["wweb.instance.id"] = json!("no id"))?;
+    of_ours(&|event| event["Actor"]["Attributes"]["wweb.instance.type"] = json!("mcp"))?;
+    let mark = faked.scene.records.mark();
+    let all: String = strange.iter().map(|event| format!("{event}\n")).collect();
+    // And two in one chunk: of no row, and of ours, which comes last.
+    faked.show(KILLED);
+    faked.tell(all + &event(Uuid::new_v4(), "die") + &faked.event("die"));
+    let records = &faked.scene.records;
+    records.reason(mark, faked.id, "ContainerStopped").await?;
+    faked.scene.reconcile(faked.id).await?;
+    let looks = records.all(mark, faked.id).len();
+    assert_eq!(looks, 2, "that of the one event, and that of the operator");
+    assert_eq!(faked.fake.seen().count("/events"), 1, "one subscription");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_stream_of_events_is_left_and_begun_anew() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let half = faked.event("die");
+    let half = &half[..half.len() / 2];
+    let wrong: [&[u8]; 5] = [
+        b"garbage\n",
+        b"\xff\xfe\x00\n",
+        b"{\"Type\": 7}\n",
+        b"{\"Type\": \"container\", \"Action\": \"die\"}}{\n",
+        // It ends in the middle.
+        half.as_bytes(),
+    ];
+    for (round, bytes) in (1..).zip(wrong) {
+        // What the wrong bytes stood for is found by the comparison after them.
+        let (shown, status) = match round % 2 {
+            1 => (KILLED, "failed"),
+            _ => (
+                Shown {
+                    start: round,
+                    ..RUNNING
+                },
+                "client_ready",
+            ),
+        };
+        faked.show(shown);
+        faked.tell(bytes);
+        faked.fake.end("/events");
+        faked.becomes(status).await?;
+        let again = faked.fake.until("a new stream", |seen| {
+            seen.count("/events") > round as usize && seen.streams == 1
+        });
+        again.await?;
+    }
+    let told = |line: &auth_reconciler_tests::daemon::LogLine| {
+        line.is(super::LOST) && line.text.contains("could not connect")
+    };
+    assert_eq!(
+        faked.scene.daemon.count(told),
+        0,
+        "that was not the trouble"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_type_that_is_new_stops_nothing() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let new = faked
+        .event("die")
+        .replace("\"container\"", "\"levitation\"");
+    faked.show(KILLED);
+    faked.tell(new + &faked.event("die"));
+    faked.becomes("failed").await
+}
+
+#[tokio::test]
+async fn a_burst_of_300_events_hides_nothing() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let burst = |action: &str| -> String {
+        let others = (0..299).map(|_| event(Uuid::new_v4(), action));
+        others.collect::<String>() + &faked.event(action)
+    };
+    faked.show(KILLED);
+    faked.tell(burst("die"));
+    faked.becomes("failed").await?;
+    // All of one instance: one look answers for many.
+    let mark = faked.scene.records.mark();
+    faked.show(Shown {
+        start: 2,
+        ..RUNNING
+    });
+    faked.tell(faked.event("start").repeat(300));
+    faked.becomes("client_ready").await?;
+    faked.scene.reconcile(faked.id).await?;
+    let looks = faked.scene.records.all(mark, faked.id).len();
+    assert!(looks < 70, "{looks} looks");
+    assert_eq!(faked.fake.seen().count("/events"), 1, "one subscription");
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_events_than_the_engine_keeps_lose_nothing_to_a_busy_daemon() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let recorder = Recorder::start(engine.socket()).await?;
+    let harbour = Harbour::open(engine.clone(), &recorder.url(), &[]).await?;
+    let (dies, noisy) = tokio::try_join!(harbour.ready(), harbour.ready())?;
+    let spec = harbour.spec()?.at_once();
+    let starts = harbour.insert(&spec).await?;
+    let created = engine.create(spec).await?;
+
+    harbour.scene.daemon.signal("STOP")?;
+    dies.kill("KILL").await?;
+    for _ in 0..300 {
+        noisy.kill("CONT").await?;
+    }
+    harbour.scene.daemon.signal("CONT")?;
+    let watcher = &harbour.watcher;
+    watcher.wait_status(dies.instance(), "failed").await?;
+    assert_eq!(
+        harbour.last_move(dies.instance()).await?[1],
+        "ContainerStopped"
+    );
+
+    // And now the stream is lost with what it held, which by then is more than the engine still has.
+    recorder.set(Way::Stall).await?;
+    created.start().await?;
+    let mark = watcher.mark();
+    noisy.kill("KILL").await?;
+    for _ in 0..300 {
+        created.kill("CONT").await?;
+    }
+    recorder.cut_all().await?;
+    recorder.set(Way::Pass).await?;
+    watcher
+        .wait_status_after(mark, noisy.instance(), "failed")
+        .await?;
+    watcher.wait_status(starts, "client_ready").await?;
+    harbour.scene.reconcile(starts).await?;
+    assert_eq!(harbour.told(starts, "reason").await?, "Ready");
+    Ok(())
+}
