@@ -1,7 +1,8 @@
 //! Where an API is asked: at the published port, at the container's address, or by its name.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use auth_reconciler_tests::docker::Phase;
 
 use super::harbour::{Harbour, without_backoff};
 
@@ -19,12 +20,9 @@ async fn the_container_s_own_address_needs_no_published_port() -> Result<()> {
         "nothing answers on this machine's port"
     );
     // Its address may be another one after a start.
-    let mark = harbour.watcher.mark();
-    container.restart().await?;
-    container.reached(Phase::Ready).await?;
-    harbour
-        .watcher
-        .wait_status_after(mark, id, "client_ready")
-        .await?;
+    container.stop(Duration::from_secs(10)).await?;
+    harbour.watcher.wait_status(id, "failed").await?;
+    container.start().await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
     Ok(())
 }
