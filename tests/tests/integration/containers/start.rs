@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use auth_reconciler_tests::docker::Phase;
 use futures_util::future::try_join_all;
 
 use super::harbour::{Harbour, NO_BACKOFF};
@@ -77,6 +78,9 @@ async fn a_container_that_writes_no_row_is_found_by_its_output_alone_after_a_res
             .wait_status_after(seen, id, "pending")
             .await?;
         records.reason(recorded, id, "TelegramConnecting").await?;
+        // Once more while it is followed: under the same id another process says something else.
+        container.restart().await?;
+        container.reached(Phase::Listening).await?;
         container.control("ready").await?;
         harbour
             .watcher
