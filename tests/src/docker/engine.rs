@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::api::{self, Content, Streaming};
 use super::container::Container;
-use super::image;
+use super::image::{self, Program};
 use super::spec::Spec;
 use crate::patience::{PATIENCE, within};
 use crate::postgres::free_port;
@@ -181,7 +181,10 @@ impl Engine {
             self.network(spec.network.as_deref().unwrap_or(NETWORK))
                 .await?;
         }
-        let image = self.image().await?;
+        let image = match spec.daemon {
+            None => self.image().await?,
+            Some(_) => image::ensure(self, Program::Daemon).await?,
+        };
         let name = spec.name();
         let path = format!("/containers/create?name={name}");
         let begun = chrono::Utc::now();
@@ -242,7 +245,10 @@ impl Engine {
     /// # Errors
     /// When the program is not built or the engine refuses.
     pub async fn image(&self) -> Result<String> {
-        let image = self.0.image.get_or_try_init(|| image::ensure(self));
+        let image = self
+            .0
+            .image
+            .get_or_try_init(|| image::ensure(self, Program::Instance));
         image.await.cloned()
     }
 

@@ -53,6 +53,8 @@ pub struct Spec {
     pub health: Option<Duration>,
     /// Replaces or (with `None`) removes labels.
     pub labels: Vec<(String, Option<String>)>,
+    /// Runs the daemon instead of the instance, with these environment variables, and publishes nothing.
+    pub daemon: Option<Vec<(String, String)>>,
     /// User and group of the process, instead of root.
     pub user: Option<(u32, u32)>,
 }
@@ -79,6 +81,7 @@ impl Spec {
             log_driver: None,
             health: None,
             labels: Vec::new(),
+            daemon: None,
             user: None,
         }
     }
@@ -156,11 +159,12 @@ impl Spec {
     /// The body of the engine's create request.
     pub(super) fn body(&self, image: &str) -> Value {
         let port = format!("{}/tcp", self.settings.port);
-        let environment = self.settings.to_environment();
-        let environment: Vec<String> = environment
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let own = self.settings.to_environment().into_iter();
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let environment: Vec<String> = match &self.daemon {
+            None => own.map(pair).collect(),
+            Some(settings) => settings.iter().cloned().map(pair).collect(),
+        };
         let network = self.network.as_deref().unwrap_or(NETWORK);
         let bindings =
             json!({&port: [{"HostIp": "127.0.0.1", "HostPort": self.settings.port.to_string()}]});
@@ -203,9 +207,17 @@ impl Spec {
                 "Retries": 1,
             });
         }
+        if self.daemon.is_some() {
+            body["Cmd"] = json!(["run", "--migrate"]);
+            body["Labels"] = json!({});
+        }
         body["HostConfig"] = host;
         body
     }
+}
+
+fn pair((name, value): (String, String)) -> String {
+    format!("{name}={value}")
 }
 
 impl Default for Spec {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::arena::{KEY, Record, Scene};
 
 /// The user in the containers: who the tests' server lets in.
-const ROOT: (u32, u32) = (0, 0);
+pub(super) const ROOT: (u32, u32) = (0, 0);
 
 /// A backoff so long that no test sees a look of its making.
 pub(crate) const NO_BACKOFF: [Setting<'_>; 2] = [
