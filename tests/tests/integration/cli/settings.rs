@@ -47,7 +47,7 @@ async fn a_mistake_names_setting_value_and_what_is_accepted() -> Result<()> {
             "http://h:80",
             "none of {port}, {id} and {container_ip}",
         ),
-        ("AUTH_RECONCILER_DOCKER", "--docker", "auto", "only off"),
+        ("AUTH_RECONCILER_DOCKER", "--docker", "on", "auto, or off"),
         (
             "AUTH_RECONCILER_PROBE_CONCURRENCY",
             "--probe-concurrency",
