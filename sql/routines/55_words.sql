@@ -33,9 +33,9 @@ immutable
 return case
         when act = 'operator' then role || ' ' || coalesce(note, 'asked for a look')
         when act = 'guarded' then format(
-            'tried to write auth_status %s and guard kept %s', coalesce(to_status, 'null'), coalesce(from_status, 'null'))
+            'guard kept auth_status %s when %s was written', coalesce(from_status, 'null'), coalesce(to_status, 'null'))
         when act = 'drift' then format(
-            'wrote auth_status %s over %s', coalesce(to_status, 'null'), coalesce(from_status, 'null'))
+            'auth_status %s was overwritten with %s', coalesce(from_status, 'null'), coalesce(to_status, 'null'))
         when cause = 'insert' then 'row inserted'
         when cause = 'delete' then 'row deleted'
         when cause = 'truncate' then 'table truncated'
