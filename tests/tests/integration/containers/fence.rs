@@ -11,6 +11,7 @@ async fn ready_answered_before_the_end_is_not_recorded_after_it() -> Result<()> 
     let debug = [("RUST_LOG", "auth_reconciler=debug")];
     let harbour = Harbour::shared(&without_backoff(&debug)).await?;
     let scene = &harbour.scene;
+    let other = harbour.ready().await?;
     for event in ["container die", "container pause"] {
         // The API is where the test can hold its answer back; the container is there to live and die, and to lead to
         // no look by what it says.
@@ -18,16 +19,15 @@ async fn ready_answered_before_the_end_is_not_recorded_after_it() -> Result<()> 
         let mut spec = Spec::new().at_once();
         spec.log_driver = Some("none".to_owned());
         let id = spec.settings.id;
-        let (port, mark) = (stub.port(), scene.records.mark());
         scene
             .table
-            .insert(&scene.client, id, Some(port), Some("a key"))
+            .insert(&scene.client, id, Some(stub.port()), Some("a key"))
             .await?;
         let container = harbour.engine.run(spec).await?;
-        let started = scene.records.wait(mark, "a look at the start", |record| {
-            record.id == id && record.text("cause") == Some("container start")
-        });
-        started.await?;
+        // After this nothing but the test leads to a look.
+        harbour.caught_up(&other).await?;
+        let started = scene.reconcile(id).await?;
+        assert_eq!(started.reason(), "ApiStarting", "{event}");
 
         let gate = Gate::new();
         stub.set(Behaviour::Ready.held(&gate)).await?;
