@@ -11,38 +11,41 @@ async fn ready_answered_before_the_end_is_not_recorded_after_it() -> Result<()> 
     let debug = [("RUST_LOG", "auth_reconciler=debug")];
     let harbour = Harbour::shared(&without_backoff(&debug)).await?;
     let scene = &harbour.scene;
-    for (what, event) in [
-        ("kill?signal=KILL", "container die"),
-        ("pause", "container pause"),
-    ] {
-        // The API is where the test can hold its answer back; the container is there to live and die.
+    let other = harbour.ready().await?;
+    for event in ["container die", "container pause"] {
+        // The API is where the test can hold its answer back; the container is there to live and die, and to lead to
+        // no look by what it says.
         let stub = Stub::start(Behaviour::NotListening).await?;
-        let spec = Spec::new().at_once();
+        let mut spec = Spec::new().at_once();
+        spec.log_driver = Some("none".to_owned());
         let id = spec.settings.id;
-        let mark = scene.records.mark();
         scene
             .table
             .insert(&scene.client, id, Some(stub.port()), Some("a key"))
             .await?;
         let container = harbour.engine.run(spec).await?;
-        scene.records.reason(mark, id, "ApiStarting").await?;
+        // After this nothing but the test leads to a look.
+        harbour.caught_up(&other).await?;
+        let started = scene.reconcile(id).await?;
+        assert_eq!(started.reason(), "ApiStarting", "{event}");
+
         let gate = Gate::new();
-        let asked = stub.next_request();
         stub.set(Behaviour::Ready.held(&gate)).await?;
+        let asked = stub.next_request();
+        let mark = scene.daemon.mark();
         scene
             .client
             .execute("select auth_reconciler.reconcile($1)", &[&id])
             .await?;
         asked.await?;
-        let mark = scene.daemon.mark();
-        if what == "pause" {
+        if event == "container pause" {
             container.pause().await?;
         } else {
             container.kill("KILL").await?;
         }
-        let id_text = id.to_string();
+        let text = id.to_string();
         let told = scene.daemon.wait_line(mark, event, |line| {
-            line.is("container event") && line.has("cause", event) && line.has("instance", &id_text)
+            line.is("container event") && line.has("cause", event) && line.has("instance", &text)
         });
         told.await?;
         gate.open();
@@ -50,8 +53,10 @@ async fn ready_answered_before_the_end_is_not_recorded_after_it() -> Result<()> 
         assert_eq!(
             harbour.watcher.statuses(id),
             ["pending", "failed"],
-            "{what}"
+            "{event}"
         );
+        let dropped = "verdict dropped: something happened to the container meanwhile";
+        scene.daemon.wait_message_after(mark, dropped).await?;
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use futures_util::future::try_join_all;
 
 use super::harbour::{Harbour, without_backoff};
 
-/// How long a stream that was let go of may take to be closed by the engine, too.
-const FAREWELL: TimeDelta = TimeDelta::milliseconds(500);
+/// How long a stream that was let go of may take to be closed by the engine, too; less than a turn.
+const FAREWELL: TimeDelta = TimeDelta::seconds(1);
 
 fn streams(asked: &[Asked]) -> impl Iterator<Item = &Asked> {
     asked.iter().filter(|asked| asked.path.contains("/logs?"))
@@ -47,12 +47,13 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
         harbour.engine.run(spec).await
     }))
     .await?;
-    // Each has had its turn at least once, though none has anything to say any more.
-    way.until("all six to be followed once", |asked| {
+    // Each has its turn, though none has anything to say any more, and two at a time.
+    way.until("all six to be followed once, two now", |asked| {
         let ids: BTreeSet<&str> = streams(asked)
             .filter_map(|one| one.path.split('/').nth(2))
             .collect();
-        ids.len() == 6
+        let open = streams(asked).filter(|one| one.ended_at.is_none()).count();
+        ids.len() == 6 && open == 2
     })
     .await?;
     // Those that are not followed at the moment become ready first.
