@@ -19,16 +19,16 @@ use crate::scene::{ALL_TRUE, Scene, eventually};
 
 const GRANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grants.sql");
 
-struct Granted {
-    scene: Scene,
-    daemon_url: String,
-    reader_url: String,
+pub(crate) struct Granted {
+    pub(crate) scene: Scene,
+    pub(crate) daemon_url: String,
+    pub(crate) reader_url: String,
     _cluster: Cluster,
 }
 
 impl Granted {
     /// A server on which nobody may use `public` unless told so, with the schema, and the grants made twice.
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let cluster = Cluster::start(ClusterOptions::default()).await?;
         let scene = Scene::on(&cluster.url("postgres")).await?;
         scene
@@ -127,6 +127,7 @@ const FUNCTIONS: &[&str] = &[
     "resume",
     "spend",
     "take_over",
+    "tell_watchers",
     "watched_rows",
 ];
 
@@ -389,12 +390,17 @@ async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()
         "problems",
         "reconcilers",
         "status",
+        "tables",
         "transitions",
     ];
     let mut questions: Vec<_> = views
         .into_iter()
         .map(|view| (view, format!("select * from auth_reconciler.{view}")))
         .collect();
+    questions.push((
+        "watch",
+        "select auth_reconciler.begin_watching()".to_owned(),
+    ));
     questions.push((
         "explain",
         format!("select * from auth_reconciler.explain('{id}')"),
