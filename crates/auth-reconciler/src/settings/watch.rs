@@ -81,10 +81,10 @@ mod tests {
         let arguments = [&["auth-reconciler", "watch"], arguments].concat();
         let arguments = arguments.into_iter().map(Into::into);
         let url = |name: &str| (name == "DATABASE_URL").then(|| "postgres://a@b/c".into());
-        match Settings::parse(arguments, &url)?.command {
-            Command::Watch(watch) => Ok(*watch),
-            other => panic!("{other:?}"),
-        }
+        let Command::Watch(watch) = Settings::parse(arguments, &url)?.command else {
+            panic!("another command");
+        };
+        Ok(*watch)
     }
 
     #[test]
