@@ -77,6 +77,7 @@ grant execute on function
     auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]),
     auth_reconciler.spend(auth_reconciler.instance, bigint[]),
     auth_reconciler.take_over(uuid),
+    auth_reconciler.tell_watchers(bigint),
     auth_reconciler.watched_rows()
     to auth_reconciler;
 
@@ -88,14 +89,16 @@ grant execute on function
     auth_reconciler.resume(uuid)
     to auth_reconciler;
 
--- Questions. The functions are those that the views are made of; none of them changes anything.
+-- Questions. The functions are those that the views are made of, and the one that the command watch begins with; none of
+-- them changes anything.
 grant select on
     auth_reconciler.backlog, auth_reconciler.drift, auth_reconciler.history, auth_reconciler.instances,
     auth_reconciler.latency, auth_reconciler.problems, auth_reconciler.reconcilers, auth_reconciler.status,
-    auth_reconciler.transitions
+    auth_reconciler.tables, auth_reconciler.transitions
     to auth_reconciler_reader;
 grant execute on function
     auth_reconciler.age_of(timestamptz),
+    auth_reconciler.begin_watching(),
     auth_reconciler.explain(uuid),
     auth_reconciler.fold(text, integer),
     auth_reconciler.leadership_lock(),

@@ -30,6 +30,22 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
 }
 
+# unpack_packages FOLDER PACKAGE...: their files below FOLDER, and nothing else: no service starts, no user is made, and
+# what they depend on is not installed. For programs that need nothing but the C library.
+unpack_packages() {
+    local folder=$1 archive
+    shift
+    command -v apt-get >/dev/null || fail "please install by hand (this is not Debian or Ubuntu): $*"
+    say "unpacking $*"
+    as_root apt-get update -qq </dev/null
+    # Its warning that the archive is not its own user's to write is of no concern.
+    (cd "$folder" && apt-get download -qq "$@" </dev/null 2>&1 | grep -v unsandboxed >&2) || true
+    for archive in "$folder"/*.deb; do
+        [ -e "$archive" ] || fail "could not download $*"
+        dpkg-deb -x "$archive" "$folder"
+    done
+}
+
 # The folder of the newest PostgreSQL's programs; nothing if there is none.
 postgres_bin() {
     local newest

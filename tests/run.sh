@@ -18,15 +18,22 @@ command -v shellcheck >/dev/null || install_packages shellcheck
 [ -x /usr/sbin/pgbouncer ] || install_packages pgbouncer
 
 server=$(mktemp -d /tmp/auth-reconciler-tests.XXXXXX)
+tools=$(mktemp -d /tmp/auth-reconciler-tools.XXXXXX)
 engine=''
 clean_up() {
     [ -z "$engine" ] || docker_stop "$engine"
     postgres_stop "$server" immediate
-    rm -rf "$server"
+    rm -rf "$server" "$tools"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# The metrics are tested with the real exporter, the alert rules with promtool.
+if [ ! -x /usr/bin/prometheus-postgres-exporter ] || [ ! -x /usr/bin/promtool ]; then
+    unpack_packages "$tools" prometheus-postgres-exporter prometheus
+    export AUTH_RECONCILER_TEST_TOOLS=$tools
+fi
 
 say "starting a private PostgreSQL server"
 postgres_init "$server"

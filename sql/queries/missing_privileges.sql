@@ -55,6 +55,6 @@ wanted (privilege, remedy, held) as (
     where p.proname in (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'expand_truncations', 'missing_triggers', 'watched_rows',
-        'processes')
+        'processes', 'tell_watchers')
 )
 select privilege, remedy from wanted where not held

@@ -21,6 +21,7 @@ drop view if exists auth_reconciler.status;
 drop view if exists auth_reconciler.backlog;
 drop view if exists auth_reconciler.drift;
 drop view if exists auth_reconciler.latency;
+drop view if exists auth_reconciler.tables;
 drop view if exists auth_reconciler.history;
 drop view if exists auth_reconciler.transitions;
 drop view if exists auth_reconciler.instances;

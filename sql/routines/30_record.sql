@@ -130,6 +130,7 @@ declare
     answered boolean;
     told boolean := false;
     known auth_reconciler.instance;
+    transition_id bigint;
     noticed_at timestamptz;
     this_moment timestamptz;
 begin
@@ -293,7 +294,9 @@ begin
             (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
         values (
             verdict.watched_id, verdict.instance_id, this_moment, record.from_status, verdict.auth_status,
-            verdict.reason, verdict.message, verdict.cause, record.reaction_ms);
+            verdict.reason, verdict.message, verdict.cause, record.reaction_ms)
+        returning id into transition_id;
+        perform auth_reconciler.tell_watchers(transition_id);
     elsif answered or overridden or known.reason is distinct from verdict.reason
         or known.auth_status is distinct from verdict.auth_status
     then

@@ -105,6 +105,7 @@ comment on column auth_reconciler.status.container is
 
 create view auth_reconciler.transitions as
 select
+    t.id,
     t.instance_id,
     t.at,
     t.from_status,
@@ -119,6 +120,7 @@ join auth_reconciler.watched_table as w on w.id = t.watched_id
 order by t.id;
 
 comment on view auth_reconciler.transitions is 'History: each time the status of an instance moved, oldest first.';
+comment on column auth_reconciler.transitions.id is 'Its number; grows with time.';
 comment on column auth_reconciler.transitions.instance_id is 'The instance.';
 comment on column auth_reconciler.transitions.at is 'When it was recorded.';
 comment on column auth_reconciler.transitions.from_status is 'What the column said before, whoever wrote it.';

@@ -179,3 +179,21 @@ comment on column auth_reconciler.history.reaches_back is 'Age of the oldest.';
 comment on column auth_reconciler.history.size is 'On disk, indexes included, for people.';
 comment on column auth_reconciler.history.bytes is 'The same in bytes.';
 comment on column auth_reconciler.history.oldest is 'Time of the oldest.';
+
+create view auth_reconciler.tables as
+select
+    w.relation as watched_table,
+    exists (
+        select
+        from pg_catalog.pg_trigger as t
+        where t.tgrelid = w.relation and t.tgname = 'zz_auth_reconciler_guard' and t.tgenabled <> 'D'
+    ) as guarded
+from auth_reconciler.watched_table as w
+-- A table that was dropped leaves its number behind.
+where exists (select from pg_catalog.pg_class as c where c.oid = w.relation)
+order by w.id;
+
+comment on view auth_reconciler.tables is 'The watched tables.';
+comment on column auth_reconciler.tables.watched_table is 'The table.';
+comment on column auth_reconciler.tables.guarded is
+    'Whether guard is on: a foreign write of auth_status that contradicts a current verdict is put aside.';

@@ -15,6 +15,7 @@ pub mod connection_url;
 pub mod daemon;
 pub mod database;
 pub mod docker;
+pub mod exporter;
 pub mod instance;
 pub mod manager;
 pub mod patience;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 pub(crate) mod doctor;
 pub(crate) mod status;
 pub(crate) mod uninstall;
+pub(crate) mod watch;
 
 /// Prints a line. That nobody reads it any more (`status | head`) is no error of ours, and no panic.
 pub(crate) fn say(line: impl Display) {

@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::docker::Engine;
 use crate::postgres::record::RecordSettings;
+use crate::postgres::watcher::WatcherError;
 use crate::postgres::{pool, schema};
 use crate::probe::Prober;
 use crate::run::look::Context;
@@ -87,6 +88,10 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             } else {
                 ExitCode::SUCCESS
             })
+        }
+        Command::Watch(watch) => {
+            command::watch::follow(&settings.database, watch).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Doctor(run) => {
             let healthy = command::doctor::examine(settings, run).await;
@@ -193,6 +198,9 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<RunError>() {
+            return error.advice();
+        }
+        if let Some(error) = cause.downcast_ref::<WatcherError>() {
             return error.advice();
         }
         if let Some(error) = cause.downcast_ref::<schema::SchemaError>() {

@@ -8,6 +8,7 @@ pub(crate) mod record;
 pub(crate) mod schema;
 pub(crate) mod store;
 pub(crate) mod tables;
+pub(crate) mod watcher;
 
 /// The channel on which triggers and echoes are heard.
 pub(crate) const CHANNEL: &str = "auth_reconciler";

@@ -22,6 +22,7 @@ mod run;
 mod setting;
 mod table;
 mod value;
+mod watch;
 
 use cli::{Cli, CommandArgs, CommonArgs};
 pub(crate) use probe_url::{ProbeUrl, ProbeUrlError};
@@ -29,6 +30,7 @@ pub(crate) use run::RunSettings;
 use setting::Setting;
 pub(crate) use table::{TableName, TableNameError};
 use value::Environment;
+pub(crate) use watch::{Color, WatchSettings};
 
 /// Everything that one start of the program was told.
 #[derive(Debug, Clone)]
@@ -64,6 +66,8 @@ pub(crate) enum Command {
         /// For programs.
         json: bool,
     },
+    /// Follow the transitions.
+    Watch(Box<WatchSettings>),
     /// Check what the daemon with these settings needs.
     Doctor(Box<RunSettings>),
     /// Remove everything.
@@ -180,12 +184,17 @@ impl Settings {
             CommandArgs::Run(args) => {
                 Command::Run(Box::new(RunSettings::resolve(args, &source, environment)?))
             }
-            CommandArgs::Status { .. } | CommandArgs::Uninstall { .. }
+            CommandArgs::Status { .. } | CommandArgs::Watch(_) | CommandArgs::Uninstall { .. }
                 if cli.common.table.is_some() =>
             {
                 return Err(SettingsError::EveryTable);
             }
             CommandArgs::Status { json } => Command::Status { json: *json },
+            CommandArgs::Watch(args) => Command::Watch(Box::new(WatchSettings::resolve(
+                args,
+                &source,
+                environment,
+            )?)),
             CommandArgs::Doctor(args) => {
                 Command::Doctor(Box::new(RunSettings::resolve(args, &source, environment)?))
             }

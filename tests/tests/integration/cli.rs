@@ -6,6 +6,7 @@ mod logs;
 mod schema;
 mod settings;
 mod status;
+mod watch;
 
 use anyhow::{Result, ensure};
 use auth_reconciler_tests::daemon::Output;

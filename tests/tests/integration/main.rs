@@ -13,6 +13,7 @@ mod harness;
 mod leadership;
 mod load;
 mod manager_first;
+mod metrics;
 mod operator;
 mod pooler;
 mod probe;

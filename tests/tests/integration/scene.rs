@@ -123,6 +123,11 @@ pub(crate) struct Eavesdropper {
 
 impl Eavesdropper {
     pub(crate) async fn start(scene: &Scene) -> Result<Self> {
+        Self::on(scene, "auth_reconciler").await
+    }
+
+    /// On another channel.
+    pub(crate) async fn on(scene: &Scene, channel: &str) -> Result<Self> {
         let (client, mut connection) = tokio_postgres::connect(scene.url(), NoTls).await?;
         let payloads = watch::Sender::new(Vec::new());
         let heard = payloads.clone();
@@ -134,7 +139,7 @@ impl Eavesdropper {
                 }
             }
         });
-        client.batch_execute("listen auth_reconciler").await?;
+        client.batch_execute(&format!("listen {channel}")).await?;
         Ok(Self {
             payloads,
             _client: client,
@@ -143,6 +148,18 @@ impl Eavesdropper {
 
     pub(crate) fn payloads(&self) -> Vec<String> {
         self.payloads.borrow().clone()
+    }
+
+    /// Waits until this was heard.
+    #[track_caller]
+    pub(crate) fn hears(&self, payload: &str) -> impl Future<Output = Result<()>> {
+        let caller = Location::caller();
+        let mut payloads = self.payloads.subscribe();
+        async move {
+            let heard = payloads.wait_for(|payloads| payloads.iter().any(|heard| heard == payload));
+            within(PATIENCE, caller, payload, heard).await??;
+            Ok(())
+        }
     }
 
     /// Waits until so many echoes of the daemon were heard from now on.

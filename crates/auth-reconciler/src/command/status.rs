@@ -199,7 +199,7 @@ fn status(instance: &Instance) -> String {
 }
 
 /// As one line that does nothing to a terminal: anybody may have written the column.
-fn text(value: Option<&str>) -> String {
+pub(super) fn text(value: Option<&str>) -> String {
     let mut shown = String::new();
     for character in value.unwrap_or("-").chars() {
         if character.is_control() {

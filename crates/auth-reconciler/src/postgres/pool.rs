@@ -74,6 +74,8 @@ pub(crate) enum Session {
     Pool,
     /// Those of a command that ends by itself.
     Command,
+    /// The one that follows transitions.
+    Watch,
 }
 
 impl Session {
@@ -84,6 +86,7 @@ impl Session {
             Self::Ear => "ear",
             Self::Pool => "pool",
             Self::Command => "command",
+            Self::Watch => "watch",
         };
         let host: String = gethostname::gethostname()
             .to_string_lossy()

@@ -40,6 +40,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/20_watch.sql"),
     sql!("routines/22_guard.sql"),
     sql!("routines/25_history.sql"),
+    sql!("routines/28_watchers.sql"),
     sql!("routines/30_record.sql"),
     sql!("routines/40_leadership.sql"),
     sql!("routines/45_engine.sql"),

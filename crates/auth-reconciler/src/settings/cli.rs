@@ -62,8 +62,8 @@ pub(crate) struct CommonArgs {
     /// has no sslrootcert; with it require checks like verify-ca
     #[arg(long, global = true, value_name = "FILE", help_heading = "Database")]
     pub(crate) database_ca: Option<String>,
-    /// Tables to watch, comma separated, written as in SQL; without a schema, public is meant. `status` and
-    /// `uninstall` concern every table that is watched and refuse the flag
+    /// Tables to watch, comma separated, written as in SQL; without a schema, public is meant. `status`, `watch`
+    /// and `uninstall` concern every table that is watched and refuse the flag
     #[arg(long, global = true, value_name = "TABLES")]
     pub(crate) table: Option<String>,
     /// How log lines look: human or json
@@ -84,6 +84,8 @@ pub(crate) enum CommandArgs {
         #[arg(long)]
         json: bool,
     },
+    /// Follows the transitions of all instances, or of one, as they happen, until Ctrl-C
+    Watch(Box<WatchArgs>),
     /// Checks everything that `run` needs, one line each, with a remedy
     Doctor(Box<RunArgs>),
     /// Removes triggers and schema and leaves no trace
@@ -179,6 +181,27 @@ pub(crate) struct RunArgs {
     /// How long work in flight may take once the daemon was told to stop, 100ms to 10m
     #[arg(long, value_name = "DURATION")]
     pub(crate) shutdown_timeout: Option<String>,
+}
+
+/// What `watch` takes.
+#[derive(Args)]
+pub(crate) struct WatchArgs {
+    /// Prints JSON for programs, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only the instance with this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<String>,
+    /// How many earlier transitions are shown first, 0 to 1000
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) last: Option<String>,
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) color: Option<String>,
+    /// Database URL to listen on, where the other one leads through a transaction pooler; by default the same as the
+    /// database URL. Prefer the environment: arguments are visible in the process list
+    #[arg(long, value_name = "URL")]
+    pub(crate) listen_url: Option<String>,
 }
 
 /// The command line with the environment names and defaults in its help.

@@ -66,5 +66,8 @@ settings! {
     LOOK_INTERVAL = "look-interval", "AUTH_RECONCILER_LOOK_INTERVAL", Some("500ms");
     HISTORY_PER_INSTANCE = "history-per-instance", "AUTH_RECONCILER_HISTORY_PER_INSTANCE", Some("200");
     HISTORY_MAX_AGE = "history-max-age", "AUTH_RECONCILER_HISTORY_MAX_AGE", Some("30d");
+    INSTANCE = "instance", "AUTH_RECONCILER_INSTANCE", None;
+    LAST = "last", "AUTH_RECONCILER_LAST", Some("10");
+    COLOR = "color", "AUTH_RECONCILER_COLOR", Some("auto");
     SHUTDOWN_TIMEOUT = "shutdown-timeout", "AUTH_RECONCILER_SHUTDOWN_TIMEOUT", Some("10s");
 }

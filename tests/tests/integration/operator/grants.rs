@@ -21,16 +21,16 @@ mod paths;
 
 const GRANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grants.sql");
 
-struct Granted {
-    scene: Scene,
-    daemon_url: String,
-    reader_url: String,
+pub(crate) struct Granted {
+    pub(crate) scene: Scene,
+    pub(crate) daemon_url: String,
+    pub(crate) reader_url: String,
     _cluster: Cluster,
 }
 
 impl Granted {
     /// A server on which nobody may use `public` unless told so, with the schema, and the grants made twice.
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let cluster = Cluster::start(ClusterOptions::default()).await?;
         let scene = Scene::on(&cluster.url("postgres")).await?;
         scene
@@ -129,6 +129,7 @@ const FUNCTIONS: &[&str] = &[
     "resume",
     "spend",
     "take_over",
+    "tell_watchers",
     "watched_rows",
 ];
 
@@ -325,12 +326,17 @@ async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()
         "problems",
         "reconcilers",
         "status",
+        "tables",
         "transitions",
     ];
     let mut questions: Vec<_> = views
         .into_iter()
         .map(|view| (view, format!("select * from auth_reconciler.{view}")))
         .collect();
+    questions.push((
+        "watch",
+        "select auth_reconciler.begin_watching()".to_owned(),
+    ));
     questions.push((
         "explain",
         format!("select * from auth_reconciler.explain('{id}')"),

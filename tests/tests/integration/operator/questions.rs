@@ -10,7 +10,7 @@ use super::value;
 use crate::scene::{Scene, eventually};
 
 /// Rows `00000000-…-00000000000n` of the watched table: number, provider, auth_status.
-const ROWS: &str = "
+pub(crate) const ROWS: &str = "
     create function pg_temp.id(n int) returns uuid language sql as
         $$ select ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid $$;
     insert into public.message_instances (id, provider, port_api, api_key, auth_status)
@@ -23,7 +23,7 @@ const ROWS: &str = "
     delete from auth_reconciler.change";
 
 /// What was recorded of them: number, verdict, reason, minutes ago, next look in seconds, contested.
-const RECORDED: &str = "
+pub(crate) const RECORDED: &str = "
     insert into auth_reconciler.instance
         (watched_id, instance_id, version, generation, auth_status, reason, message, since, settled, next_attempt_at,
          trouble_at, cause, reaction_ms, recorded_at, looks, attempts, misses, corrections_spent, contested, hold_until)

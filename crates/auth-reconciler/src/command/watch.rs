@@ -1,0 +1,257 @@
+//! `auth-reconciler watch`: transitions as they happen, for people and for programs.
+//!
+//! One session hears and reads them ([`crate::postgres::watcher`]); when it ends, another one is made, and what was
+//! missed meanwhile is found by the numbers that transitions have. Numbers are not taken in the order of commits, and
+//! after a crash of the server some may be given out again; so what was shown is remembered by number and time, and
+//! each new session reads again from well before the newest.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+use self::event::{Drift, Event, Moment, Transition};
+use self::screen::Screen;
+use crate::database::Database;
+use crate::postgres::watcher::{Rings, Watcher, WatcherError};
+use crate::settings::WatchSettings;
+
+mod event;
+mod screen;
+
+/// How many numbers before the newest are read again by a new session, and how many are remembered at least. Far more
+/// than can be under way at a time, or than a crash can take back.
+const REMEMBERED: i64 = 1000;
+
+/// Instances whose last foreign write is remembered.
+const WRITERS: usize = 10_000;
+
+/// Pauses between tries to connect again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Follows transitions until a signal comes or nobody reads any more.
+///
+/// # Errors
+/// It could not begin. What happens later is shown, and tried again.
+pub(crate) async fn follow(database: &Database, settings: &WatchSettings) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
+    let screen = Screen::new(settings.json, settings.color);
+    let unread = screen.unread();
+    let server = settings.listen.as_ref().unwrap_or(database);
+    let follower = Follower {
+        server,
+        settings,
+        screen,
+        shown: BTreeMap::new(),
+        newest: 0,
+        writes: HashMap::new(),
+    };
+    tokio::select! {
+        ended = follower.run() => {
+            ended.with_context(|| format!("nothing to watch in {}", server.describe()))
+        }
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = unread => Ok(()),
+    }
+}
+
+struct Follower<'a> {
+    server: &'a Database,
+    settings: &'a WatchSettings,
+    screen: Screen,
+    /// Number and time of the newest transitions that were shown, or passed over because they are old.
+    shown: BTreeMap<i64, DateTime<Utc>>,
+    /// The highest number of them.
+    newest: i64,
+    /// The last foreign write that was shown of each instance.
+    writes: HashMap<Uuid, DateTime<Utc>>,
+}
+
+impl Follower<'_> {
+    /// Returns when nobody reads any more.
+    async fn run(mut self) -> Result<(), WatcherError> {
+        let mut watcher = Watcher::start(self.server).await?;
+        let mut since = self.begin(&watcher).await?;
+        loop {
+            let why = match self.serve(&watcher, since).await {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            };
+            drop(watcher);
+            let lost = Instant::now();
+            let event = Event::Disconnected {
+                at: Utc::now(),
+                after: self.newest,
+                why: crate::telemetry::chain(&why),
+            };
+            if !self.screen.show(&[event]).await {
+                return Ok(());
+            }
+            (watcher, since) = match self.again(lost).await {
+                Some(begun) => begun,
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// The first session: what was before, and who leads.
+    async fn begin(&mut self, watcher: &Watcher) -> Result<DateTime<Utc>, WatcherError> {
+        let (leaderless, now) = watcher.nobody_leads().await?;
+        let mut old = self.read(watcher, -1, &[], Some(REMEMBERED)).await?;
+        for transition in &old {
+            self.remember(transition);
+        }
+        let last = usize::try_from(self.settings.last).unwrap_or(usize::MAX);
+        let old = old.split_off(old.len().saturating_sub(last));
+        let mut events = vec![Event::Connected {
+            at: now,
+            leads: !leaderless,
+            instance: self.settings.instance,
+        }];
+        events.extend(old.into_iter().map(|t| Event::of(t, Moment::Before)));
+        self.screen.show(&events).await;
+        Ok(now)
+    }
+
+    /// Another session after one that ended, and what was missed. `None`: nobody reads any more.
+    async fn again(&mut self, lost: Instant) -> Option<(Watcher, DateTime<Utc>)> {
+        let mut pause = FIRST_PAUSE;
+        let mut told = String::new();
+        loop {
+            // Nothing tells that a server is there again.
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+            let begun = async {
+                let watcher = Watcher::start(self.server).await?;
+                let (leaderless, now) = watcher.nobody_leads().await?;
+                let from = self.newest.saturating_sub(REMEMBERED);
+                let missed = self.read(&watcher, from, &[], None).await?;
+                Ok::<_, WatcherError>((watcher, leaderless, now, missed))
+            };
+            let (watcher, leaderless, now, missed) = match begun.await {
+                Ok(begun) => begun,
+                Err(why) => {
+                    let why = crate::telemetry::chain(&why);
+                    // Each reason once.
+                    if why != told {
+                        let event = Event::StillDisconnected {
+                            at: Utc::now(),
+                            why: why.clone(),
+                        };
+                        if !self.screen.show(&[event]).await {
+                            return None;
+                        }
+                        told = why;
+                    }
+                    continue;
+                }
+            };
+            let after = self.newest;
+            let missed = self.new_ones(missed, Moment::Missed);
+            let mut events = vec![Event::Reconnected {
+                at: now,
+                leads: !leaderless,
+                away_ms: u64::try_from(lost.elapsed().as_millis()).unwrap_or(u64::MAX),
+                after,
+                missed: missed.len(),
+            }];
+            events.extend(missed);
+            return self.screen.show(&events).await.then_some((watcher, now));
+        }
+    }
+
+    /// Shows what rings. `Ok`: nobody reads any more.
+    async fn serve(&mut self, watcher: &Watcher, since: DateTime<Utc>) -> Result<(), WatcherError> {
+        loop {
+            let rings = watcher.rings().await;
+            let mut events = self.drift(watcher, &rings, since).await?;
+            let from = if rings.all {
+                self.newest.saturating_sub(REMEMBERED)
+            } else {
+                i64::MAX
+            };
+            let these: Vec<i64> = rings.transitions.into_iter().collect();
+            if rings.all || !these.is_empty() {
+                let read = self.read(watcher, from, &these, None).await?;
+                if self.settings.instance.is_none() {
+                    let gone = these.iter().filter(|id| {
+                        !self.shown.contains_key(id) && !read.iter().any(|t| t.id == **id)
+                    });
+                    events.extend(gone.map(|id| Event::Gone { id: *id }));
+                }
+                events.extend(self.new_ones(read, Moment::Now));
+            }
+            if !self.screen.show(&events).await {
+                return Ok(());
+            }
+            if let Some(why) = rings.lost {
+                return Err(WatcherError::Lost(why));
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        watcher: &Watcher,
+        after: i64,
+        these: &[i64],
+        limit: Option<i64>,
+    ) -> Result<Vec<Transition>, WatcherError> {
+        watcher
+            .transitions(self.settings.instance, after, these, limit)
+            .await
+    }
+
+    /// Who wrote `auth_status` beside us, since this session began.
+    async fn drift(
+        &mut self,
+        watcher: &Watcher,
+        rings: &Rings,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<Event>, WatcherError> {
+        let wanted = |id: &Uuid| self.settings.instance.is_none_or(|wanted| wanted == *id);
+        let ids: Vec<Uuid> = rings.drift.iter().copied().filter(wanted).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let written: Vec<Drift> = watcher.drift(&ids, since).await?;
+        if self.writes.len() > WRITERS {
+            self.writes.clear();
+        }
+        let mut events = Vec::new();
+        for write in written {
+            let known = self.writes.get(&write.id);
+            if known.is_none_or(|known| *known < write.last_at) {
+                self.writes.insert(write.id, write.last_at);
+                events.push(Event::Drift(write));
+            }
+        }
+        Ok(events)
+    }
+
+    fn new_ones(&mut self, read: Vec<Transition>, moment: Moment) -> Vec<Event> {
+        let mut new = Vec::new();
+        for transition in read {
+            if self.remember(&transition) {
+                new.push(Event::of(transition, moment));
+            }
+        }
+        new
+    }
+
+    /// Whether it is new.
+    fn remember(&mut self, transition: &Transition) -> bool {
+        let known = self.shown.insert(transition.id, transition.at);
+        self.newest = transition.id.max(self.newest);
+        while self.shown.len() > 2 * usize::try_from(REMEMBERED).unwrap_or(usize::MAX) {
+            self.shown.pop_first();
+        }
+        known != Some(transition.at)
+    }
+}

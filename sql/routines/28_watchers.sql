@@ -1,0 +1,44 @@
+-- How those who follow transitions live hear of them, and why it costs nothing while nobody does.
+--
+-- NOTIFY takes one lock for the whole server at commit, so a record rings only while somebody watches. Who
+-- watches holds a lock, shared with all others who do; a record tries to take it from them, which is a look
+-- into shared memory: no table is read, and pg_locks, which stops every locker of the server, is not asked.
+--
+-- What was decided before a watcher came must not slip past it. So a record that keeps silent holds a second
+-- lock, shared with all other records, to the end of its transaction; a watcher that has taken the first lock
+-- and listens waits for the second one once. After that every transition has been committed, and is read, or
+-- rings, and is heard. A record never waits: one that cannot have the second lock rings.
+
+create or replace function auth_reconciler.begin_watching() returns void
+language plpgsql
+as $body$
+begin
+    perform pg_advisory_lock_shared(1635087465, 1);
+    -- While this waits, no record takes the other lock any more, so they cannot keep it waiting for long.
+    perform pg_advisory_lock(1635087465, 2);
+    perform pg_advisory_unlock(1635087465, 2);
+end
+$body$;
+
+comment on function auth_reconciler.begin_watching() is
+    'Has records ring on the channel auth_reconciler_watch with the number of each transition, until this session ends. LISTEN first and read afterwards: then nothing is missed. Through a transaction pooler it would be left behind in a session of somebody else.';
+
+create or replace function auth_reconciler.tell_watchers(transition_id bigint) returns void
+language plpgsql
+as $body$
+begin
+    -- One expression: nothing can end this statement between taking the first lock and giving it back. Two
+    -- records that ask in the same moment may take each other for a watcher, and ring for nobody.
+    if (case
+        when not pg_try_advisory_xact_lock_shared(1635087465, 2) then false
+        when pg_try_advisory_lock(1635087465, 1) then pg_advisory_unlock(1635087465, 1)
+        else false
+    end) then
+        return;
+    end if;
+    perform pg_notify('auth_reconciler_watch', transition_id::text);
+end
+$body$;
+
+comment on function auth_reconciler.tell_watchers(bigint) is
+    'Rings for those who follow transitions, if anybody does. Never waits.';
