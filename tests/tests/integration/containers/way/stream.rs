@@ -1,7 +1,7 @@
 //! Whatever comes in the stream of events, in whatever pieces: what is true is found.
 
 use anyhow::Result;
-use auth_reconciler_tests::docker::recorder::Recorder;
+use auth_reconciler_tests::docker::recorder::{Recorder, Way};
 use auth_reconciler_tests::docker::{Container, Engine};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -56,17 +56,17 @@ async fn what_says_nothing_of_an_instance_is_passed_over() -> Result<()> {
     of_ours(&|event| event["Action"] = json!("levitate"))?;
     of_ours(&|event| event["Actor"]["Attributes"]["wweb.instance.id"] = json!("no id"))?;
     of_ours(&|event| event["Actor"]["Attributes"]["wweb.instance.type"] = json!("mcp"))?;
-    faked.scene.reconcile(faked.id).await?;
-    let mark = faked.scene.records.mark();
-    let all: String = strange.iter().map(|event| format!("{event}\n")).collect();
-    // And two in one chunk: of no row, and of ours, which comes last.
-    faked.show(KILLED);
-    faked.tell(all + &event(Uuid::new_v4(), "die") + &faked.event("die"));
+    let other = faked.scene.idle_instance().await?;
     let records = &faked.scene.records;
-    records.reason(mark, faked.id, "ContainerStopped").await?;
     faked.scene.reconcile(faked.id).await?;
-    let looks = records.all(mark, faked.id).len();
-    assert_eq!(looks, 2, "that of the one event, and that of the operator");
+    let mark = records.mark();
+    let all: String = strange.iter().map(|event| format!("{event}\n")).collect();
+    // Two that say something come last: of no row, and of another one, whose look comes after what the strange ones
+    // would have led to.
+    faked.tell(all + &event(Uuid::new_v4(), "die") + &event(other, "die"));
+    records.of(mark, other).await?;
+    faked.scene.reconcile(faked.id).await?;
+    assert_eq!(records.all(mark, faked.id).len(), 1, "the operator's look");
     assert_eq!(faked.fake.seen().count("/events"), 1, "one subscription");
     Ok(())
 }
@@ -173,10 +173,12 @@ async fn more_events_than_the_engine_keeps_are_lost_to_a_busy_daemon_and_nothing
 
     // Nobody reads the stream, and then it is lost with what it held, which is more than the engine still has.
     harbour.scene.daemon.signal("STOP")?;
+    recorder.set(Way::Stall).await?;
     dies.kill("KILL").await?;
     created.start().await?;
     make_300_events(&noisy).await?;
     recorder.cut_all().await?;
+    recorder.set(Way::Pass).await?;
     harbour.scene.daemon.signal("CONT")?;
     let watcher = &harbour.watcher;
     watcher.wait_status(dies.instance(), "failed").await?;
