@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use auth_reconciler_tests::docker::Engine;
+use auth_reconciler_tests::docker::fake::{FakeEngine, Reply};
 use auth_reconciler_tests::docker::recorder::{Recorder, Way};
+use auth_reconciler_tests::docker::{Engine, Phase};
+use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
+use serde_json::json;
+use uuid::Uuid;
 
-use super::{LOST, says_of_engine, status};
+use super::faked::{KILLED, show};
+use super::{DEBUG, LOST, says_of_engine, status};
+use crate::arena::{KEY, Scene};
 use crate::containers::Harbour;
 
 #[tokio::test]
@@ -102,9 +108,7 @@ async fn a_cut_in_the_middle_of_changes_loses_none() -> Result<()> {
         .wait_status(dies.instance(), "failed")
         .await?;
     harbour.watcher.wait_status(starts, "client_ready").await?;
-    restarts
-        .reached(auth_reconciler_tests::docker::Phase::Ready)
-        .await?;
+    restarts.reached(Phase::Ready).await?;
     harbour
         .watcher
         .wait_status(restarts.instance(), "client_ready")
@@ -124,6 +128,39 @@ async fn a_cut_in_the_middle_of_changes_loses_none() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_looked_at_without_the_engine_is_looked_at_again_with_it() -> Result<()> {
+    let fake = FakeEngine::start().await?;
+    fake.reply("/events", Reply::Json(500, json!({"message": "not yet"})));
+    let url = fake.url();
+    let settings = [
+        ("AUTH_RECONCILER_DOCKER", url.as_str()),
+        ("AUTH_RECONCILER_PROBE_TIMEOUT", "1m"),
+        DEBUG,
+    ];
+    let scene = Scene::start(&settings).await?;
+    says_of_engine(&scene.client, "not seen").await?;
+    let watcher = scene.watch().await?;
+    let gate = Gate::new();
+    let stub = Stub::start(Behaviour::Ready.held(&gate)).await?;
+    let id = Uuid::new_v4();
+    show(&fake, id, KILLED);
+    let (client, table) = (&scene.client, &scene.table);
+    table
+        .insert(client, id, Some(stub.port()), Some(KEY))
+        .await?;
+    stub.request(1).await?;
+
+    // It is seen and compared while the answer is under way, and nothing is recorded yet that it could differ from.
+    let mark = scene.daemon.mark();
+    fake.reply("/events", Reply::Stream);
+    let compared = "containers compared with the record";
+    scene.daemon.wait_message_after(mark, compared).await?;
+    gate.open();
+    watcher.wait_status(id, "failed").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_stopped_engine_takes_its_containers_along_and_all_is_found_again() -> Result<()> {
     let mut private = Engine::private().await?;
     let url = private.url();
@@ -137,27 +174,32 @@ async fn a_stopped_engine_takes_its_containers_along_and_all_is_found_again() ->
         told.detail
     );
 
+    let watcher = &harbour.watcher;
     private.start_again().await?;
     returns.start().await?;
     harbour.sees_engine().await?;
-    let watcher = &harbour.watcher;
     watcher.wait_status(dies.instance(), "failed").await?;
-    watcher
-        .wait_status(returns.instance(), "client_ready")
-        .await?;
     let reason = "select reason = 'Ready' from auth_reconciler.instance where instance_id =";
     let ready = format!("{reason} '{}'", returns.instance());
+    returns.reached(Phase::Ready).await?;
     crate::scene::eventually(harbour.client(), &ready).await?;
     assert_eq!(
         harbour.told(dies.instance(), "reason").await?,
         "ContainerStopped"
     );
+    assert_eq!(
+        watcher.status(returns.instance()).as_deref(),
+        Some("client_ready")
+    );
 
     // Killed, it leaves its socket, and its next start stops the containers.
     private.kill().await?;
     says_of_engine(harbour.client(), "not seen").await?;
+    let mark = watcher.mark();
     private.start_again().await?;
     harbour.sees_engine().await?;
-    watcher.wait_status(returns.instance(), "failed").await?;
+    watcher
+        .wait_status_after(mark, returns.instance(), "failed")
+        .await?;
     Ok(())
 }
