@@ -33,6 +33,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Whether there is no such row, and never was one that anybody noticed.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.facts.row.is_none() && self.version.is_none() && self.changes.is_empty()
+    }
+
     /// The greatest cause among the changes of this look, else the one that woke it.
     pub(crate) fn cause(&self, woken: Cause) -> Cause {
         self.facts

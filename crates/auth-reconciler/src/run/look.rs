@@ -97,6 +97,11 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
     let mut look = store::read(&context.pool, table, task.key).await?;
     let read_at = Instant::now();
     let cause = look.cause(task.wake.cause);
+    if look.is_of_nothing() {
+        // A container without a row, or with its row in another of the watched tables.
+        debug!(cause = cause.as_str(), "no such row");
+        return Ok(End::Settled);
+    }
     info!(
         generation = look.generation,
         has_api_key = look.facts.row.as_ref().is_some_and(Row::has_api_key),
@@ -212,10 +217,6 @@ async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Seen 
 }
 
 async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
-    if look.version.is_none() && look.changes.is_empty() {
-        // A container without a row, or with its row in another of the watched tables.
-        return Ok(End::Settled);
-    }
     Ok(
         match record::forget(&context.pool, epoch, key, look).await? {
             Outcome::EpochEnded => End::EpochEnded,
