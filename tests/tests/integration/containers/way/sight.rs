@@ -68,8 +68,10 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     let told = says_of_engine(harbour.client(), "seen").await?;
     assert!(told.since != since && told.detail.is_empty());
     watcher.wait_status(dies.instance(), "failed").await?;
-    let cause = harbour.last_move(dies.instance()).await?;
-    assert_eq!(cause, ["failed", "ContainerStopped", "container change"]);
+    assert_eq!(
+        harbour.told(dies.instance(), "reason").await?,
+        "ContainerStopped"
+    );
     // Looked at for the sighting of its container that is not recorded yet.
     let sighted = format!(
         "select container_state = 'running' from auth_reconciler.instance where instance_id = '{starts}'"
