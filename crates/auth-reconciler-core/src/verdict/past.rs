@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Policy;
 use crate::container::Container;
 use crate::facts::Facts;
 use crate::reason::Streak;
@@ -105,6 +106,25 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
         }
         Some(_) | None => (1, facts.now),
     }
+}
+
+/// Whether an instance whose container was never seen, and which does not answer now, is nevertheless somewhere:
+/// it was heard a moment ago, or its account was written. No event would tell when it answers again.
+pub(super) fn lives_unseen(policy: &Policy, facts: &Facts) -> bool {
+    let heard = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.reason)
+        .is_some_and(|reason| {
+            reason.streak().is_some()
+                || matches!(
+                    reason,
+                    Reason::Ready | Reason::Authenticated | Reason::AwaitingScan
+                )
+        });
+    let (_, silent_since) = streak(facts, Streak::Silent);
+    account_at(facts).is_some()
+        || heard && elapsed(silent_since, facts.now) < policy.not_connected_limit
 }
 
 pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
