@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use auth_reconciler_tests::docker::Engine;
-use auth_reconciler_tests::docker::fake::FakeEngine;
+use auth_reconciler_tests::docker::fake::{FakeEngine, Reply};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::faked::{KILLED, RUNNING, Shown};
+use super::faked::{CONTAINER, KILLED, RUNNING, Shown};
 use super::{CHECKS, Faked, says_of_engine};
 use crate::arena::{KEY, Scene};
 use crate::containers::Harbour;
@@ -163,4 +163,23 @@ async fn a_frozen_engine_is_out_of_sight_until_it_thaws() -> Result<()> {
         "the two that were asked for"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_way_that_hides_what_it_lists_makes_nothing_of_it_gone() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let nothing = serde_json::json!({"message": "no such route"});
+    faked.fake.reply(
+        &format!("/containers/{CONTAINER}/json"),
+        Reply::Json(404, nothing),
+    );
+    let record = faked.scene.reconcile(faked.id).await?;
+    assert_eq!(record.reason(), "Ready", "its API says so");
+    assert_eq!(
+        faked.watcher.statuses(faked.id).last().map(String::as_str),
+        Some("client_ready")
+    );
+    // It is asked for again until it is shown, and no event is needed then.
+    faked.show(KILLED);
+    faked.becomes("failed").await
 }
