@@ -373,3 +373,31 @@ fn silence_of_one_that_was_heard_where_no_container_is_seen_is_not_the_end() {
     assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
     assert!(verdict.retry.is_some());
 }
+
+#[test]
+fn a_hold_puts_off_no_look_that_its_container_asked_for() {
+    let contested = Recorded {
+        status: Some(AuthStatus::ClientReady),
+        reason: Some(Reason::Ready),
+        corrections: Corrections {
+            contested: 3,
+            hold_until: Some(at(40_000)),
+            ..Corrections::default()
+        },
+        sighting: Some(sighting("a", "running", 0)),
+        ..Recorded::default()
+    };
+    let mut dead = Facts {
+        recorded: Some(contested),
+        ..changed(stopped(at(0), 137, false), Cause::Drift, 0)
+    };
+    assert!(matches!(plan(&POLICY(), &dead, 0.0), Plan::Defer { .. }));
+    dead.lift_hold();
+    assert!(concerns_container(&dead));
+    let verdict = settled(&dead);
+    assert_eq!(told(&verdict), (FAILED, Reason::ContainerStopped));
+    assert!(
+        verdict.memory.corrections.held(at(0)).is_some(),
+        "the fight goes on"
+    );
+}

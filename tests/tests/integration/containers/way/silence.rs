@@ -183,3 +183,29 @@ async fn a_way_that_hides_what_it_lists_makes_nothing_of_it_gone() -> Result<()>
     faked.show(KILLED);
     faked.becomes("failed").await
 }
+
+#[tokio::test]
+async fn a_hold_of_a_contested_instance_puts_off_no_news_of_its_container() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let (client, id) = (&faked.scene.client, faked.id);
+    client
+        .execute(
+            "update auth_reconciler.instance
+             set contested = 20, hold_until = clock_timestamp() + interval '55 s' where instance_id = $1",
+            &[&id],
+        )
+        .await?;
+    client
+        .execute(
+            "update public.message_instances set auth_status = 'pending' where id = $1",
+            &[&id],
+        )
+        .await?;
+    faked.show(KILLED);
+    faked.tell(faked.event("die"));
+    faked.becomes("failed").await?;
+    let contested = "select contested from auth_reconciler.instances where id = $1";
+    let contested: bool = client.query_one(contested, &[&id]).await?.try_get(0)?;
+    assert!(contested, "the hold goes on for others");
+    Ok(())
+}
