@@ -19,9 +19,14 @@ create or replace function auth_reconciler.keep_status() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- A plan that was made while the log was empty would read all of it for each row of a statement that fills it.
+set enable_seqscan = off
 as $body$
 declare
     watched constant integer := tg_argv[0]::integer;
+    -- As in log_change(), and counted together with its rings.
+    max_rings constant integer := 64;
+    rings integer;
     acting text;
     isolation text;
     recorded_in uuid;
@@ -69,7 +74,13 @@ begin
             current_setting('application_name'),
             session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end,
             true);
-        perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
+        rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
+        if rings >= max_rings then
+            perform pg_notify('auth_reconciler', 'scan');
+        else
+            perform set_config('auth_reconciler.rings', (rings + 1)::text, true);
+            perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
+        end if;
         new.auth_status := old.auth_status;
     exception when others then
         -- The write goes through as it came, and is logged as any other.
@@ -101,6 +112,8 @@ create or replace function auth_reconciler.attach_guard(relation regclass, watch
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- A plan that was made while the log was empty would read all of it for each row of a statement that fills it.
+set enable_seqscan = off
 as $body$
 begin
     -- The name makes it the last of the BEFORE triggers: it decides from what will be written.
@@ -122,6 +135,8 @@ comment on function auth_reconciler.attach_guard(regclass, integer, boolean) is
 create or replace function auth_reconciler.guard(relation regclass, keep boolean) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- A plan that was made while the log was empty would read all of it for each row of a statement that fills it.
+set enable_seqscan = off
 as $body$
 declare
     known auth_reconciler.watched_table;

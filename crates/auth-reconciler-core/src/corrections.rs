@@ -41,10 +41,12 @@ impl Corrections {
         self.contested > 0
     }
 
-    /// The end of the hold, if one is in force at `now`.
+    /// The end of the hold, if one is in force at `now`. One that ends later than any hold can is of a clock that
+    /// was set back since, and in force no more.
     #[must_use]
     pub fn held(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.hold_until.filter(|until| *until > now)
+        self.hold_until
+            .filter(|until| *until > now && *until - now <= WINDOW)
     }
 
     /// The state after a look at `now`. `foreign` says whether somebody else wrote the column since
@@ -63,7 +65,9 @@ impl Corrections {
         if self.is_contested() {
             return self.contest(now, chance);
         }
-        let in_window = self.window_start.filter(|start| now - *start < WINDOW);
+        let in_window = self
+            .window_start
+            .filter(|start| (now - *start).abs() < WINDOW);
         let spent = if in_window.is_some() {
             self.spent.saturating_add(1)
         } else {

@@ -108,6 +108,15 @@ impl Facts {
                 .all(|change| change.cause == Cause::Drift)
     }
 
+    /// Something else than foreign writes asked for this look, its container for one: a hold does not put it off.
+    pub fn lift_hold(&mut self) {
+        if self.only_foreign()
+            && let Some(recorded) = &mut self.recorded
+        {
+            recorded.corrections.hold_until = None;
+        }
+    }
+
     /// Whether an operator asked.
     #[must_use]
     pub fn asked(&self) -> bool {

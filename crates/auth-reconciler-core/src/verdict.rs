@@ -318,7 +318,9 @@ fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict 
             spent,
         )
     } else if let Some(due) = before.next_attempt_at.filter(|_| facts.early()) {
-        (Some(elapsed(facts.now, due)), spent)
+        // Never longer than a step: it would be, were the database's clock set back.
+        let left = elapsed(facts.now, due).min(policy.backoff.max);
+        (Some(left), spent)
     } else {
         (
             Some(policy.backoff.delay(spent, chance)),

@@ -251,7 +251,8 @@ impl Engine {
                 return Ok(Some(shown));
             }
         }
-        Ok(None)
+        // Listed again and not to be found: it has not gone, somebody in between does not let us ask.
+        Err(EngineError::Answer)
     }
 
     /// `None` when it is gone.

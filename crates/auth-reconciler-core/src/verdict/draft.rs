@@ -2,7 +2,9 @@
 
 use super::Policy;
 use super::message;
-use super::past::{down_when_last_seen, elapsed, no_evidence, ready_since_start, standing, streak};
+use super::past::{
+    down_when_last_seen, elapsed, lives_unseen, no_evidence, ready_since_start, standing, streak,
+};
 use crate::container::Container;
 use crate::facts::Facts;
 use crate::profile::Profile;
@@ -102,7 +104,10 @@ pub(super) fn silent(policy: &Policy, facts: &Facts, named: Option<Reason>, what
         return draft(standing(facts), reason, message::OUT_OF_SIGHT.to_owned());
     }
     if ready_since_start(facts).is_none() {
-        if facts.container == Container::NeverSeen && named.is_none() {
+        if facts.container == Container::NeverSeen
+            && named.is_none()
+            && !lives_unseen(policy, facts)
+        {
             return Draft::last(
                 Some(AuthStatus::Pending),
                 Reason::AwaitingContainer,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Policy;
 use crate::container::Container;
 use crate::facts::Facts;
 use crate::reason::Streak;
@@ -63,7 +64,8 @@ pub(super) fn started_at(facts: &Facts) -> Option<DateTime<Utc>> {
 }
 
 pub(super) fn no_evidence(facts: &Facts) -> bool {
-    started_at(facts).is_some_and(|start| facts.now - start < NO_EVIDENCE)
+    // Far ahead of now is no moment ago either: the database's clock was set back.
+    started_at(facts).is_some_and(|start| (facts.now - start).abs() < NO_EVIDENCE)
 }
 
 pub(super) fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
@@ -106,11 +108,30 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
     }
 }
 
+/// Whether an instance whose container was never seen, and which does not answer now, is nevertheless somewhere:
+/// it was heard a moment ago, or its account was written. No event would tell when it answers again.
+pub(super) fn lives_unseen(policy: &Policy, facts: &Facts) -> bool {
+    let heard = facts
+        .recorded
+        .as_ref()
+        .and_then(|recorded| recorded.reason)
+        .is_some_and(|reason| {
+            reason.streak().is_some()
+                || matches!(
+                    reason,
+                    Reason::Ready | Reason::Authenticated | Reason::AwaitingScan
+                )
+        });
+    let (_, silent_since) = streak(facts, Streak::Silent);
+    account_at(facts).is_some()
+        || heard && elapsed(silent_since, facts.now) < policy.not_connected_limit
+}
+
 pub(super) fn elapsed(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }
 
 /// Whether the account was written just now, and nothing but short steps tells what comes of it.
 pub(super) fn eager(facts: &Facts) -> bool {
-    !facts.followed && account_at(facts).is_some_and(|at| facts.now - at < EAGER)
+    !facts.followed && account_at(facts).is_some_and(|at| (facts.now - at).abs() < EAGER)
 }

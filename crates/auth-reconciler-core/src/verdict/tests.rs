@@ -382,3 +382,28 @@ fn no_message_holds_what_came_from_a_key() {
         "{message}"
     );
 }
+
+#[test]
+fn a_database_clock_that_is_set_back_neither_silences_nor_hurries_anybody() {
+    let hour = 3_600_000;
+    let account = changed(facts(at(hour)), Cause::Account, hour);
+    let first = ask(&account, Answer::NotConnected);
+    // A fail-over to a server whose clock is an hour behind.
+    let mut back = facts(at(0));
+    for _ in 0..40 {
+        let verdict = ask(&after(&first, back.clone()), Answer::NotConnected);
+        let retry = verdict.retry.expect("not final");
+        assert!(retry >= POLICY().backoff.min, "{retry:?}");
+        assert!(retry <= POLICY().backoff.max, "{retry:?}");
+        back.now += TimeDelta::seconds(1);
+    }
+    // Contested an hour ahead.
+    let mut state = Corrections::default();
+    for _ in 0..20 {
+        state = state.after_look(true, 10, at(hour), 0.0);
+    }
+    assert!(state.held(at(hour)).is_some());
+    assert_eq!(state.held(at(0)), None);
+    let again = state.after_look(true, 10, at(0), 0.0);
+    assert!(again.held(at(0)).is_some(), "contested by the clock of now");
+}

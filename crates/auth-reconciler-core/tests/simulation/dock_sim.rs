@@ -73,10 +73,11 @@ impl Sim {
             return;
         }
         for (i, instance) in self.instances.iter().enumerate() {
-            if instance
+            // One that runs may have begun without the engine, and is not recorded yet.
+            let differs = instance
                 .as_ref()
-                .is_some_and(|known| dock.differs(i, known.memory.sighting.as_ref()))
-            {
+                .is_some_and(|known| dock.differs(i, known.memory.sighting.as_ref()));
+            if differs || daemon.runs.contains_key(&i) {
                 daemon.queue.wake(i, Cause::Compared, now);
             }
         }

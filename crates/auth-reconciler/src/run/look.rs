@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use auth_reconciler_core::AuthStatus;
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::Row;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Plan, Policy};
+use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
 use tokio::sync::oneshot;
@@ -96,6 +96,9 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
     };
     let mut look = store::read(&context.pool, table, task.key).await?;
     let read_at = Instant::now();
+    if task.wake.cause > Cause::Drift {
+        look.facts.lift_hold();
+    }
     let cause = look.cause(task.wake.cause);
     if look.is_of_nothing() {
         // A container without a row, or with its row in another of the watched tables.

@@ -1,10 +1,12 @@
 //! guard: the database keeps a verdict that is current, and never one that may not be.
 
+use std::future::poll_fn;
+
 use anyhow::Result;
 use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 use uuid::Uuid;
 
 use super::value;
@@ -318,4 +320,75 @@ async fn a_guarded_table_is_unwatched_and_uninstalled_without_a_trace() -> Resul
         "select count(*) from pg_trigger where tgrelid = 'public.message_instances'::regclass";
     assert_eq!(value::<i64>(&scene.client, triggers).await?, 0);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_bulk_write_rings_a_bounded_number_of_times_and_reads_no_more_of_the_log_than_its_own()
+-> Result<()> {
+    const ROWS: i64 = 300;
+    let scene = Scene::start(&[]).await?;
+    let fill = format!(
+        "insert into {} (id, provider, type_instance)
+         select gen_random_uuid(), 'telegram', array['api'] from generate_series(1, $1::bigint)",
+        scene.table.name()
+    );
+    scene.client.execute(&fill, &[&ROWS]).await?;
+    scene.all_recorded(ROWS, "AwaitingApiKey", "insert").await?;
+    value::<String>(&scene.client, GUARD).await?;
+    // Nothing is told of it before the statement has ended.
+    scene.daemon.signal("STOP")?;
+    // The log is small and empty, and known to be.
+    scene
+        .client
+        .batch_execute("vacuum analyze auth_reconciler.change")
+        .await?;
+
+    let (ear, mut connection) = tokio_postgres::connect(scene.database.url(), NoTls).await?;
+    let heard = tokio::spawn(async move {
+        let mut payloads = Vec::new();
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(message) = message {
+                payloads.push(message.payload().to_owned());
+            }
+        }
+        payloads
+    });
+    ear.batch_execute("listen auth_reconciler").await?;
+
+    let mut manager = scene.database.client().await?;
+    let transaction = manager.transaction().await?;
+    transaction
+        .execute(
+            "update public.message_instances set auth_status = 'failed'",
+            &[],
+        )
+        .await?;
+    let read: i64 = transaction
+        .query_one(
+            "select seq_tup_read from pg_stat_xact_user_tables where relid = 'auth_reconciler.change'::regclass",
+            &[],
+        )
+        .await?
+        .try_get(0)?;
+    transaction.commit().await?;
+    assert!(
+        read <= ROWS,
+        "{read} rows of the log were read for {ROWS} writes"
+    );
+    let kept = "select count(*) from auth_reconciler.change where kept";
+    assert_eq!(value::<i64>(&scene.client, kept).await?, ROWS);
+
+    // What was committed before is told before its answer.
+    ear.batch_execute("select").await?;
+    drop(ear);
+    let payloads = heard.await?;
+    assert!(payloads.contains(&"scan".to_owned()), "{payloads:?}");
+    let rings = payloads
+        .iter()
+        .filter(|payload| payload.ends_with("/drift"))
+        .count();
+    assert_eq!(rings, 64, "then one for all");
+
+    scene.daemon.signal("CONT")?;
+    scene.all_recorded(ROWS, "AwaitingApiKey", "drift").await
 }

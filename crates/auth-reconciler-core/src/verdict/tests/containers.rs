@@ -336,3 +336,68 @@ fn hands_off_rows_do_not_concern_the_engine() {
         ..facts(at(0))
     }));
 }
+
+#[test]
+fn silence_of_one_that_was_heard_where_no_container_is_seen_is_not_the_end() {
+    let unseen = |ms| Facts {
+        container: Container::NeverSeen,
+        ..facts(at(ms))
+    };
+    // It answered, and once it does not.
+    let heard = ask(&unseen(0), Answer::NotConnected);
+    let mut verdict = ask(&after(&heard, unseen(60_000)), REFUSED);
+    assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
+    assert!(
+        verdict.retry.is_some(),
+        "no event would tell that it answers again"
+    );
+    assert_eq!(
+        told(&ask(&after(&verdict, unseen(61_000)), Answer::Ready)),
+        READY
+    );
+    // Its key was changed, and it is started with the new one where nobody sees it.
+    let ready = ask(&unseen(0), Answer::Ready);
+    let anew = changed(unseen(60_000), Cause::ApiKey, 60_000);
+    assert!(ask(&after(&ready, anew), REFUSED).retry.is_some());
+    // It stays silent.
+    let mut now = 60_000;
+    while let Some(retry) = verdict.retry {
+        now += i64::try_from(retry.as_millis()).expect("short") + 1;
+        assert!(now < 120_000, "it waits for a container in the end");
+        verdict = ask(&after(&verdict, unseen(now)), REFUSED);
+    }
+    assert_eq!(told(&verdict), (PENDING, Reason::AwaitingContainer));
+    // Its account was written: it has run somewhere.
+    let account = changed(unseen(0), Cause::Account, 0);
+    let verdict = ask(&account, REFUSED);
+    assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
+    assert!(verdict.retry.is_some());
+}
+
+#[test]
+fn a_hold_puts_off_no_look_that_its_container_asked_for() {
+    let contested = Recorded {
+        status: Some(AuthStatus::ClientReady),
+        reason: Some(Reason::Ready),
+        corrections: Corrections {
+            contested: 3,
+            hold_until: Some(at(40_000)),
+            ..Corrections::default()
+        },
+        sighting: Some(sighting("a", "running", 0)),
+        ..Recorded::default()
+    };
+    let mut dead = Facts {
+        recorded: Some(contested),
+        ..changed(stopped(at(0), 137, false), Cause::Drift, 0)
+    };
+    assert!(matches!(plan(&POLICY(), &dead, 0.0), Plan::Defer { .. }));
+    dead.lift_hold();
+    assert!(concerns_container(&dead));
+    let verdict = settled(&dead);
+    assert_eq!(told(&verdict), (FAILED, Reason::ContainerStopped));
+    assert!(
+        verdict.memory.corrections.held(at(0)).is_some(),
+        "the fight goes on"
+    );
+}

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use auth_reconciler_tests::docker::Engine;
-use auth_reconciler_tests::docker::fake::FakeEngine;
+use auth_reconciler_tests::docker::fake::{FakeEngine, Reply};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::faked::{KILLED, RUNNING, Shown};
+use super::faked::{CONTAINER, KILLED, RUNNING, Shown};
 use super::{CHECKS, Faked, says_of_engine};
 use crate::arena::{KEY, Scene};
 use crate::containers::Harbour;
@@ -162,5 +162,50 @@ async fn a_frozen_engine_is_out_of_sight_until_it_thaws() -> Result<()> {
         stays.counts().await?.ready() <= asked + 2,
         "the two that were asked for"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_way_that_hides_what_it_lists_makes_nothing_of_it_gone() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let nothing = serde_json::json!({"message": "no such route"});
+    faked.fake.reply(
+        &format!("/containers/{CONTAINER}/json"),
+        Reply::Json(404, nothing),
+    );
+    let record = faked.scene.reconcile(faked.id).await?;
+    assert_eq!(record.reason(), "Ready", "its API says so");
+    assert_eq!(
+        faked.watcher.statuses(faked.id).last().map(String::as_str),
+        Some("client_ready")
+    );
+    // It is asked for again until it is shown, and no event is needed then.
+    faked.show(KILLED);
+    faked.becomes("failed").await
+}
+
+#[tokio::test]
+async fn a_hold_of_a_contested_instance_puts_off_no_news_of_its_container() -> Result<()> {
+    let faked = Faked::ready(&[]).await?;
+    let (client, id) = (&faked.scene.client, faked.id);
+    client
+        .execute(
+            "update auth_reconciler.instance
+             set contested = 20, hold_until = clock_timestamp() + interval '55 s' where instance_id = $1",
+            &[&id],
+        )
+        .await?;
+    client
+        .execute(
+            "update public.message_instances set auth_status = 'pending' where id = $1",
+            &[&id],
+        )
+        .await?;
+    faked.show(KILLED);
+    faked.tell(faked.event("die"));
+    faked.becomes("failed").await?;
+    let contested = "select contested from auth_reconciler.instances where id = $1";
+    let contested: bool = client.query_one(contested, &[&id]).await?.try_get(0)?;
+    assert!(contested, "the hold goes on for others");
     Ok(())
 }
