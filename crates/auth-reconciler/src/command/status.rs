@@ -35,6 +35,7 @@ struct Instance {
     next_attempt_at: Option<DateTime<Utc>>,
     trouble: bool,
     contested: bool,
+    paused: bool,
     looks: Option<i64>,
     unobserved: i64,
     watched_table: String,
@@ -192,8 +193,18 @@ fn narrow(instances: &[Instance]) -> String {
 
 fn status(instance: &Instance) -> String {
     format!(
-        "{}{}",
+        "{}{}{}",
         text(instance.auth_status.as_deref()),
+        // A pause is told as the reason.
+        if instance.paused {
+            ""
+        } else if instance.contested {
+            " contested"
+        } else if instance.unobserved > 0 {
+            " waiting"
+        } else {
+            ""
+        },
         if instance.trouble { " !" } else { "" }
     )
 }
@@ -238,6 +249,7 @@ mod tests {
             next_attempt_at: Some(DateTime::UNIX_EPOCH),
             trouble: true,
             contested: false,
+            paused: false,
             looks: Some(1),
             unobserved: 0,
             watched_table: "message_instances".to_owned(),

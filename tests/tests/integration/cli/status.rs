@@ -8,6 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::expect;
+use crate::operator::questions::{RECORDED, ROWS};
+use crate::scene::Scene;
 use crate::stage::Stage;
 
 const JSON: &[&str] = &["status", "--json"];
@@ -107,4 +109,26 @@ async fn without_a_schema_it_says_what_to_run() -> Result<()> {
         ],
     )?;
     database.close().await
+}
+
+#[tokio::test]
+async fn what_is_paused_contested_or_waiting_says_so() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene.manager.batch_execute(ROWS).await?;
+    scene.manager.batch_execute(RECORDED).await?;
+    let output = run_command(scene.url(), &["status"], &[]).await?;
+    for (number, said) in [
+        (1, "client_ready Ready"),
+        (3, "client_ready Paused"),
+        (4, "pending contested Ready"),
+        (5, "client_ready waiting Ready"),
+    ] {
+        let id = format!("00000000-0000-0000-0000-00000000000{number}");
+        let line = output.stdout.lines().find(|line| line.contains(&id));
+        let words: Vec<&str> = line.context("no line")?.split_whitespace().collect();
+        ensure!(words.join(" ").contains(said), "no {said:?} in {words:?}");
+    }
+    ensure!(output.stdout.contains("paused by alice: moving its number"));
+    Ok(())
 }
