@@ -352,6 +352,11 @@ begin
     -- A row that comes back under the same id is another instance.
     delete from auth_reconciler.pause as p
     where p.watched_id = p_watched_id and p.instance_id = p_instance_id;
+    if p_version is null then
+        -- It came and went between two looks: nothing to tell, and no record follows that would prune what is told.
+        delete from auth_reconciler.change as c where c.id = any (p_changes);
+        return 'forgotten';
+    end if;
     perform auth_reconciler.answer(p_watched_id, p_instance_id, p_changes);
     insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
     values (p_watched_id, p_instance_id, clock_timestamp(), 'gone', 'delete', 1, clock_timestamp());

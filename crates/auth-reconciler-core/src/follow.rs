@@ -108,6 +108,8 @@ struct Entry {
 enum Place {
     Waiting(u64),
     Placed(u64),
+    /// Its output was over.
+    Over,
     /// Its output cannot be read.
     Never,
 }
@@ -132,8 +134,13 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         if self.limits.places == 0 {
             return;
         }
-        if let Some(entry) = self.entries.get(key) {
+        if let Some(entry) = self.entries.get_mut(key) {
             if entry.container == container {
+                if entry.place == Place::Over {
+                    self.ticket += 1;
+                    self.waiting.insert(self.ticket, key.clone());
+                    entry.place = Place::Waiting(self.ticket);
+                }
                 return;
             }
             self.release(key);
@@ -183,23 +190,23 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     }
 
     /// Following it has ended by itself: its output is over for now. It is followed again when it is
-    /// wanted again.
+    /// wanted again; what it said last is a hint all the same, and what it has spent stays spent, else one
+    /// whose output ends each time at once would lead to looks without end.
     pub fn over(&mut self, key: &K) {
-        self.unplace(key);
-        self.release(key);
+        self.unplace(key, Place::Over);
     }
 
     /// Its output cannot be read at all; the same container is not tried again until it is released.
     pub fn unreadable(&mut self, key: &K) {
-        self.unplace(key);
+        self.unplace(key, Place::Never);
     }
 
-    fn unplace(&mut self, key: &K) {
+    fn unplace(&mut self, key: &K, place: Place) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         if let Place::Placed(ticket) = entry.place {
-            entry.place = Place::Never;
+            entry.place = place;
             self.placed.remove(&ticket);
         }
     }
@@ -277,7 +284,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
                 self.placed.remove(&ticket);
                 self.leaving.push(key.clone());
             }
-            Place::Never => {}
+            Place::Over | Place::Never => {}
         }
     }
 

@@ -189,3 +189,30 @@ fn without_places_nobody_is_followed() {
     assert_eq!(all(&mut followers, ms(0)), []);
     assert_eq!(followers.deadline(), None);
 }
+
+#[test]
+fn output_that_ends_is_a_hint_all_the_same_and_earns_no_new_burst() {
+    let key = "a".to_owned();
+    let mut followers = following(&["a"], ms(0));
+    followers.output(&key, ms(1));
+    followers.over(&key);
+    assert_eq!(followers.followed(&key), None);
+    assert_eq!(all(&mut followers, ms(1)), [look("a")], "what it said last");
+    // It says its last line and ends, each time that it is followed, for ten minutes.
+    let (mut looks, mut now) = (0, 1);
+    while now < 600_000 {
+        now += 5;
+        followers.want(&key, "container of a");
+        for command in all(&mut followers, ms(now)) {
+            match command {
+                Command::Attach { .. } => followers.output(&key, ms(now)),
+                Command::Look { .. } => looks += 1,
+                Command::Detach { .. } => {}
+            }
+        }
+        followers.over(&key);
+    }
+    assert!(looks <= 650, "{looks} looks in 600 s");
+    followers.release(&key);
+    assert_eq!(followers.deadline(), None);
+}

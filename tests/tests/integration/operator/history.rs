@@ -103,3 +103,27 @@ async fn looks_that_find_the_same_again_leave_no_trace_but_their_number() -> Res
     assert_eq!(value::<i64>(&scene.client, kept).await?, before);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_row_that_comes_and_goes_between_two_looks_fills_no_history() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let id = uuid::Uuid::new_v4();
+    let mut manager = scene.database.client().await?;
+    for _ in 0..20 {
+        let transaction = manager.transaction().await?;
+        scene.table.insert(&transaction, id, None, None).await?;
+        let delete = "delete from public.message_instances where id = $1";
+        transaction.execute(delete, &[&id]).await?;
+        transaction.commit().await?;
+        while scene.unobserved().await? > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let told: i64 = value(
+        &scene.client,
+        "select count(*) from auth_reconciler.journal",
+    )
+    .await?;
+    assert_eq!(told, 0);
+    Ok(())
+}
