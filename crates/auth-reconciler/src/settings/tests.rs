@@ -125,14 +125,10 @@ fn every_setting_can_be_given_both_ways_and_says_so() {
     let mut named = std::collections::HashSet::new();
     let command = cli::command();
     let [run, watch] = ["run", "watch"].map(|name| command.find_subcommand(name).unwrap());
-    for arg in [&command, run, watch]
-        .iter()
-        .flat_map(|some| some.get_arguments())
-    {
-        let Some(setting) = setting::ALL
-            .iter()
-            .find(|setting| arg.get_long() == Some(setting.flag))
-        else {
+    let own = run.get_arguments().chain(watch.get_arguments());
+    for arg in command.get_arguments().chain(own) {
+        let mut all = setting::ALL.iter();
+        let Some(setting) = all.find(|setting| arg.get_long() == Some(setting.flag)) else {
             assert!(
                 ["help", "version", "json"].contains(&arg.get_id().as_str()),
                 "{} is in no table",

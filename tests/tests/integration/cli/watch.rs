@@ -120,6 +120,7 @@ async fn every_transition_of_a_storm_is_shown_once() -> Result<()> {
     ensure!(last["instance_id"].is_string() && last["watched_table"].is_string());
     // Who wrote is told, too.
     let drift = watching.event(0, "drift").await?;
+    ensure!(drift["instance_id"].is_string(), "{drift}");
     ensure!(drift["to_status"] == "failed" && drift["guarded"] == 0 && drift["contested"] == false);
     drop(daemon);
     Ok(())

@@ -24,6 +24,8 @@ pub(super) struct Transition {
 /// Foreign writes of one kind, as the view has them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Drift {
+    /// The view calls it so; beside transitions it would be taken for a number.
+    #[serde(rename(serialize = "instance_id"))]
     pub(super) id: Uuid,
     pub(super) last_at: DateTime<Utc>,
     application: Option<String>,
