@@ -151,7 +151,8 @@ pub fn differs(engine: &str, recorded: Option<&Sighting>, listed: &[Listed]) -> 
     match (recorded, counting(listed)) {
         (None, None) => false,
         (None, Some(_)) => true,
-        (Some(known), None) => known.engine == engine && known.state != REMOVED,
+        // On another engine, too: what has become of it there is unknown, and its API is to say.
+        (Some(known), None) => known.state != REMOVED,
         (Some(known), Some(shown)) => {
             known.engine != engine
                 || known.id != shown.id

@@ -221,7 +221,7 @@ impl Engine {
 
     fn listed(&self, summary: ContainerSummary) -> Option<(Uuid, Listed)> {
         let label = summary.labels.as_ref()?.get(&self.labels.instance)?;
-        let Ok(instance) = Uuid::parse_str(label) else {
+        let Some(instance) = instance_of(label) else {
             debug!(label, "the label of a container is no instance id");
             return None;
         };
@@ -295,6 +295,13 @@ impl Engine {
             address,
         })
     }
+}
+
+/// The instance that a label names. Only in the one spelling that the manager and we write: by that the engine is
+/// asked for the containers of an instance.
+fn instance_of(label: &str) -> Option<Uuid> {
+    let instance = Uuid::parse_str(label).ok()?;
+    (instance.to_string() == label).then_some(instance)
 }
 
 /// Ids of all endpoints in the order of their networks' names; each start makes new ones.

@@ -10,7 +10,7 @@ use chrono::{TimeDelta, Utc};
 use futures_util::{Stream, StreamExt};
 use uuid::Uuid;
 
-use super::{API, Engine, EngineError, LIMIT, within};
+use super::{API, Engine, EngineError, LIMIT, instance_of, within};
 
 /// The events that lead to a look; health checks that run commands would fill the stream with others.
 const ACTIONS: [&str; 12] = [
@@ -105,7 +105,7 @@ impl Engine {
             return None;
         }
         Some(Event {
-            instance: Uuid::parse_str(labels.get(&self.labels.instance)?).ok()?,
+            instance: instance_of(labels.get(&self.labels.instance)?)?,
             container: actor.id?,
             cause,
         })

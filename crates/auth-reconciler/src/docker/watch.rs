@@ -9,7 +9,7 @@
 //! list is compared with what the events have told; if it shows something else, twice, they have missed
 //! something. That reads no table and asks no instance.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,8 @@ async fn follow(
     *since = Some(Instant::now());
     info!(engine = %engine.address, containers = list.len(), "the engine is in sight");
     sightings.in_sight(list);
-    let mut suspected = false;
+    // Of which the last list showed something else, and no event since.
+    let mut suspected = HashSet::new();
     let mut next_check = Instant::now() + check.min(FIRST_CHECK);
     loop {
         tokio::select! {
@@ -131,22 +132,23 @@ async fn follow(
                 let event = event?;
                 debug!(instance = %event.instance, cause = event.cause.as_str(), "container event");
                 told.note(&event);
+                suspected.remove(&event.container);
                 sightings.happened(event.instance, event.cause);
             }
             failure = engine.presence.doubted() => return Err(failure),
             () = tokio::time::sleep_until(next_check.into()) => {
                 let list = engine.list().await?;
-                if told.agrees(&list) {
+                let differing = told.differing(&list);
+                if differing.is_empty() {
                     // With what events do not tell: the endpoints of what has been started.
                     told = Told::from(list.as_slice());
-                    suspected = false;
                     next_check = Instant::now() + check;
-                } else if suspected {
-                    return Err(EngineError::Missed);
-                } else {
-                    suspected = true;
+                } else if differing.is_disjoint(&suspected) {
                     next_check = Instant::now() + SECOND_THOUGHT;
+                } else {
+                    return Err(EngineError::Missed);
                 }
+                suspected = differing;
             }
         }
     }
@@ -216,15 +218,19 @@ impl Told {
             .insert(event.container.clone(), Known { life, network });
     }
 
-    fn agrees(&self, list: &[(Uuid, Listed)]) -> bool {
+    /// The containers of which a list shows something else.
+    fn differing(&self, list: &[(Uuid, Listed)]) -> HashSet<String> {
         let shown = Self::from(list).0;
-        shown.len() == self.0.len()
-            && self.0.iter().all(|(id, known)| {
-                shown.get(id).is_some_and(|shown| {
-                    known.life == shown.life
-                        && (known.network.is_none() || known.network == shown.network)
-                })
-            })
+        let agrees = |id: &String| match (self.0.get(id), shown.get(id)) {
+            (Some(known), Some(shown)) => {
+                known.life == shown.life
+                    && (known.network.is_none() || known.network == shown.network)
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let all = self.0.keys().chain(shown.keys());
+        all.filter(|id| !agrees(id)).cloned().collect()
     }
 }
 
@@ -256,7 +262,7 @@ mod tests {
     fn a_list_shows_what_events_have_missed() {
         let before = list(&[("a", "running", "n1"), ("b", "exited", "")]);
         let told = Told::from(before.as_slice());
-        assert!(told.agrees(&before));
+        assert!(told.differing(&before).is_empty());
         for other in [
             list(&[("a", "running", "n1")]),
             list(&[("a", "exited", ""), ("b", "exited", "")]),
@@ -265,7 +271,7 @@ mod tests {
             // It died and was started.
             list(&[("a", "running", "n2"), ("b", "exited", "")]),
         ] {
-            assert!(!told.agrees(&other), "{other:?}");
+            assert!(!told.differing(&other).is_empty(), "{other:?}");
         }
     }
 
@@ -283,6 +289,7 @@ mod tests {
         ] {
             told.note(&event(container, cause));
         }
-        assert!(told.agrees(&list(&[("a", "running", "n2"), ("c", "paused", "n3")])));
+        let now = list(&[("a", "running", "n2"), ("c", "paused", "n3")]);
+        assert!(told.differing(&now).is_empty());
     }
 }

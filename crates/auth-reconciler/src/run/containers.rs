@@ -31,6 +31,8 @@ pub(super) struct Containers {
     view: Option<View>,
     /// The view is not in the database yet.
     unnoted: bool,
+    /// A view is on its way there; of two at once the older might come last.
+    noting: bool,
     /// Until then the first looks wait.
     hold_until: Option<Instant>,
 }
@@ -52,6 +54,7 @@ impl Containers {
             hold_until: watch.as_ref().map(|_| Instant::now() + FIRST_SIGHT),
             // That none is asked is known at once.
             unnoted: watch.is_none(),
+            noting: false,
             view: None,
             watch,
         }
@@ -68,9 +71,10 @@ impl Containers {
 
     /// What the database does not know yet; the caller tells it.
     pub(super) fn take_note(&mut self) -> Option<Note> {
-        if !std::mem::take(&mut self.unnoted) {
+        if self.noting || !std::mem::take(&mut self.unnoted) {
             return None;
         }
+        self.noting = true;
         Some(Note {
             address: self.watch.as_ref().map_or_else(
                 || "off".to_owned(),
@@ -78,6 +82,11 @@ impl Containers {
             ),
             view: self.view.clone(),
         })
+    }
+
+    /// It was told, or could not be.
+    pub(super) const fn noted(&mut self) {
+        self.noting = false;
     }
 
     /// It could not be told.
@@ -188,9 +197,12 @@ async fn follow(
             }
             None
         }
-        // Gone, or the engine: it is followed again if a look says so.
-        Err(EngineError::Refused { status: 404, .. }) => None,
-        Err(EngineError::Refused { status, message }) => Some(format!("{status}: {message}")),
+        Err(EngineError::Refused { status, message })
+            if matches!(status, 400 | 409 | 500 | 501) =>
+        {
+            Some(format!("{status}: {message}"))
+        }
+        // Gone, or the way to the engine: it is followed again if a look says so.
         Err(_) => None,
     };
     sightings.ended(Ended {

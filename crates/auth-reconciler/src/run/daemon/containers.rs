@@ -128,6 +128,9 @@ impl Daemon {
     }
 
     pub(super) fn on_noted(&mut self, result: Result<(), StoreError>) {
+        if let Phase::Leading(leader) = &mut self.phase {
+            leader.containers.noted();
+        }
         if let Err(failure) = result {
             debug!(
                 error = chain(&failure),
