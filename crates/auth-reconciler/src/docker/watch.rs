@@ -39,7 +39,7 @@ const SERVED: Duration = Duration::from_secs(10);
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 
 /// How soon a list that shows something else than the events told is compared again: they may be under way.
-const SECOND_THOUGHT: Duration = Duration::from_millis(500);
+const SECOND_THOUGHT: Duration = Duration::from_secs(2);
 
 /// The engine in sight, as long as this is kept.
 #[derive(Debug)]

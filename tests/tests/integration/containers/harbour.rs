@@ -129,7 +129,10 @@ impl Harbour {
     /// Returns when everything that the engine has told of until now has led to the looks that it leads to: something
     /// happens to another container, and the look at that one is recorded.
     pub(crate) async fn caught_up(&self, other: &Container) -> Result<()> {
-        let (mark, id) = (self.scene.records.mark(), other.instance());
+        let id = other.instance();
+        // What else still wakes it would give the look its name.
+        self.scene.reconcile(id).await?;
+        let mark = self.scene.records.mark();
         // A signal that nothing reacts to.
         other.kill("WINCH").await?;
         let happened =

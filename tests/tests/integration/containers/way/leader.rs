@@ -16,11 +16,12 @@ async fn a_standby_asks_nothing_and_compares_when_it_takes_over() -> Result<()> 
     let url = recorder.url();
     let harbour = Harbour::open(engine.clone(), &url, &[]).await?;
     let (dies, stays) = (harbour.ready().await?, harbour.ready().await?);
+    // Whatever its start led to has been looked at.
+    harbour.scene.reconcile(stays.instance()).await?;
     let asked = stays.counts().await?.ready();
 
     // Frozen, the leader sees nothing of it, and then it is dead.
     harbour.scene.daemon.signal("STOP")?;
-    let connections = recorder.connections();
     dies.kill("KILL").await?;
     dies.exited().await?;
     // All this takes longer than what a subscription tells of the time before it.
@@ -28,6 +29,8 @@ async fn a_standby_asks_nothing_and_compares_when_it_takes_over() -> Result<()> 
     let starts = harbour.insert(&spec).await?;
     let started = engine.run(spec).await?;
     started.reached(Phase::Ready).await?;
+    // What the leader had asked for last has been counted by now.
+    let connections = recorder.connections();
     let settings = [("AUTH_RECONCILER_DOCKER", url.as_str())];
     let standby = Daemon::spawn(harbour.scene.database.url(), &["run"], &settings)?;
     standby

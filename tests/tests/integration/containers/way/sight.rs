@@ -27,6 +27,8 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     let url = harbour.scene.database.url();
     let (people, _, stderr) = status(url).await?;
     assert!(!people.contains("the engine at") && stderr.is_empty());
+    // Whatever its start led to has been looked at.
+    harbour.scene.reconcile(stays.instance()).await?;
     let asked = stays.counts().await?.ready();
 
     recorder.set(Way::Refuse).await?;
@@ -74,7 +76,7 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     );
     // Looked at for the sighting of its container that is not recorded yet.
     let sighted = format!(
-        "select container_state = 'running' from auth_reconciler.instance where instance_id = '{starts}'"
+        "select container_state is not distinct from 'running' from auth_reconciler.instance where instance_id = '{starts}'"
     );
     crate::scene::eventually(harbour.client(), &sighted).await?;
     harbour

@@ -131,9 +131,11 @@ async fn a_frozen_engine_is_out_of_sight_until_it_thaws() -> Result<()> {
     let url = private.url();
     let harbour = Harbour::open(Engine::clone(&private), &url, &[CHECKS]).await?;
     let (exits, stays) = tokio::try_join!(harbour.ready(), harbour.ready())?;
+    // Whatever its start led to has been looked at.
+    harbour.scene.reconcile(stays.instance()).await?;
+    let asked = stays.counts().await?.ready();
     private.freeze()?;
     // Nothing says so yet: this look finds out, and those after it do not wait.
-    let asked = stays.counts().await?.ready();
     harbour.scene.reconcile(stays.instance()).await?;
     let stub = Stub::start(Behaviour::Ready).await?;
     let quick = harbour.scene.instance(&stub).await?;
