@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # A Docker engine for the project's scripts: one that answers, else a private one.
 #
-# To be sourced after postgres.sh. A private engine lives in a folder of its own with a containerd of its own, touches no
-# firewall rule and pulls nothing; ports are published by its userland proxy. What this file starts it also stops.
+# To be sourced after postgres.sh. A private engine lives in a folder of its own with a containerd of its own and pulls
+# nothing; ports are published by its userland proxy. It touches no firewall rule, but where the machine forwards nothing
+# by default (as an engine that ran here earlier leaves it), what its containers say to each other on one bridge is let
+# through as long as it runs. What this file starts it also stops.
 
 # docker_answers URL: whether an engine answers there, to this user.
 docker_answers() {
@@ -76,13 +78,29 @@ EOF
         --exec-root "$folder/exec" --pidfile "$folder/engine.pid" --bridge none --iptables=false --ip-masq=false \
         --ip-forward=false
     for attempt in $(seq 300); do
-        ! docker_answers "unix://$folder/docker.sock" || return 0
+        if docker_answers "unix://$folder/docker.sock"; then
+            docker_open_bridges "$folder"
+            return 0
+        fi
         # Its process number is there a moment after it was spawned.
         [ "$attempt" -lt 20 ] || docker_is_running "$folder" dockerd || break
         sleep 0.1
     done
     tail -n 20 "$folder/containerd.log" "$folder/dockerd.log" >&2 || true
     fail "the Docker engine did not start (it needs root, also over control groups and mounts)"
+}
+
+# docker_bridged COMMAND (-C, -I or -D): the rule that lets through what stays on one bridge.
+docker_bridged() {
+    as_root iptables -w "$1" FORWARD -m physdev --physdev-is-bridged -j ACCEPT
+}
+
+# docker_open_bridges FOLDER: see above; notes in FOLDER that it did.
+docker_open_bridges() {
+    as_root iptables -w -S FORWARD 2>/dev/null | grep -q '^-P FORWARD DROP' || return 0
+    ! docker_bridged -C 2>/dev/null || return 0
+    docker_bridged -I
+    : >"$1/bridges-open"
 }
 
 # docker_end FOLDER NAME: ends one of the two processes and waits for it.
@@ -110,6 +128,7 @@ docker_stop() {
     fi
     docker_end "$folder" dockerd
     docker_end "$folder" containerd
+    [ ! -e "$folder/bridges-open" ] || docker_bridged -D || true
     while read -r mount; do
         as_root umount -l "$mount" 2>/dev/null || true
     done < <(cut -d ' ' -f 5 /proc/self/mountinfo | grep "^$folder/" | sort -r)
