@@ -112,8 +112,6 @@ create or replace function auth_reconciler.attach_guard(relation regclass, watch
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
--- A plan that was made while the log was empty would read all of it for each row of a statement that fills it.
-set enable_seqscan = off
 as $body$
 begin
     -- The name makes it the last of the BEFORE triggers: it decides from what will be written.
@@ -135,8 +133,6 @@ comment on function auth_reconciler.attach_guard(regclass, integer, boolean) is
 create or replace function auth_reconciler.guard(relation regclass, keep boolean) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
--- A plan that was made while the log was empty would read all of it for each row of a statement that fills it.
-set enable_seqscan = off
 as $body$
 declare
     known auth_reconciler.watched_table;

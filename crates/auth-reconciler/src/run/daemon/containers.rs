@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use auth_reconciler_core::Cause;
+use auth_reconciler_core::container::Listed;
 use auth_reconciler_core::follow::Command;
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -67,7 +68,7 @@ impl Daemon {
         }
     }
 
-    fn compare(&mut self, list: Vec<(Uuid, auth_reconciler_core::container::Listed)>) {
+    fn compare(&mut self, list: Vec<(Uuid, Listed)>) {
         let Phase::Leading(leader) = &self.phase else {
             return;
         };
