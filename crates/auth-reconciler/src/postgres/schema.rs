@@ -31,6 +31,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_foundation", sql!("migrations/0001_foundation.sql")),
     ("0002_containers", sql!("migrations/0002_containers.sql")),
     ("0003_operator", sql!("migrations/0003_operator.sql")),
+    (
+        "0004_evidence_and_trust",
+        sql!("migrations/0004_evidence_and_trust.sql"),
+    ),
 ];
 
 /// Functions, views and rights, in the order in which they build on each other.

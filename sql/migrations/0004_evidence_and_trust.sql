@@ -1,0 +1,1 @@
+-- What is believed, and who is trusted: the second version of the protocol.
