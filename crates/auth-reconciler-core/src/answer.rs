@@ -35,6 +35,92 @@ pub enum Answer {
     },
     /// No answer at all.
     Silent(Silence),
+    /// It was not asked: what failed is ours. Says nothing about the instance, so it is no miss, nothing
+    /// is recorded or written of it, and it is tried again.
+    NotAsked(Shortage),
+}
+
+impl Answer {
+    /// Whether it came in the words of the provider's profile, whatever they say: proof that the way to
+    /// this instance leads to its API and not to somebody in between.
+    #[must_use]
+    pub const fn in_own_words(&self) -> bool {
+        match self {
+            Self::Ready
+            | Self::Authenticated
+            | Self::QrReady
+            | Self::NotConnected
+            | Self::ProviderError => true,
+            Self::Rejected { .. }
+            | Self::Http { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. }
+            | Self::Silent(_)
+            | Self::NotAsked(_) => false,
+        }
+    }
+
+    /// Whether anything at all came back from the address: an answer, a refusal, a connection.
+    #[must_use]
+    pub const fn speaks(&self) -> bool {
+        match self {
+            Self::Ready
+            | Self::Authenticated
+            | Self::QrReady
+            | Self::NotConnected
+            | Self::ProviderError
+            | Self::Rejected { .. }
+            | Self::Http { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. } => true,
+            Self::Silent(silence) => silence.speaks(),
+            Self::NotAsked(_) => false,
+        }
+    }
+}
+
+/// What we lacked to ask an API at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// No file descriptor is left (EMFILE, ENFILE).
+    Descriptors,
+    /// No local port is left (EADDRNOTAVAIL, EADDRINUSE).
+    LocalPorts,
+    /// No memory for it (ENOMEM, ENOBUFS).
+    Memory,
+    /// The system forbids the connection (EACCES, EPERM).
+    Permission,
+    /// Our own network is down or leads nowhere (ENETUNREACH, ENETDOWN).
+    Network,
+    /// The resolver does not answer, or says "try again" (EAI_AGAIN).
+    Resolver,
+}
+
+impl Shortage {
+    /// What is the case and what helps, as a sentence about this process.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Descriptors => {
+                "no file descriptor is left to ask with; raise the limit of open files (ulimit -n, LimitNOFILE)"
+            }
+            Self::LocalPorts => {
+                "no local port is left to ask from; see net.ipv4.ip_local_port_range and what else connects from here"
+            }
+            Self::Memory => {
+                "no memory is left to ask with; see the limits of this process and its machine"
+            }
+            Self::Permission => {
+                "the system forbids the connection; see firewall and security rules of this machine"
+            }
+            Self::Network => {
+                "the network cannot be reached from here; see its interfaces and routes"
+            }
+            Self::Resolver => {
+                "the resolver does not answer; see /etc/resolv.conf and the DNS server it names"
+            }
+        }
+    }
 }
 
 /// How an API failed to answer.
@@ -44,17 +130,28 @@ pub enum Silence {
     Refused,
     /// The connection was accepted and then closed or reset.
     Reset,
-    /// No complete answer within the probe time-out.
+    /// A connection, and no complete answer over it within the probe time-out.
     TimedOut,
-    /// The host name of the probe address is not known.
+    /// Nothing came back within the probe time-out, not even a refusal.
+    NoReply,
+    /// The resolver answers that there is no such name: true of a container that is gone.
     UnknownHost,
-    /// The network refuses: no route, for example.
+    /// No route to this host: true of a container that is gone.
     Unreachable,
     /// What came back is not HTTP.
     NotHttp,
 }
 
 impl Silence {
+    /// Whether something came back from the address.
+    #[must_use]
+    pub const fn speaks(self) -> bool {
+        match self {
+            Self::Refused | Self::Reset | Self::TimedOut | Self::NotHttp => true,
+            Self::NoReply | Self::UnknownHost | Self::Unreachable => false,
+        }
+    }
+
     /// The end of the sentence "the API …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -62,6 +159,7 @@ impl Silence {
             Self::Refused => "refuses the connection",
             Self::Reset => "closes the connection without an answer",
             Self::TimedOut => "does not answer in time",
+            Self::NoReply => "cannot be connected to in time",
             Self::UnknownHost => "has a host name that cannot be resolved",
             Self::Unreachable => "cannot be reached over the network",
             Self::NotHttp => "does not speak HTTP",

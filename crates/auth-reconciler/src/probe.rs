@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth_reconciler_core::Answer;
@@ -53,11 +54,13 @@ pub(crate) struct Prober {
 impl Prober {
     /// Asks, and always has an answer within the limit.
     pub(crate) async fn ask(&self, instance: &Instance, profile: &Profile, key: &ApiKey) -> Answer {
-        let asked = self.try_ask(instance, profile, key);
+        let connected = AtomicBool::new(false);
+        let asked = self.try_ask(instance, profile, key, &connected);
         match tokio::time::timeout(self.limit, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(silence)) => Answer::Silent(silence),
-            Err(_) => Answer::Silent(Silence::TimedOut),
+            Err(_) if connected.load(Ordering::Relaxed) => Answer::Silent(Silence::TimedOut),
+            Err(_) => Answer::Silent(Silence::NoReply),
         }
     }
 
@@ -66,12 +69,14 @@ impl Prober {
         instance: &Instance,
         profile: &Profile,
         key: &ApiKey,
+        connected: &AtomicBool,
     ) -> Result<Answer, Silence> {
         let target = self
             .url
             .for_instance(instance.port, instance.id, instance.container)
             .map_err(|_| Silence::UnknownHost)?;
         let stream = self.connect(&target.host, target.port).await?;
+        connected.store(true, Ordering::Relaxed);
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
             .map_err(|_| Silence::NotHttp)?;
         authorization.set_sensitive(true);
@@ -128,7 +133,7 @@ impl Prober {
                 return Err(worst);
             }
         }
-        Err(Silence::TimedOut)
+        Err(Silence::NoReply)
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::Cause;
-use crate::answer::Silence;
+use crate::answer::{Shortage, Silence};
 use crate::facts::Change;
 use crate::key::ApiKey;
 
@@ -57,7 +57,7 @@ fn telegram() -> &'static Profile {
 }
 
 fn ask(facts: &Facts, answer: Answer) -> Verdict {
-    conclude(&POLICY(), facts, telegram(), &answer, facts.now, 0.0)
+    conclude(&POLICY(), facts, telegram(), &answer, facts.now, 0.0).expect("a verdict")
 }
 
 fn settled(facts: &Facts) -> Verdict {
@@ -237,6 +237,28 @@ fn every_odd_answer_has_a_reason_of_its_own_and_counts_as_a_miss() {
         (rejected.status, rejected.reason, rejected.retry),
         (Some(AuthStatus::Failed), Reason::ApiKeyRejected, None)
     );
+}
+
+#[test]
+fn what_was_not_asked_decides_nothing() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    let shortages = [
+        Shortage::Descriptors,
+        Shortage::LocalPorts,
+        Shortage::Memory,
+        Shortage::Permission,
+        Shortage::Network,
+        Shortage::Resolver,
+    ];
+    for shortage in shortages {
+        for world in [facts(at(100_000)), after(&ready, facts(at(100_000)))] {
+            let answer = Answer::NotAsked(shortage);
+            assert_eq!(
+                conclude(&POLICY(), &world, telegram(), &answer, world.now, 0.0),
+                None
+            );
+        }
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub(crate) fn conclude(
     answer: &Answer,
     now: DateTime<Utc>,
 ) -> Verdict {
-    verdict::conclude(policy, &run.facts, profile, answer, now, 0.5)
+    verdict::conclude(policy, &run.facts, profile, answer, now, 0.5).expect("it was asked")
 }
 
 pub(crate) fn answer(api: Api) -> Answer {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::Row;
+use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
-use auth_reconciler_core::verdict::{self, Plan, Policy};
-use auth_reconciler_core::{AuthStatus, Cause};
+use auth_reconciler_core::verdict::{self, Plan, Policy, Verdict};
+use auth_reconciler_core::{Answer, AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
 use tokio::sync::oneshot;
@@ -80,6 +82,8 @@ pub(crate) enum End {
     /// Recorded, and final as far as is known, but the engine did not show the container: look again with
     /// backoff.
     Unsure,
+    /// The API could not be asked, for want of something of ours: nothing is recorded, look again later.
+    NotAsked(Shortage),
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// Another process leads.
@@ -90,8 +94,9 @@ pub(crate) enum End {
 ///
 /// # Errors
 /// The database failed. Nothing is lost by it: the changes are still in the log.
-pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, StoreError> {
-    let Some(table) = task.tables.get(&task.key.watched_id) else {
+pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, StoreError> {
+    let tables = Tables::clone(&task.tables);
+    let Some(table) = tables.get(&task.key.watched_id) else {
         return Ok(End::UnknownTable);
     };
     let mut look = store::read(&context.pool, table, task.key).await?;
@@ -112,12 +117,7 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         "row read fresh"
     );
     let seen = see_container(&context, &task, &mut look).await;
-    let Task {
-        key,
-        epoch,
-        give_way,
-        ..
-    } = task;
+    let Task { key, epoch, .. } = task;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
         Plan::Forget => return forget(&context, epoch, key, &look).await,
         Plan::Defer { until } => {
@@ -131,41 +131,15 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         }
         Plan::Settle(verdict) => *verdict,
         Plan::Probe { port, profile } => {
-            let Some(Ok(Some(api_key))) = look.facts.row.as_ref().map(|row| &row.api_key) else {
-                return Ok(End::Stumbled);
-            };
-            if context.prober.url.needs_container() && look.facts.container == Container::Unknown {
-                debug!(
-                    "the address of the container is not known while the engine is out of sight"
-                );
-                return Ok(End::Stumbled);
-            }
             let instance = probe::Instance {
                 id: key.instance_id,
                 port,
                 container: seen.address,
             };
-            let answer = tokio::select! {
-                answer = context.prober.ask(&instance, profile, api_key) => answer,
-                Ok(()) = give_way => {
-                    if task.overtaken.load(Ordering::Acquire) {
-                        debug!("probe ended: something happened to the container meanwhile");
-                        return Ok(End::Overtaken);
-                    }
-                    debug!("gave way to a first look");
-                    return Ok(End::Stumbled);
-                }
-            };
-            debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
-            let now = look.facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
-            verdict::conclude(
-                &context.policy,
-                &look.facts,
-                profile,
-                &answer,
-                now,
-                fastrand::f64(),
-            )
+            match ask(&context, &mut task, &look, read_at, (&instance, profile)).await {
+                Ok(verdict) => verdict,
+                Err(end) => return Ok(end),
+            }
         }
     };
     if task.overtaken.load(Ordering::Acquire) {
@@ -186,6 +160,49 @@ pub(crate) async fn look(context: Arc<Context>, task: Task) -> Result<End, Store
         return Ok(End::Unsure);
     }
     Ok(end)
+}
+
+/// Asks the API and concludes; how the run ends where there is nothing to conclude.
+async fn ask(
+    context: &Context,
+    task: &mut Task,
+    look: &Look,
+    read_at: Instant,
+    (instance, profile): (&probe::Instance, &Profile),
+) -> Result<Verdict, End> {
+    let facts = &look.facts;
+    let Some(Ok(Some(api_key))) = facts.row.as_ref().map(|row| &row.api_key) else {
+        return Err(End::Stumbled);
+    };
+    if context.prober.url.needs_container() && facts.container == Container::Unknown {
+        debug!("the address of the container is not known while the engine is out of sight");
+        return Err(End::Stumbled);
+    }
+    let answer = tokio::select! {
+        answer = context.prober.ask(instance, profile, api_key) => answer,
+        Ok(()) = &mut task.give_way => {
+            if task.overtaken.load(Ordering::Acquire) {
+                debug!("probe ended: something happened to the container meanwhile");
+                return Err(End::Overtaken);
+            }
+            debug!("gave way to a first look");
+            return Err(End::Stumbled);
+        }
+    };
+    debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
+    if let Answer::NotAsked(shortage) = answer {
+        return Err(End::NotAsked(shortage));
+    }
+    let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
+    verdict::conclude(
+        &context.policy,
+        facts,
+        profile,
+        &answer,
+        now,
+        fastrand::f64(),
+    )
+    .ok_or(End::Stumbled)
 }
 
 /// What of the engine's answer is no fact.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use auth_reconciler_core::queue::Next;
+use auth_reconciler_core::verdict::NOT_ASKED;
 use tokio_postgres::error::SqlState;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
@@ -138,7 +139,7 @@ impl Daemon {
             }
             None => End::Stumbled,
         };
-        if !matches!(end, End::Stumbled | End::Unsure) {
+        if !matches!(end, End::Stumbled | End::Unsure | End::NotAsked(_)) {
             self.stumbles.remove(&key);
         }
         let next = match end {
@@ -171,6 +172,15 @@ impl Daemon {
                 Next::At {
                     due,
                     hold_drift: false,
+                }
+            }
+            End::NotAsked(_) => {
+                let tries = self.stumbles.entry(key).or_default();
+                let due = now + NOT_ASKED.delay(*tries, fastrand::f64());
+                *tries = tries.saturating_add(1);
+                Next::At {
+                    due,
+                    hold_drift: true,
                 }
             }
             End::UnknownTable => {
