@@ -2,6 +2,13 @@
 -- would make SERIALIZABLE writers fail), never update a shared row (REPEATABLE READ writers would
 -- fail), and never wait.
 
+-- Nor may it take a transaction id for each row of a bulk statement, which is what a block with EXCEPTION
+-- does as soon as something is written in it. So only the first change of a transaction is written in such a
+-- block. The lock that this takes on the log stays until the transaction ends, and keeps ALTER and DROP of
+-- the log out: what could be written once can be written again. What that lock does not keep out, a schema
+-- that is renamed and a right that is taken away, is asked each time. What is made from the row, whose
+-- columns somebody may rename, stands in a block always: without a write, a block takes no id.
+
 create or replace function auth_reconciler.log_change() returns trigger
 language plpgsql
 security definer
@@ -11,13 +18,26 @@ declare
     -- Rings in one transaction before a single call for a scan takes their place.
     max_rings constant integer := 64;
     watched constant integer := tg_argv[0]::integer;
+    -- What this transaction has come to with the log: its id, and "can" or "cannot". Local to it and undone
+    -- with a savepoint, as the lock is; with the id because anybody may set it, and reset beforehand.
+    this_transaction constant text := pg_current_xact_id()::text;
+    logged constant text := current_setting('auth_reconciler.logged', true);
     ids uuid[];
     causes text[];
     rings integer;
     acting text;
+    written_by text;
+    -- Who wrote what: for the operator alone, never in the ring, which anybody may hear.
+    from_value text;
+    to_value text;
 begin
+    if logged = this_transaction || ' cannot' then
+        -- Everything will be looked at, this as well.
+        return null;
+    end if;
     begin
         acting := current_setting('role');
+        written_by := session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end;
         if tg_op = 'INSERT' then
             ids := array[new.id];
             causes := array['insert'];
@@ -42,39 +62,58 @@ begin
                 when new.auth_status is distinct from old.auth_status then 'drift'
                 else 'type_instance'
             end];
-            if new.auth_status is distinct from old.auth_status and causes <> array['drift']
-                and tg_argv[1] is null
-            then
-                -- A fact and the status in one statement: the second is somebody's opinion of the first,
-                -- and counts against the budget of corrections like any other.
-                ids := ids || new.id;
-                causes := causes || 'drift'::text;
+            if new.auth_status is distinct from old.auth_status and tg_argv[1] is null then
+                from_value := left(old.auth_status, 64);
+                to_value := left(new.auth_status, 64);
+                if causes <> array['drift'] then
+                    -- A fact and the status in one statement: the second is somebody's opinion of the first,
+                    -- and counts against the budget of corrections like any other.
+                    ids := ids || new.id;
+                    causes := causes || 'drift'::text;
+                end if;
             end if;
         end if;
-        for i in 1 .. cardinality(ids) loop
+    exception when others then
+        -- The manager's statement goes through whatever is wrong, a column that it has renamed included.
+        -- What was not logged is found by looking at everything.
+        perform pg_notify('auth_reconciler', 'resync');
+        return null;
+    end;
+    if logged = this_transaction || ' can'
+        and has_table_privilege(to_regclass('auth_reconciler.change')::oid, 'insert')
+    then
+        insert into auth_reconciler.change
+            (watched_id, instance_id, cause, from_status, to_status, application, role)
+        select watched, told.id, told.cause,
+            case when told.cause = 'drift' then from_value end, case when told.cause = 'drift' then to_value end,
+            current_setting('application_name'), written_by
+        from unnest(ids, causes) as told (id, cause);
+    else
+        begin
             insert into auth_reconciler.change
                 (watched_id, instance_id, cause, from_status, to_status, application, role)
-            values (
-                watched, ids[i], causes[i],
-                -- Who wrote what: for the operator alone, never in the ring, which anybody may hear.
-                case when causes[i] = 'drift' then left(old.auth_status, 64) end,
-                case when causes[i] = 'drift' then left(new.auth_status, 64) end,
-                current_setting('application_name'),
-                session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end);
-            rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
-            if ids[i] is null or rings >= max_rings then
-                -- Equal notifications of one transaction are sent once.
-                perform pg_notify('auth_reconciler', 'scan');
-            else
-                perform set_config('auth_reconciler.rings', (rings + 1)::text, true);
-                perform pg_notify('auth_reconciler', watched || '/' || ids[i] || '/' || causes[i]);
-            end if;
-        end loop;
-    exception when others then
-        -- The manager's statement goes through whatever is wrong with us, a column that it has renamed
-        -- included. What was not logged is found by looking at everything.
-        perform pg_notify('auth_reconciler', 'resync');
-    end;
+            select watched, told.id, told.cause,
+                case when told.cause = 'drift' then from_value end, case when told.cause = 'drift' then to_value end,
+                current_setting('application_name'), written_by
+            from unnest(ids, causes) as told (id, cause);
+            perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
+        exception when others then
+            perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform pg_notify('auth_reconciler', 'resync');
+            return null;
+        end;
+    end if;
+    rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
+    for i in 1 .. cardinality(ids) loop
+        if ids[i] is null or rings >= max_rings then
+            -- Equal notifications of one transaction are sent once.
+            perform pg_notify('auth_reconciler', 'scan');
+        else
+            rings := rings + 1;
+            perform set_config('auth_reconciler.rings', rings::text, true);
+            perform pg_notify('auth_reconciler', watched || '/' || ids[i] || '/' || causes[i]);
+        end if;
+    end loop;
     return null;
 end
 $body$;

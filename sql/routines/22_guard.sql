@@ -26,18 +26,32 @@ declare
     watched constant integer := tg_argv[0]::integer;
     -- As in log_change(), and counted together with its rings.
     max_rings constant integer := 64;
+    -- As in log_change(): only the first line of a transaction is written in a block with EXCEPTION.
+    this_transaction constant text := pg_current_xact_id()::text;
+    logged constant text := current_setting('auth_reconciler.logged', true);
     rings integer;
     acting text;
+    written_by text;
+    from_value text;
+    to_value text;
     isolation text;
     recorded_in uuid;
+    touched boolean;
+    came constant record := new;
 begin
+    if logged = this_transaction || ' cannot' then
+        return new;
+    end if;
     begin
         acting := current_setting('role');
+        written_by := session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end;
         isolation := current_setting('transaction_isolation');
         if isolation = 'serializable' then
             return new;
         end if;
-        select i.epoch into recorded_in
+        from_value := left(old.auth_status, 64);
+        to_value := left(new.auth_status, 64);
+        select i.epoch, i.xmax::text <> '0' into recorded_in, touched
         from auth_reconciler.instance as i
         where i.watched_id = watched and i.instance_id = new.id
             -- Without an epoch it was taken back, by a pause.
@@ -55,7 +69,8 @@ begin
             perform pg_advisory_unlock_shared(auth_reconciler.epoch_lock(recorded_in));
             return new;
         end if;
-        if isolation <> 'read committed' then
+        if isolation <> 'read committed' and touched then
+            -- A newer version may be there, or somebody only had it locked.
             begin
                 perform
                 from auth_reconciler.instance as i
@@ -67,25 +82,38 @@ begin
                 null;
             end;
         end if;
-        insert into auth_reconciler.change
-            (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
-        values (
-            watched, new.id, 'drift', left(old.auth_status, 64), left(new.auth_status, 64),
-            current_setting('application_name'),
-            session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end,
-            true);
-        rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
-        if rings >= max_rings then
-            perform pg_notify('auth_reconciler', 'scan');
-        else
-            perform set_config('auth_reconciler.rings', (rings + 1)::text, true);
-            perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
-        end if;
         new.auth_status := old.auth_status;
     exception when others then
         -- The write goes through as it came, and is logged as any other.
-        null;
+        return new;
     end;
+    if logged = this_transaction || ' can'
+        and has_table_privilege(to_regclass('auth_reconciler.change')::oid, 'insert')
+    then
+        insert into auth_reconciler.change
+            (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
+        values (
+            watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
+    else
+        begin
+            insert into auth_reconciler.change
+                (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
+            values (
+                watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
+            perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
+        exception when others then
+            perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform pg_notify('auth_reconciler', 'resync');
+            return came;
+        end;
+    end if;
+    rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
+    if rings >= max_rings then
+        perform pg_notify('auth_reconciler', 'scan');
+    else
+        perform set_config('auth_reconciler.rings', (rings + 1)::text, true);
+        perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
+    end if;
     return new;
 end
 $body$;
