@@ -32,7 +32,9 @@ declare
     to_value text;
 begin
     if logged = this_transaction || ' cannot' then
-        -- Everything will be looked at, this as well.
+        -- Everything will be looked at, this as well. Asked for each time, for anybody may set this and so ask
+        -- for silence; equal notifications of one transaction are sent once.
+        perform pg_notify('auth_reconciler', 'resync');
         return null;
     end if;
     begin
