@@ -71,6 +71,7 @@ grant execute on function
     auth_reconciler.lock_key(integer, uuid),
     auth_reconciler.missing_triggers(regclass, boolean),
     auth_reconciler.note_engine(uuid, text, boolean, text),
+    auth_reconciler.note_trouble(uuid, text, text),
     auth_reconciler.processes(),
     auth_reconciler.prune(integer, uuid, integer, interval),
     auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb),
@@ -104,6 +105,7 @@ grant execute on function
     auth_reconciler.leadership_lock(),
     auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz),
     auth_reconciler.nobody_leads(),
+    auth_reconciler.own_troubles(),
     auth_reconciler.processes(),
     auth_reconciler.watched_rows()
     to auth_reconciler_reader;

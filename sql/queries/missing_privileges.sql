@@ -54,7 +54,7 @@ wanted (privilege, remedy, held) as (
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
-        'leadership_lock', 'epoch_lock', 'note_engine', 'expand_truncations', 'missing_triggers', 'watched_rows',
+        'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'processes', 'tell_watchers')
 )
 select privilege, remedy from wanted where not held

@@ -2,6 +2,15 @@
 
 create view auth_reconciler.problems as
 select
+    null::uuid as id,
+    o.problem,
+    auth_reconciler.age_of(o.since) as age,
+    auth_reconciler.fold(o.detail, 29) as why,
+    auth_reconciler.fold('goes on trying; statuses stay as they are', 18) as next,
+    date_trunc('second', o.since) as since
+from auth_reconciler.own_troubles() as o
+union all
+(select
     i.id,
     what.problem,
     auth_reconciler.age_of(what.since) as age,
@@ -41,13 +50,13 @@ cross join lateral (
         case when i.unobserved > 0 and not i.paused and not i.contested then i.unobserved_since else i.since end as since
 ) as what
 where what.problem is not null
-order by i.trouble desc, what.since, i.id;
+order by i.trouble desc, what.since, i.id);
 
 comment on view auth_reconciler.problems is
     'What is not ready, and what is contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
-comment on column auth_reconciler.problems.id is 'The instance.';
+comment on column auth_reconciler.problems.id is 'The instance; null for what keeps the daemon itself from knowing.';
 comment on column auth_reconciler.problems.problem is
-    'Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed), Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

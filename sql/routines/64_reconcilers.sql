@@ -60,9 +60,10 @@ begin
             e.host, e.version, e.process, e.backend_start as since,
             case when l.pid is not null then l.taken_at end as active_since,
             l.term, p.last_sign, e.pid, l.epoch, e.usename, e.client_addr,
-            case when e.leads then 'leads and hears'
+            case when e.leads then concat_ws('; ', 'leads and hears', t.said)
                 else 'stands by: takes over when the active one ends' end as remark
         from ear as e
+        cross join (select string_agg(o.detail, '; ') as said from auth_reconciler.own_troubles() as o) as t
         left join auth_reconciler.leadership as l
             -- The start of a session is hidden from an owner without pg_read_all_stats.
             on l.pid = e.pid and l.backend_start = coalesce(e.backend_start, l.backend_start) and e.leads

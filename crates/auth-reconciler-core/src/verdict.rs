@@ -31,12 +31,6 @@ mod tests;
 /// Shortest and longest of the steps that follow an account write.
 const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
 
-/// Steps between tries of a look that could not be made for want of something of ours.
-pub const NOT_ASKED: Backoff = Backoff {
-    min: Duration::from_secs(1),
-    max: Duration::from_secs(60),
-};
-
 /// The settings that decisions depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
@@ -184,8 +178,7 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
 
 /// Decides from the facts of a run and the answer that its probe saw at `now` (the database's time:
 /// the time of the read plus what went by since). `chance` is from `[0, 1)`. `None` where there is
-/// nothing to record: it was not asked, so nothing is known that was not known before. Ask again after
-/// [`NOT_ASKED`].
+/// nothing to record: it was not asked, so nothing is known that was not known before.
 #[must_use]
 pub fn conclude(
     policy: &Policy,

@@ -4,13 +4,12 @@
 //! resets, and on a local network a connection costs less than telling those apart. No redirect is
 //! followed and nothing is decompressed; the whole has one time limit, and the body a cap.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use auth_reconciler_core::Answer;
-use auth_reconciler_core::answer::Silence;
+use auth_reconciler_core::answer::{Shortage, Silence};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::{BODY_CAP, Profile};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
@@ -24,6 +23,9 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::settings::ProbeUrl;
+use failure::Worst;
+
+mod failure;
 
 /// Most connection attempts of one probe, whatever its time limit.
 const MAX_CONNECTS: u32 = 100;
@@ -54,13 +56,14 @@ pub(crate) struct Prober {
 impl Prober {
     /// Asks, and always has an answer within the limit.
     pub(crate) async fn ask(&self, instance: &Instance, profile: &Profile, key: &ApiKey) -> Answer {
-        let connected = AtomicBool::new(false);
-        let asked = self.try_ask(instance, profile, key, &connected);
+        // What it means that the limit passed: until the resolver has answered, nobody was asked.
+        let late = Mutex::new(Answer::NotAsked(Shortage::Resolver));
+        let asked = self.try_ask(instance, profile, key, |silence| {
+            *late.lock().unwrap_or_else(PoisonError::into_inner) = Answer::Silent(silence);
+        });
         match tokio::time::timeout(self.limit, asked).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(silence)) => Answer::Silent(silence),
-            Err(_) if connected.load(Ordering::Relaxed) => Answer::Silent(Silence::TimedOut),
-            Err(_) => Answer::Silent(Silence::NoReply),
+            Ok(Ok(answer) | Err(answer)) => answer,
+            Err(_) => late.into_inner().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
@@ -69,16 +72,18 @@ impl Prober {
         instance: &Instance,
         profile: &Profile,
         key: &ApiKey,
-        connected: &AtomicBool,
-    ) -> Result<Answer, Silence> {
+        reached: impl Fn(Silence),
+    ) -> Result<Answer, Answer> {
         let target = self
             .url
             .for_instance(instance.port, instance.id, instance.container)
-            .map_err(|_| Silence::UnknownHost)?;
-        let stream = self.connect(&target.host, target.port).await?;
-        connected.store(true, Ordering::Relaxed);
+            .map_err(|_| Answer::Silent(Silence::UnknownHost))?;
+        let addresses = resolve(&target.host, target.port).await?;
+        reached(Silence::NoReply);
+        let stream = self.connect(&addresses).await?;
+        reached(Silence::TimedOut);
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .map_err(|_| Silence::NotHttp)?;
+            .map_err(|_| Answer::Silent(Silence::NotHttp))?;
         authorization.set_sensitive(true);
         let request = Request::get(format!("{}{}", target.path_prefix, profile.path))
             .header(header::HOST, target.authority())
@@ -91,12 +96,12 @@ impl Prober {
                 concat!("auth-reconciler/", env!("CARGO_PKG_VERSION")),
             )
             .body(Empty::<Bytes>::new())
-            .map_err(|_| Silence::UnknownHost)?;
+            .map_err(|_| Answer::Silent(Silence::UnknownHost))?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(BODY_CAP)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| silence_of(&error))?;
+            .map_err(|error| failure::of_request(&error))?;
         let _driven = Driven(tokio::spawn(async move {
             // What goes wrong on it comes back from the request, too.
             let _ = connection.await;
@@ -104,36 +109,30 @@ impl Prober {
         let response = sender
             .send_request(request)
             .await
-            .map_err(|error| silence_of(&error))?;
+            .map_err(|error| failure::of_request(&error))?;
         read(profile, response).await
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Silence> {
-        let addresses = resolve(host, port).await?;
-        let mut worst = Silence::Refused;
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Answer> {
         for _ in 0..MAX_CONNECTS {
             let mut stalled = false;
-            for address in &addresses {
+            let mut worst = Worst::default();
+            for address in addresses {
                 match tokio::time::timeout(self.connect_limit, TcpStream::connect(address)).await {
                     Ok(Ok(stream)) => {
                         // A request is one small write; without this it may wait for an ack.
                         let _ = stream.set_nodelay(true);
                         return Ok(stream);
                     }
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                    // It was accepted, and the reset was quicker than we were.
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                        worst = Silence::Reset;
-                    }
-                    Ok(Err(_)) => worst = Silence::Unreachable,
+                    Ok(Err(error)) => worst.add(address, failure::of_connect(&error)),
                     Err(_) => stalled = true,
                 }
             }
             if !stalled {
-                return Err(worst);
+                return Err(worst.answer());
             }
         }
-        Err(Silence::NoReply)
+        Err(Answer::Silent(Silence::NoReply))
     }
 }
 
@@ -146,22 +145,22 @@ impl Drop for Driven {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Silence> {
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Answer> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let found = tokio::net::lookup_host((host, port))
         .await
-        .map_err(|_| Silence::UnknownHost)?;
+        .map_err(|error| failure::of_lookup(&error))?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
-        Err(Silence::UnknownHost)
+        Err(failure::no_such_name())
     } else {
         Ok(addresses)
     }
 }
 
-async fn read(profile: &Profile, response: Response<Incoming>) -> Result<Answer, Silence> {
+async fn read(profile: &Profile, response: Response<Incoming>) -> Result<Answer, Answer> {
     let code = response.status().as_u16();
     if code != 200 {
         // Whatever the body says, it decides nothing.
@@ -172,14 +171,6 @@ async fn read(profile: &Profile, response: Response<Incoming>) -> Result<Answer,
         Err(error) if error.is::<LengthLimitError>() => Ok(Answer::TooLarge { cap: BODY_CAP }),
         Err(error) => Err(error
             .downcast_ref::<hyper::Error>()
-            .map_or(Silence::Reset, silence_of)),
-    }
-}
-
-fn silence_of(error: &hyper::Error) -> Silence {
-    if error.is_parse() {
-        Silence::NotHttp
-    } else {
-        Silence::Reset
+            .map_or(Answer::Silent(Silence::Reset), failure::of_request)),
     }
 }

@@ -30,6 +30,7 @@ mod daemon;
 mod lead;
 pub(crate) mod look;
 mod scan;
+mod troubles;
 
 use daemon::Daemon;
 pub(crate) use lead::LeadError;
@@ -104,6 +105,11 @@ enum Done {
     },
     Noted {
         epoch: Uuid,
+        result: Result<(), StoreError>,
+    },
+    NotedTrouble {
+        epoch: Uuid,
+        note: troubles::Note,
         result: Result<(), StoreError>,
     },
     Echoed {

@@ -223,6 +223,27 @@ pub(crate) async fn note_engine(
     .map(|row| row.get(0))
 }
 
+/// Notes what keeps the process of this epoch from knowing; without words, that it has ended. Returns false if it no longer
+/// leads.
+pub(crate) async fn note_trouble(
+    pool: &Pool,
+    epoch: Uuid,
+    problem: &str,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
+    with(pool, "note what keeps us from knowing", async |client| {
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&epoch, Type::UUID),
+            (&problem, Type::TEXT),
+            (&detail, Type::TEXT),
+        ];
+        let statement = "select auth_reconciler.note_trouble($1, $2, $3)";
+        limited(client, client.query_typed_one(statement, &parameters)).await
+    })
+    .await
+    .map(|row| row.get(0))
+}
+
 /// The watched tables, and which of our triggers they lack.
 pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {

@@ -18,6 +18,7 @@ use super::containers::Follower;
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, Task};
 use super::scan;
+use super::troubles::Troubles;
 use super::{Done, Event, Options, Phase, RunError};
 use crate::postgres::ear;
 use crate::postgres::inbox::Heard;
@@ -56,6 +57,7 @@ pub(super) struct Daemon {
     /// It was said that the output of some container cannot be followed.
     said_unreadable: bool,
     stumbles: HashMap<Key, u32>,
+    troubles: Troubles,
     pub(super) phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
     proven: bool,
@@ -91,6 +93,7 @@ impl Daemon {
             follower_serial: 0,
             said_unreadable: false,
             stumbles: HashMap::new(),
+            troubles: Troubles::default(),
             phase,
             proven: false,
             failures: 0,
@@ -102,6 +105,7 @@ impl Daemon {
     /// Starts whatever may be started now.
     pub(super) fn dispatch(&mut self) {
         self.note_engine();
+        self.note_trouble();
         self.follow();
         let now = self.now();
         let Phase::Leading(leader) = &mut self.phase else {
@@ -221,11 +225,20 @@ impl Daemon {
                 self.on_noted(result);
                 Ok(())
             }
+            Done::NotedTrouble {
+                epoch,
+                note,
+                result,
+            } if self.leads(epoch) => {
+                self.on_noted_trouble(note, result);
+                Ok(())
+            }
             // Of an earlier term; the resync of this one covers it.
             Done::Scanned { .. }
             | Done::Echoed { .. }
             | Done::Compared { .. }
-            | Done::Noted { .. } => Ok(()),
+            | Done::Noted { .. }
+            | Done::NotedTrouble { .. } => Ok(()),
         }
     }
 
@@ -286,6 +299,7 @@ impl Daemon {
         }
         self.queue.clear();
         self.stumbles.clear();
+        self.troubles.clear();
         self.unfollow_all();
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);

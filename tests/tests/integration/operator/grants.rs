@@ -119,6 +119,7 @@ const FUNCTIONS: &[&str] = &[
     "lock_key",
     "missing_triggers",
     "note_engine",
+    "note_trouble",
     "pause",
     "processes",
     "prune",

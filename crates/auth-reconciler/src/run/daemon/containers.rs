@@ -13,7 +13,7 @@ use crate::docker::sightings::{Ended, Seen, View};
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::tables::Key;
 use crate::run::containers::{self, Follower};
-use crate::run::{Done, Phase};
+use crate::run::{Done, Phase, troubles};
 use crate::telemetry::chain;
 
 impl Daemon {
@@ -140,6 +140,42 @@ impl Daemon {
             if let Phase::Leading(leader) = &mut self.phase {
                 // With the next echo: what fails now would fail again at once.
                 leader.note_with_echo = true;
+            }
+        }
+    }
+
+    /// Tells the database what keeps this process from knowing, when that has changed.
+    pub(super) fn note_trouble(&mut self) {
+        let Phase::Leading(leader) = &self.phase else {
+            return;
+        };
+        let Some(note) = self.troubles.take_note() else {
+            return;
+        };
+        let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
+        self.jobs.spawn(async move {
+            let result = note.write(&context, epoch).await;
+            Done::NotedTrouble {
+                epoch,
+                note,
+                result,
+            }
+        });
+    }
+
+    pub(super) fn on_noted_trouble(
+        &mut self,
+        note: troubles::Note,
+        result: Result<(), StoreError>,
+    ) {
+        match result {
+            Ok(()) => self.troubles.noted(),
+            Err(failure) => {
+                debug!(
+                    error = chain(&failure),
+                    "could not note what keeps us from knowing"
+                );
+                self.troubles.note_again(note);
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use auth_reconciler_core::Cause;
 use auth_reconciler_core::queue::Next;
-use auth_reconciler_core::verdict::NOT_ASKED;
 use tokio_postgres::error::SqlState;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
@@ -80,6 +80,7 @@ impl Daemon {
                 if std::mem::take(&mut leader.note_with_echo) {
                     leader.containers.note_again();
                 }
+                self.troubles.may_note_again();
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
                 missing
                     .iter()
@@ -150,6 +151,11 @@ impl Daemon {
         if !matches!(end, End::Stumbled | End::Unsure | End::NotAsked(_)) {
             self.stumbles.remove(&key);
         }
+        if matches!(end, End::Settled | End::Again { .. } | End::Unsure) {
+            for waiting in self.troubles.looked(&key, Instant::now()) {
+                self.wake(waiting, Cause::Backoff, now);
+            }
+        }
         let next = match end {
             End::Settled => {
                 self.followers.release(&key);
@@ -182,12 +188,12 @@ impl Daemon {
                     hold_drift: false,
                 }
             }
-            End::NotAsked(_) => {
-                let tries = self.stumbles.entry(key).or_default();
-                let due = now + NOT_ASKED.delay(*tries, fastrand::f64());
-                *tries = tries.saturating_add(1);
+            End::NotAsked(shortage) => {
+                let wait =
+                    self.troubles
+                        .not_asked(key, shortage, Instant::now(), fastrand::f64());
                 Next::At {
-                    due,
+                    due: now + wait,
                     hold_drift: true,
                 }
             }

@@ -57,6 +57,11 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
             "select auth_reconciler.note_engine((select epoch from auth_reconciler.leadership), 'off', true, null)"
                 .to_owned(),
         ),
+        (
+            "own trouble",
+            "select auth_reconciler.note_trouble((select epoch from auth_reconciler.leadership), 'NotAsked', null)"
+                .to_owned(),
+        ),
         ("status", include_str!("../../../../../sql/queries/status.sql").to_owned()),
         ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
         ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),

@@ -1,0 +1,96 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+/// As the standard library words what the resolver returned.
+fn lookup(text: &str) -> Answer {
+    of_lookup(&io::Error::other(format!(
+        "failed to lookup address information: {text}"
+    )))
+}
+
+const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
+
+#[test]
+fn what_we_lack_is_no_silence_of_the_instance() {
+    for (code, shortage) in [
+        (libc::EMFILE, Shortage::Descriptors),
+        (libc::ENFILE, Shortage::Descriptors),
+        (libc::EADDRNOTAVAIL, Shortage::LocalPorts),
+        (libc::ENOBUFS, Shortage::Memory),
+        (libc::ENOMEM, Shortage::Memory),
+        (libc::EACCES, Shortage::Permission),
+        (libc::EPERM, Shortage::Permission),
+        (libc::ENETUNREACH, Shortage::Network),
+        (libc::ENETDOWN, Shortage::Network),
+    ] {
+        assert_eq!(of_connect(&os(code)), Answer::NotAsked(shortage), "{code}");
+        assert_eq!(of_lookup(&os(code)), Answer::NotAsked(shortage), "{code}");
+    }
+}
+
+#[test]
+fn what_the_other_side_does_is_its_silence() {
+    for (code, silence) in [
+        (libc::ECONNREFUSED, Silence::Refused),
+        (libc::ECONNRESET, Silence::Reset),
+        (libc::ETIMEDOUT, Silence::NoReply),
+        (libc::EHOSTUNREACH, Silence::Unreachable),
+    ] {
+        assert_eq!(of_connect(&os(code)), Answer::Silent(silence), "{code}");
+    }
+}
+
+#[test]
+fn only_a_resolver_that_answered_tells_that_there_is_no_such_name() {
+    for text in NO_SUCH_NAME {
+        assert_eq!(
+            lookup(text),
+            Answer::Silent(Silence::UnknownHost),
+            "{text}"
+        );
+    }
+    for text in [
+        "Temporary failure in name resolution",
+        "Try again",
+        "Non-recoverable failure in name resolution",
+        "System error",
+        "words of tomorrow",
+    ] {
+        assert_eq!(
+            lookup(text),
+            Answer::NotAsked(Shortage::Resolver),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_name_with_several_addresses_was_asked_if_each_that_can_be_was() {
+    let told = |all: &[(SocketAddr, Answer)]| {
+        let mut worst = Worst::default();
+        for (address, answer) in all {
+            worst.add(address, answer.clone());
+        }
+        worst.answer()
+    };
+    let refused = Answer::Silent(Silence::Refused);
+    let network = Answer::NotAsked(Shortage::Network);
+    let descriptors = Answer::NotAsked(Shortage::Descriptors);
+    // A machine without IPv6.
+    assert_eq!(told(&[(V6, network.clone()), (V4, refused.clone())]), refused);
+    assert_eq!(told(&[(V6, network.clone())]), network);
+    // It may be there where we had no descriptor for it.
+    assert_eq!(
+        told(&[(V6, refused.clone()), (V4, descriptors.clone())]),
+        descriptors
+    );
+    assert_eq!(told(&[(V6, refused.clone()), (V4, network.clone())]), network);
+    let reset = Answer::Silent(Silence::Reset);
+    assert_eq!(told(&[(V6, reset.clone()), (V4, refused)]), reset);
+}

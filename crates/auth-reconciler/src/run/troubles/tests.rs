@@ -1,0 +1,56 @@
+use super::*;
+
+fn key(number: u128) -> Key {
+    Key {
+        watched_id: 1,
+        instance_id: Uuid::from_u128(number),
+    }
+}
+
+#[test]
+fn a_shortage_is_told_once_and_its_end_when_everybody_was_asked() {
+    let mut troubles = Troubles::default();
+    let now = Instant::now();
+    for number in 0..10 {
+        let wait = troubles.not_asked(key(number), Shortage::Resolver, now, 0.99);
+        assert!(wait >= STEP && wait < 3 * STEP, "{wait:?}");
+    }
+    let note = troubles.take_note().expect("a note");
+    assert_eq!(note.problem, NOT_ASKED);
+    assert!(note.detail.expect("words").contains("resolver"));
+    assert!(troubles.take_note().is_none(), "one at a time");
+    troubles.noted();
+    assert!(troubles.take_note().is_none(), "said once");
+    // One is asked: the others are tried at once, but not with each of them.
+    assert_eq!(troubles.looked(&key(3), now).len(), 9);
+    assert!(troubles.looked(&key(4), now).is_empty());
+    for number in 0..10 {
+        troubles.looked(&key(number), now);
+    }
+    assert!(troubles.take_note().expect("a note").detail.is_none());
+}
+
+#[test]
+fn a_crowd_comes_less_often_and_never_too_rarely() {
+    let mut troubles = Troubles::default();
+    let now = Instant::now();
+    let longest = (0..10_000)
+        .map(|number| troubles.not_asked(key(number), Shortage::Network, now, 0.99))
+        .max();
+    assert_eq!(longest, Some(LONGEST));
+}
+
+#[test]
+fn what_could_not_be_told_is_told_with_the_next_echo_unless_it_is_old() {
+    let mut troubles = Troubles::default();
+    let now = Instant::now();
+    troubles.not_asked(key(1), Shortage::Memory, now, 0.0);
+    let note = troubles.take_note().expect("a note");
+    troubles.looked(&key(1), now);
+    troubles.note_again(note);
+    assert!(troubles.take_note().is_none());
+    troubles.may_note_again();
+    assert!(troubles.take_note().expect("a note").detail.is_none());
+    troubles.noted();
+    assert!(troubles.take_note().is_none());
+}
