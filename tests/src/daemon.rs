@@ -4,6 +4,7 @@
 //! freed of the secrets that the harness knows ([`Daemon::hide`] adds to them).
 
 mod log;
+mod secrets;
 
 use std::panic::Location;
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context, Result, bail};
 
 pub use self::log::LogLine;
-use crate::connection_url;
+pub use self::secrets::without_secrets;
+use self::secrets::{redact, secrets};
 use crate::database::TestDatabase;
 use crate::patience::{Caller, PATIENCE, within};
 use crate::process::{Process, Progress, Stream, program_beside};
@@ -78,7 +80,21 @@ impl Daemon {
     /// # Errors
     /// When the binary is missing.
     pub fn spawn(url: &str, arguments: &[&str], settings: &[Setting<'_>]) -> Result<Self> {
-        let mut command = command(url, arguments, settings)?;
+        Self::spawn_within(&[], url, arguments, settings)
+    }
+
+    /// The same by way of another program that takes the binary and its arguments as its last ones and becomes it,
+    /// such as `sh -c 'ulimit -n 24; exec "$0" "$@"'`.
+    ///
+    /// # Errors
+    /// When either program is missing.
+    pub fn spawn_within(
+        wrapper: &[&str],
+        url: &str,
+        arguments: &[&str],
+        settings: &[Setting<'_>],
+    ) -> Result<Self> {
+        let mut command = command_within(wrapper, url, arguments, settings)?;
         command.args(["--log-format", "json"]);
         let secrets = secrets(url, settings);
         Ok(Self {
@@ -319,7 +335,23 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn command(url: &str, arguments: &[&str], settings: &[Setting<'_>]) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+    command_within(&[], url, arguments, settings)
+}
+
+fn command_within(
+    wrapper: &[&str],
+    url: &str,
+    arguments: &[&str],
+    settings: &[Setting<'_>],
+) -> Result<Command> {
+    let mut command = match wrapper {
+        [] => Command::new(binary()?),
+        [program, before @ ..] => {
+            let mut command = Command::new(program);
+            command.args(before).arg(binary()?);
+            command
+        }
+    };
     command
         .args(arguments)
         .env_clear()
@@ -334,44 +366,4 @@ fn command(url: &str, arguments: &[&str], settings: &[Setting<'_>]) -> Result<Co
 fn text(progress: &Progress, stream: Stream) -> String {
     let lines = progress.lines.iter().filter(|line| line.stream == stream);
     lines.flat_map(|line| [line.text.as_str(), "\n"]).collect()
-}
-
-fn secrets(url: &str, settings: &[Setting<'_>]) -> Vec<String> {
-    let urls: Vec<&str> = settings
-        .iter()
-        .map(|(_, value)| *value)
-        .chain([url])
-        .collect();
-    // As written in the URL, and as the server gets it.
-    let written = urls
-        .iter()
-        .filter_map(|url| connection_url::password(url))
-        .map(str::to_owned);
-    let configs = urls
-        .iter()
-        .filter_map(|url| url.parse::<tokio_postgres::Config>().ok());
-    let decoded = configs
-        .filter_map(|config| Some(String::from_utf8_lossy(config.get_password()?).into_owned()));
-    let named = settings
-        .iter()
-        .filter(|(name, _)| name.ends_with("PASSWORD"))
-        .map(|(_, value)| *value);
-    let named = named.map(str::to_owned);
-    written
-        .chain(decoded)
-        .chain(named)
-        .filter(|secret| !secret.is_empty())
-        .collect()
-}
-
-/// The text without the passwords in these settings, for what is shown to people.
-#[must_use]
-pub fn without_secrets(text: &str, url: &str, settings: &[Setting<'_>]) -> String {
-    redact(text, &secrets(url, settings))
-}
-
-fn redact(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret, "[secret]")
-    })
 }

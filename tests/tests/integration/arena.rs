@@ -7,7 +7,7 @@
 use std::panic::Location;
 
 use anyhow::{Context, Result};
-use auth_reconciler_tests::daemon::{Daemon, Setting};
+use auth_reconciler_tests::daemon::{Daemon, SERVING, Setting};
 use auth_reconciler_tests::database::TestDatabase;
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::proxy::Proxy;
@@ -70,7 +70,18 @@ impl Scene {
         table: ManagerTable,
         settings: &[Setting<'_>],
     ) -> Result<Self> {
-        let daemon = Daemon::start(&database, settings).await?;
+        Self::serve_within(&[], (database, client, table), settings).await
+    }
+
+    /// The same with the daemon started by way of another program, see [`Daemon::spawn_within`].
+    pub(crate) async fn serve_within(
+        wrapper: &[&str],
+        (database, client, table): (TestDatabase, Client, ManagerTable),
+        settings: &[Setting<'_>],
+    ) -> Result<Self> {
+        let arguments = ["run", "--migrate"];
+        let daemon = Daemon::spawn_within(wrapper, database.url(), &arguments, settings)?;
+        daemon.wait_message(SERVING).await?;
         let records = Records::start(database.url()).await?;
         Ok(Self {
             daemon,

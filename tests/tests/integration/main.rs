@@ -8,6 +8,7 @@ mod containers;
 mod crash;
 mod drift;
 mod events;
+mod evidence;
 mod fence;
 mod harness;
 mod leadership;

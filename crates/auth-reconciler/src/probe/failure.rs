@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 
 use auth_reconciler_core::Answer;
@@ -22,19 +22,19 @@ const NO_SUCH_NAME: [&str; 5] = [
     "nodename nor servname provided",
 ];
 
-/// What a failed connection to one address tells.
-pub(super) fn of_connect(error: &io::Error) -> Answer {
+/// What a failed connection to one address tells: how the other side was silent, or what we lacked.
+pub(super) fn of_connect(error: &io::Error) -> Result<Silence, Shortage> {
     shortage(error).map_or_else(
         || {
-            Answer::Silent(match error.kind() {
-                ErrorKind::ConnectionRefused => Silence::Refused,
+            Ok(match error.raw_os_error() {
+                Some(libc::ECONNREFUSED) => Silence::Refused,
                 // It was accepted, and the reset was quicker than we were.
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Silence::Reset,
-                ErrorKind::TimedOut => Silence::NoReply,
-                _ => Silence::Unreachable,
+                Some(libc::ECONNRESET | libc::ECONNABORTED) => Silence::Reset,
+                Some(libc::ETIMEDOUT) => Silence::NoReply,
+                Some(_) | None => Silence::Unreachable,
             })
         },
-        Answer::NotAsked,
+        Err,
     )
 }
 
@@ -101,17 +101,17 @@ pub(super) struct Worst {
 }
 
 impl Worst {
-    pub(super) fn add(&mut self, address: &SocketAddr, told: Answer) {
+    pub(super) fn add(&mut self, address: &SocketAddr, told: Result<Silence, Shortage>) {
         match told {
-            Answer::NotAsked(shortage) if address.is_ipv6() && lacks_family(shortage) => {
+            Err(shortage) if address.is_ipv6() && lacks_family(shortage) => {
                 self.no_family = Some(shortage);
             }
-            Answer::NotAsked(shortage) => self.shortage = Some(shortage),
+            Err(shortage) => self.shortage = Some(shortage),
             // Whoever refuses is there; anything else is the more telling.
-            Answer::Silent(silence) if self.silence.is_none_or(|known| known == Silence::Refused) => {
+            Ok(silence) if self.silence.is_none_or(|known| known == Silence::Refused) => {
                 self.silence = Some(silence);
             }
-            _ => {}
+            Ok(_) => {}
         }
     }
 

@@ -97,7 +97,11 @@ impl Troubles {
             }
             return Vec::new();
         }
-        if !waited || self.tried_all.is_some_and(|last| now.duration_since(last) < STEP) {
+        if !waited
+            || self
+                .tried_all
+                .is_some_and(|last| now.duration_since(last) < STEP)
+        {
             return Vec::new();
         }
         self.tried_all = Some(now);

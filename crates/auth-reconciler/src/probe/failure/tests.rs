@@ -29,7 +29,7 @@ fn what_we_lack_is_no_silence_of_the_instance() {
         (libc::ENETUNREACH, Shortage::Network),
         (libc::ENETDOWN, Shortage::Network),
     ] {
-        assert_eq!(of_connect(&os(code)), Answer::NotAsked(shortage), "{code}");
+        assert_eq!(of_connect(&os(code)), Err(shortage), "{code}");
         assert_eq!(of_lookup(&os(code)), Answer::NotAsked(shortage), "{code}");
     }
 }
@@ -42,18 +42,14 @@ fn what_the_other_side_does_is_its_silence() {
         (libc::ETIMEDOUT, Silence::NoReply),
         (libc::EHOSTUNREACH, Silence::Unreachable),
     ] {
-        assert_eq!(of_connect(&os(code)), Answer::Silent(silence), "{code}");
+        assert_eq!(of_connect(&os(code)), Ok(silence), "{code}");
     }
 }
 
 #[test]
 fn only_a_resolver_that_answered_tells_that_there_is_no_such_name() {
     for text in NO_SUCH_NAME {
-        assert_eq!(
-            lookup(text),
-            Answer::Silent(Silence::UnknownHost),
-            "{text}"
-        );
+        assert_eq!(lookup(text), Answer::Silent(Silence::UnknownHost), "{text}");
     }
     for text in [
         "Temporary failure in name resolution",
@@ -62,35 +58,38 @@ fn only_a_resolver_that_answered_tells_that_there_is_no_such_name() {
         "System error",
         "words of tomorrow",
     ] {
-        assert_eq!(
-            lookup(text),
-            Answer::NotAsked(Shortage::Resolver),
-            "{text}"
-        );
+        assert_eq!(lookup(text), Answer::NotAsked(Shortage::Resolver), "{text}");
     }
 }
 
 #[test]
 fn a_name_with_several_addresses_was_asked_if_each_that_can_be_was() {
-    let told = |all: &[(SocketAddr, Answer)]| {
+    let told = |all: &[(SocketAddr, Result<Silence, Shortage>)]| {
         let mut worst = Worst::default();
-        for (address, answer) in all {
-            worst.add(address, answer.clone());
+        for (address, told) in all {
+            worst.add(address, *told);
         }
         worst.answer()
     };
-    let refused = Answer::Silent(Silence::Refused);
-    let network = Answer::NotAsked(Shortage::Network);
-    let descriptors = Answer::NotAsked(Shortage::Descriptors);
+    let (refused, reset) = (Ok(Silence::Refused), Ok(Silence::Reset));
+    let (network, descriptors) = (Err(Shortage::Network), Err(Shortage::Descriptors));
     // A machine without IPv6.
-    assert_eq!(told(&[(V6, network.clone()), (V4, refused.clone())]), refused);
-    assert_eq!(told(&[(V6, network.clone())]), network);
-    // It may be there where we had no descriptor for it.
     assert_eq!(
-        told(&[(V6, refused.clone()), (V4, descriptors.clone())]),
-        descriptors
+        told(&[(V6, network), (V4, refused)]),
+        Answer::Silent(Silence::Refused)
     );
-    assert_eq!(told(&[(V6, refused.clone()), (V4, network.clone())]), network);
-    let reset = Answer::Silent(Silence::Reset);
-    assert_eq!(told(&[(V6, reset.clone()), (V4, refused)]), reset);
+    assert_eq!(told(&[(V6, network)]), Answer::NotAsked(Shortage::Network));
+    // It may be there where we had no descriptor for it, or no way to it.
+    assert_eq!(
+        told(&[(V6, refused), (V4, descriptors)]),
+        Answer::NotAsked(Shortage::Descriptors)
+    );
+    assert_eq!(
+        told(&[(V6, refused), (V4, network)]),
+        Answer::NotAsked(Shortage::Network)
+    );
+    assert_eq!(
+        told(&[(V6, reset), (V4, refused)]),
+        Answer::Silent(Silence::Reset)
+    );
 }

@@ -189,9 +189,9 @@ impl Daemon {
                 }
             }
             End::NotAsked(shortage) => {
-                let wait =
-                    self.troubles
-                        .not_asked(key, shortage, Instant::now(), fastrand::f64());
+                let wait = self
+                    .troubles
+                    .not_asked(key, shortage, Instant::now(), fastrand::f64());
                 Next::At {
                     due: now + wait,
                     hold_drift: true,
