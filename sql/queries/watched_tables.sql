@@ -1,12 +1,14 @@
--- The watched tables and which of our triggers they lack. format() quotes the names for read.sql; a
--- table that was dropped has none.
+-- The watched tables. format() quotes the names for read.sql; a table that was dropped has none. A column that came
+-- after it was watched is read at once, if it may be.
 select
     w.id,
     case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
     w.relation::oid as oid,
+    w.name,
     w.has_type_instance,
-    w.assigned,
-    auth_reconciler.missing_triggers(w.relation, w.assigned) as missing_triggers
+    auth_reconciler.is_typed(w.relation)
+        and has_column_privilege(current_user, w.relation, 'type_instance', 'select') as reads_type_instance,
+    w.assigned
 from auth_reconciler.watched_table as w
 left join pg_catalog.pg_class as c on c.oid = w.relation
 left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

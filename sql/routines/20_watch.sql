@@ -10,14 +10,11 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     tries constant integer := 150;
-    -- Of two who wait for each other, the one gives way first that nobody else depends on.
-    wait_ms constant integer := greatest(
-        1, least(200, 250 * extract(epoch from current_setting('deadlock_timeout')::interval)))::integer;
     kept constant text := current_setting('lock_timeout');
 begin
     for attempt in 1 .. tries loop
         begin
-            perform set_config('lock_timeout', wait_ms::text, true);
+            perform set_config('lock_timeout', '200ms', true);
             execute format('lock table %s in %s mode', relation, mode);
             perform set_config('lock_timeout', kept, true);
             return;
@@ -25,7 +22,7 @@ begin
             perform pg_sleep(0.05 + random() * 0.1);
         end;
     end loop;
-    raise exception 'could not lock table % within % tries of % ms', relation, tries, wait_ms
+    raise exception 'could not lock table % within % tries of 200 ms', relation, tries
         using errcode = 'lock_not_available',
               hint = 'A long transaction holds the table; see pg_locks, end it or try again later.';
 end
@@ -38,21 +35,32 @@ create or replace function auth_reconciler.missing_triggers(relation regclass, a
 language sql
 stable
 as $body$
-    select coalesce(array_agg(wanted.name order by wanted.name), '{}')
-    from unnest(
+    -- Of a partition, the copies that the server makes: they can be disabled one by one.
+    select coalesce(array_agg(
+        wanted.name || case when place.level > 0 then ' on partition ' || place.relation::text else '' end
+        order by place.level, place.relation::text, wanted.name), '{}')
+    from (
+        select missing_triggers.relation as relation, 0 as level
+        union all
+        select p.relid, p.level
+        from pg_catalog.pg_partition_tree(missing_triggers.relation) as p
+        where p.level > 0
+    ) as place
+    cross join unnest(
         array['auth_reconciler_delete', 'auth_reconciler_insert', 'auth_reconciler_truncate', 'auth_reconciler_update']
         || case when assigned then array['auth_reconciler_assigned'] else '{}' end
     ) as wanted (name)
-    where not exists (
-        select
-        from pg_catalog.pg_trigger as t
-        where t.tgrelid = relation and t.tgname = wanted.name and t.tgenabled in ('O', 'A')
-            and t.tgfoid = 'auth_reconciler.log_change()'::regprocedure
-    )
+    where (place.level = 0 or wanted.name <> 'auth_reconciler_truncate')
+        and not exists (
+            select
+            from pg_catalog.pg_trigger as t
+            where t.tgrelid = place.relation and t.tgname = wanted.name and t.tgenabled in ('O', 'A')
+                and t.tgfoid = 'auth_reconciler.log_change()'::regprocedure
+        )
 $body$;
 
 comment on function auth_reconciler.missing_triggers(regclass, boolean) is
-    'Names of our triggers that are absent from the table or disabled.';
+    'Names of our triggers that are absent or disabled, on the table or on one of its partitions.';
 
 create or replace function auth_reconciler.check_watchable(relation regclass) returns void
 language plpgsql
@@ -61,6 +69,7 @@ as $body$
 declare
     kind "char";
     problems text;
+    other text;
 begin
     select c.relkind into kind from pg_catalog.pg_class as c where c.oid = relation;
     if kind not in ('r', 'p') then
@@ -92,6 +101,34 @@ begin
         raise exception 'table % cannot be watched: %', relation, problems
             using errcode = 'undefined_column',
                   hint = 'Name the table in which the manager keeps its instances (AUTH_RECONCILER_TABLE).';
+    end if;
+    -- Its rows would be seen twice.
+    with recursive parent as (
+        select i.inhparent as oid from pg_catalog.pg_inherits as i where i.inhrelid = relation
+        union
+        select i.inhparent from pg_catalog.pg_inherits as i join parent as p on i.inhrelid = p.oid
+    ),
+    child as (
+        select i.inhrelid as oid from pg_catalog.pg_inherits as i where i.inhparent = relation
+        union
+        select i.inhrelid from pg_catalog.pg_inherits as i join child as c on i.inhparent = c.oid
+    )
+    select auth_reconciler.name_of(w.relation) into other
+    from auth_reconciler.watched_table as w
+    where w.relation in (select parent.oid from parent union all select child.oid from child)
+    limit 1;
+    if other is not null then
+        raise exception 'table % cannot be watched: % is watched already, and one is a partition or child of the other', relation, other
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = format('Watch the parent alone: first select auth_reconciler.unwatch(%L).', other);
+    end if;
+    -- What the policy hides from whoever attaches the triggers would never be looked at.
+    select auth_reconciler.hidden_rows(relation, r.oid) into problems
+    from pg_catalog.pg_roles as r where r.rolname = current_user;
+    if problems is not null then
+        raise exception 'table % cannot be watched: its rows cannot all be seen', relation
+            using errcode = 'insufficient_privilege', detail = problems,
+                  hint = regexp_replace(problems, '^.*?: ', '');
     end if;
     -- Rows are looked up and locked one by one; without a unique index each look would read the table.
     if not exists (
@@ -159,6 +196,56 @@ $body$;
 comment on function auth_reconciler.foreign_write(integer) is
     'Text of the trigger condition that auth_status changed and it was not our own record.';
 
+create or replace function auth_reconciler.settle_name(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    wanted constant text := auth_reconciler.name_of(relation);
+    gone regclass;
+begin
+    -- It was dropped and made again: what was recorded of the old one speaks of rows that are gone.
+    for gone in
+        select w.relation
+        from auth_reconciler.watched_table as w
+        where w.name = wanted and auth_reconciler.name_of(w.relation) is null
+    loop
+        perform auth_reconciler.unwatch(gone);
+    end loop;
+    -- It has been renamed, or took the name of one that was: whoever says so now means what stands there now.
+    update auth_reconciler.watched_table as w
+    set name = auth_reconciler.name_of(w.relation)
+    where (w.relation = settle_name.relation or w.name = wanted)
+        and auth_reconciler.name_of(w.relation) is not null
+        and w.name is distinct from auth_reconciler.name_of(w.relation);
+end
+$body$;
+
+comment on function auth_reconciler.settle_name(regclass) is
+    'Gives a name to the table that bears it now, and forgets a dropped one that bore it.';
+
+create or replace function auth_reconciler.enable_in_partitions(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    copy record;
+begin
+    for copy in
+        select p.relid::regclass as partition, t.tgname
+        from pg_catalog.pg_partition_tree(relation) as p
+        join pg_catalog.pg_trigger as t on t.tgrelid = p.relid
+        where p.level > 0 and t.tgenabled not in ('O', 'A')
+            and t.tgfoid in ('auth_reconciler.log_change()'::regprocedure, 'auth_reconciler.keep_status()'::regprocedure)
+    loop
+        execute format('alter table %s enable trigger %I', copy.partition, copy.tgname);
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.enable_in_partitions(regclass) is
+    'Enables what somebody has disabled of our triggers on partitions. Call it with the table locked.';
+
 create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -170,14 +257,8 @@ declare
     found_rows bigint;
 begin
     perform auth_reconciler.check_watchable(relation);
-    typed := exists (
-        select
-        from pg_catalog.pg_attribute as a
-        join pg_catalog.pg_type as t on t.oid = a.atttypid
-        -- Of another kind than the manager's it says nothing to us.
-        where a.attrelid = relation and a.attname = 'type_instance' and not a.attisdropped
-            and t.typelem in ('text'::regtype, 'varchar'::regtype)
-    );
+    typed := auth_reconciler.is_typed(relation);
+    perform auth_reconciler.settle_name(relation);
     select * into known from auth_reconciler.watched_table as w where w.relation = watch.relation;
     if auth_reconciler.is_watched(relation, assigned, typed) then
         return format('%s is watched already', relation);
@@ -185,6 +266,11 @@ begin
     if current_setting('max_prepared_transactions')::integer > 0 then
         raise warning 'max_prepared_transactions is %: a transaction that changes % and is then prepared will fail, because NOTIFY cannot be part of PREPARE TRANSACTION',
             current_setting('max_prepared_transactions'), relation;
+    end if;
+
+    if (select c.relrowsecurity from pg_catalog.pg_class as c where c.oid = relation) then
+        raise warning 'row level security of table % is on: the role of the daemon must see all rows; as a superuser: alter role … bypassrls',
+            relation;
     end if;
 
     -- A trigger that is no longer wanted can only be dropped under the stronger lock. One lock, not one
@@ -198,10 +284,10 @@ begin
     if known.assigned and not assigned then
         execute format('drop trigger if exists auth_reconciler_assigned on %s', relation);
     end if;
-    insert into auth_reconciler.watched_table as w (relation, has_type_instance, assigned)
-    values (watch.relation, typed, watch.assigned)
+    insert into auth_reconciler.watched_table as w (relation, has_type_instance, assigned, name)
+    values (watch.relation, typed, watch.assigned, auth_reconciler.name_of(watch.relation))
     on conflict on constraint watched_table_relation_key do update
-        set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned
+        set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned, name = excluded.name
     returning * into known;
 
     facts := auth_reconciler.facts_differ(typed);
@@ -239,6 +325,7 @@ begin
         $sql$
         || case when assigned then ', enable trigger auth_reconciler_assigned' else '' end,
         relation);
+    perform auth_reconciler.enable_in_partitions(relation);
 
     -- After the triggers: whatever is committed from now on is logged, and whatever was is here.
     execute format(

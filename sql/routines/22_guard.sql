@@ -13,6 +13,8 @@
 --   column needs that lock; one that does not, commits before our snapshot or after our statement. In
 --   REPEATABLE READ it is locked for a moment, which fails if it is not the newest, and lets the write through.
 -- * Whether the daemon lives and leads. Never from a table: its session holds a lock for its epoch.
+-- * Whether it still answers. A write that was put aside asks for a look; if none has answered for it within a few
+--   seconds, the next one goes through, and from then on all do until a look has answered.
 -- * SERIALIZABLE writers are let through: reading a log into which others insert is what makes them fail.
 
 create or replace function auth_reconciler.keep_status() returns trigger
@@ -29,6 +31,8 @@ declare
     -- As in log_change(): only the first line of a transaction is written in a block with EXCEPTION.
     this_transaction constant text := pg_current_xact_id()::text;
     logged constant text := current_setting('auth_reconciler.logged', true);
+    -- A look takes milliseconds; one that waits for an API that hangs knows no better than the writer.
+    patience constant interval := '5 s';
     rings integer;
     acting text;
     written_by text;
@@ -56,11 +60,13 @@ begin
         where i.watched_id = watched and i.instance_id = new.id
             -- Without an epoch it was taken back, by a pause.
             and i.final and i.epoch is not null and i.auth_status = old.auth_status::text
-            -- What was put aside before is no news.
+            -- What was put aside before is no news. But somebody must have looked at it by now: a daemon that leads
+            -- and does not move would hide the truth for ever.
             and not exists (
                 select
                 from auth_reconciler.change as c
-                where c.watched_id = watched and c.instance_id = new.id and c.kept is not true
+                where c.watched_id = watched and c.instance_id = new.id
+                    and (c.kept is not true or c.changed_at < clock_timestamp() - patience)
             );
         if not found then
             return new;
@@ -186,4 +192,4 @@ end
 $body$;
 
 comment on function auth_reconciler.guard(regclass, boolean) is
-    'Has the database itself keep verdicts that are current: with true, a foreign write of auth_status that contradicts one is put aside (the rest of the statement goes through, RETURNING shows the kept value, drift shows the writer), so no reader sees a stale value. A verdict is current while it is final, was recorded in the term of the daemon that leads now, and no change of the instance waits for a look. The price: writers of auth_status are told nothing, a trigger reads our tables within such a write, and what only the writer knew of the world outside is true in the column only after the look that each such write causes. SERIALIZABLE transactions are never guarded. With false, such writes go through and are corrected.';
+    'Has the database itself keep verdicts that are current: with true, a foreign write of auth_status that contradicts one is put aside (the rest of the statement goes through, RETURNING shows the kept value, drift shows the writer), so no reader sees a stale value. A verdict is current while it is final, was recorded in the term of the daemon that leads now, no change of the instance waits for a look, and none that was put aside waits for longer than 5 s. The price: writers of auth_status are told nothing, a trigger reads our tables within such a write, and what only the writer knew of the world outside is true in the column only after the look that each such write causes. SERIALIZABLE transactions are never guarded. With false, such writes go through and are corrected.';

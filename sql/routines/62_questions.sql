@@ -1,8 +1,43 @@
 -- The questions of a bad night, each one view.
 
+create or replace function auth_reconciler.faults() returns table (problem text, why text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+    select 'NobodyLeads', 'no daemon leads: no status is kept true and changes wait in the log; start one with `auth-reconciler run`'
+    where auth_reconciler.nobody_leads()
+    union all
+    select f.problem, f.why
+    from auth_reconciler.table_faults((
+        -- As the daemon that leads sees them.
+        select a.usesysid
+        from pg_locks as l
+        join pg_stat_activity as a on a.pid = l.pid
+        where l.locktype = 'advisory' and l.granted
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+            and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
+        limit 1
+    )) as f
+$body$;
+
+comment on function auth_reconciler.faults() is
+    'What is wrong with the whole rather than with one instance, in words: nobody leads, or a table is not seen as it was watched.';
+
 create view auth_reconciler.problems as
 select
     null::uuid as id,
+    f.problem,
+    null::interval as age,
+    auth_reconciler.fold(f.why, 29) as why,
+    auth_reconciler.fold(
+        case f.problem when 'NobodyLeads' then 'nothing until one is started' else 'nothing by itself' end, 18) as next,
+    null::timestamptz as since
+from auth_reconciler.faults() as f
+union all
+select
+    null,
     o.problem,
     auth_reconciler.age_of(o.since) as age,
     auth_reconciler.fold(o.detail, 29) as why,
@@ -10,7 +45,8 @@ select
     date_trunc('second', o.since) as since
 from auth_reconciler.own_troubles() as o
 union all
-(select
+select p.id, p.problem, p.age, p.why, p.next, p.since
+from (select
     i.id,
     what.problem,
     auth_reconciler.age_of(what.since) as age,
@@ -50,13 +86,13 @@ cross join lateral (
         case when i.unobserved > 0 and not i.paused and not i.contested then i.unobserved_since else i.since end as since
 ) as what
 where what.problem is not null
-order by i.trouble desc, what.since, i.id);
+order by i.trouble desc, what.since, i.id) as p;
 
 comment on view auth_reconciler.problems is
-    'What is not ready, and what is contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
-comment on column auth_reconciler.problems.id is 'The instance; null for what keeps the daemon itself from knowing.';
+    'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
+comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed), Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

@@ -15,6 +15,7 @@ use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::command::status::Standing;
 use crate::docker::Engine;
 use crate::postgres::record::RecordSettings;
 use crate::postgres::watcher::WatcherError;
@@ -81,14 +82,13 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             serve(settings, run).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Status { json } => {
-            let trouble = command::status::show(&settings.database, *json).await?;
-            Ok(if trouble {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            })
-        }
+        Command::Status { json } => Ok(
+            match command::status::show(&settings.database, *json).await? {
+                Standing::Well => ExitCode::SUCCESS,
+                Standing::Trouble => ExitCode::FAILURE,
+                Standing::NobodyLeads => ExitCode::from(3),
+            },
+        ),
         Command::Watch(watch) => {
             command::watch::follow(&settings.database, watch).await?;
             Ok(ExitCode::SUCCESS)

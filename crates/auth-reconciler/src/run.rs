@@ -22,7 +22,7 @@ use crate::docker::sightings::Seen;
 use crate::postgres::ear::EarError;
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
-use crate::postgres::tables::Key;
+use crate::postgres::tables::{Fault, Key};
 use crate::settings::TableName;
 
 mod containers;
@@ -114,12 +114,9 @@ enum Done {
     },
     Echoed {
         epoch: Uuid,
-        result: Result<MissingTriggers, EarError>,
+        result: Result<Vec<Fault>, EarError>,
     },
 }
-
-/// Names of absent or disabled triggers, by table.
-type MissingTriggers = Vec<(String, Vec<String>)>;
 
 enum Phase {
     /// The handle of the task that makes an ear.

@@ -3,6 +3,7 @@
 mod doctor;
 mod link;
 mod logs;
+mod rows_hidden;
 mod schema;
 mod settings;
 mod status;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::arena::{KEY, Scene};
 
+mod faults;
 mod tables;
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod actions;
 mod attack;
 mod comments;
 mod explain;
+mod frozen;
 pub(crate) mod grants;
 mod guard;
 mod history;

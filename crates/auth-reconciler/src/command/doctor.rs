@@ -16,7 +16,7 @@ use crate::docker::address::LOCAL_SOCKET;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::{self, Session, with};
-use crate::postgres::schema;
+use crate::postgres::{schema, store};
 use crate::settings::docker::{Choice, DockerSettings};
 use crate::settings::{RunSettings, Settings, TableName};
 use crate::telemetry::chain;
@@ -45,6 +45,7 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
         allowed &= report.privileges(&pool, table).await;
     }
     if allowed && report.schema(&pool, &settings.tables).await {
+        report.tables(&pool).await;
         report.leader(&pool).await;
     }
     report
@@ -270,6 +271,20 @@ impl Report {
         }
     }
 
+    /// Those that are watched and not named in the settings among them.
+    async fn tables(&mut self, pool: &Pool) {
+        let asked = with(pool, "check the watched tables", async |client| {
+            let statement = include_str!("../../../../sql/queries/all_table_faults.sql");
+            client.query_typed(statement, &[]).await
+        })
+        .await;
+        for fault in store::faults_from(&self.asked("tables", asked).unwrap_or_default()) {
+            let what = format!("{}: {}", fault.problem, fault.why);
+            let remedy = "what it says; until then changes are missed".to_owned();
+            self.line("tables", Finding::Wrong { what, remedy });
+        }
+    }
+
     async fn privileges(&mut self, pool: &Pool, table: &TableName) -> bool {
         let asked = with(pool, "read the role's privileges", async |client| {
             client
@@ -321,15 +336,24 @@ impl Report {
         let Some(rows) = self.asked("running", asked) else {
             return;
         };
-        if rows.is_empty() {
-            self.line(
-                "running",
-                Finding::Fine("no daemon runs on this database now".to_owned()),
-            );
-        }
+        let mut active = false;
+        let mut processes = Vec::new();
         for row in rows {
             let (role, host, version): (String, String, String) =
                 (row.get(0), row.get(1), row.get(2));
+            active |= role == "active";
+            processes.push((role, host, version));
+        }
+        if !active {
+            let what = if processes.is_empty() {
+                "no daemon runs on this database now, so nobody keeps auth_status true"
+            } else {
+                "no daemon leads now, so nobody keeps auth_status true"
+            };
+            let (what, remedy) = (what.to_owned(), "start one: auth-reconciler run".to_owned());
+            self.line("running", Finding::Warning { what, remedy });
+        }
+        for (role, host, version) in processes {
             self.line(
                 "running",
                 Finding::Fine(format!("{role} daemon {version} on {host}")),

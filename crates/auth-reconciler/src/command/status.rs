@@ -16,6 +16,9 @@ use terminal_size::Width;
 use super::{complain, say};
 use crate::database::Database;
 use crate::postgres::error::StoreError;
+use crate::postgres::pool::with;
+use crate::postgres::store::faults_from;
+use crate::postgres::tables::Fault;
 use crate::postgres::{pool, schema};
 
 /// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
@@ -48,11 +51,25 @@ struct Engine {
     why: Option<String>,
 }
 
-/// Prints every instance, those in trouble first. Returns whether one is in trouble.
+/// What a script is told by the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing needs a person.
+    Well,
+    /// An instance is in trouble, or a table is not seen as it was watched.
+    Trouble,
+    /// No daemon leads, so what is shown is nobody's concern.
+    NobodyLeads,
+}
+
+/// The word of the view `problems` for it.
+const NOBODY_LEADS: &str = "NobodyLeads";
+
+/// Prints every instance, those in trouble first, and last what is wrong with the whole.
 ///
 /// That the engine is not seen is no trouble of an instance: it is said in one line more, which programs find on
 /// standard error, beside an array that is as it always was.
-pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
+pub(crate) async fn show(database: &Database, json: bool) -> Result<Standing> {
     let pool = pool::open(database, 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
     schema::must_exist(&pool).await.with_context(no_status)?;
@@ -66,18 +83,41 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<bool> {
     let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
         .context("the status view is not as this version knows it")?;
     let engine = unseen_engine(&pool).await.with_context(no_status)?;
+    let faults = faults(&pool).await.with_context(no_status)?;
+    // A table that is not watched says more than that nobody leads; that nobody does is the last word.
+    let said = faults.iter().rev().map(|fault| text(Some(&fault.why)));
     if json {
         say(serde_json::to_string_pretty(&instances)?);
         if let Some(engine) = engine {
             complain(sentence(&engine));
         }
+        said.for_each(complain);
     } else {
         print(&instances);
         if let Some(engine) = engine {
             say(sentence(&engine));
         }
+        said.for_each(say);
     }
-    Ok(instances.iter().any(|instance| instance.trouble))
+    let trouble = instances.iter().any(|instance| instance.trouble);
+    Ok(
+        if faults.iter().any(|fault| fault.problem == NOBODY_LEADS) {
+            Standing::NobodyLeads
+        } else if trouble || !faults.is_empty() {
+            Standing::Trouble
+        } else {
+            Standing::Well
+        },
+    )
+}
+
+async fn faults(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
+    let rows = with(pool, "read the faults of the whole", async |client| {
+        let query = include_str!("../../../../sql/queries/faults.sql");
+        client.query_typed(query, &[]).await
+    })
+    .await?;
+    Ok(faults_from(&rows))
 }
 
 async fn unseen_engine(pool: &Pool) -> Result<Option<Engine>, StoreError> {

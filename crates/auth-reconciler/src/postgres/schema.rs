@@ -43,6 +43,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/10_triggers.sql"),
     sql!("routines/20_watch.sql"),
     sql!("routines/22_guard.sql"),
+    sql!("routines/24_faults.sql"),
     sql!("routines/25_history.sql"),
     sql!("routines/28_watchers.sql"),
     sql!("routines/30_record.sql"),
@@ -139,6 +140,9 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
                 table: shown,
                 triggers: missing.join(", "),
             });
+        }
+        if let Some(why) = row.get("rows_hidden") {
+            return Err(SchemaError::RowsHidden { why });
         }
     }
     Ok(())

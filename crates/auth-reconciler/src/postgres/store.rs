@@ -17,7 +17,7 @@ use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
 use super::pool::{limited, with};
-use super::tables::{Key, Table, Tables};
+use super::tables::{Fault, Key, Table, Tables, Watched};
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
 #[derive(Debug)]
@@ -244,8 +244,8 @@ pub(crate) async fn note_trouble(
     .map(|row| row.get(0))
 }
 
-/// The watched tables, and which of our triggers they lack.
-pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
+/// The tables that are served, and what was watched.
+pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Vec<Watched>), StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {
         client
             .query_typed(
@@ -255,44 +255,55 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<Tables, StoreError> {
             .await
     })
     .await?;
+    let watched = rows.iter().map(|row| Watched {
+        oid: row.get("oid"),
+        name: row.get("name"),
+        assigned: row.get("assigned"),
+        typed: row.get("has_type_instance"),
+    });
     let tables = rows.iter().filter_map(|row| {
-        // A table that was dropped has no name any more; `watch` and `doctor` speak of it.
+        // A table that was dropped has no name any more; it is told as a fault.
         let relation: String = row.get::<_, Option<String>>("relation")?;
         let id = row.get("id");
-        let table = Table::new(
-            id,
-            row.get("oid"),
-            relation,
-            row.get("has_type_instance"),
-            row.get("assigned"),
-            row.get("missing_triggers"),
-        );
+        let table = Table::new(id, row.get("oid"), relation, row.get("reads_type_instance"));
         Some((id, table))
     });
-    Ok(Arc::new(tables.collect::<HashMap<_, _>>()))
+    Ok((
+        Arc::new(tables.collect::<HashMap<_, _>>()),
+        watched.collect(),
+    ))
 }
 
-/// Names of absent or disabled triggers, by table. Reads the catalog only.
-pub(crate) async fn missing_triggers(
+/// What keeps us from seeing the tables as they were watched. Reads the catalog only.
+pub(crate) async fn table_faults(
     pool: &Pool,
-    tables: &Tables,
-) -> Result<Vec<(String, Vec<String>)>, StoreError> {
-    let oids: Vec<u32> = tables.values().map(|table| table.oid).collect();
-    let assigned: Vec<bool> = tables.values().map(|table| table.assigned).collect();
-    let rows = with(pool, "check the triggers", async |client| {
-        client
-            .query_typed(
-                include_str!("../../../../sql/queries/missing_triggers.sql"),
-                &[(&oids, Type::OID_ARRAY), (&assigned, Type::BOOL_ARRAY)],
-            )
-            .await
+    watched: &[Watched],
+) -> Result<Vec<Fault>, StoreError> {
+    let oids: Vec<u32> = watched.iter().map(|table| table.oid).collect();
+    let names: Vec<Option<&str>> = watched.iter().map(|table| table.name.as_deref()).collect();
+    let assigned: Vec<bool> = watched.iter().map(|table| table.assigned).collect();
+    let typed: Vec<bool> = watched.iter().map(|table| table.typed).collect();
+    let rows = with(pool, "check the watched tables", async |client| {
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&oids, Type::OID_ARRAY),
+            (&names, Type::TEXT_ARRAY),
+            (&assigned, Type::BOOL_ARRAY),
+            (&typed, Type::BOOL_ARRAY),
+        ];
+        let statement = include_str!("../../../../sql/queries/table_faults.sql");
+        client.query_typed(statement, &parameters).await
     })
     .await?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .filter(|(_, missing): &(String, Vec<String>)| !missing.is_empty())
-        .collect())
+    Ok(faults_from(&rows))
+}
+
+/// The faults in the rows of a query for them.
+pub(crate) fn faults_from(rows: &[tokio_postgres::Row]) -> Vec<Fault> {
+    let fault = |row: &tokio_postgres::Row| Fault {
+        problem: row.get("problem"),
+        why: row.get("why"),
+    };
+    rows.iter().map(fault).collect()
 }
 
 /// Every key with changes, and every one that was not recorded as final, each with its cause.
@@ -318,35 +329,27 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
         .collect())
 }
 
-/// Logs a change of every row of every watched table, and of every instance that was recorded. One table
-/// that fails, because somebody has it locked, keeps no other from it.
+/// Logs a change of every row of every watched table, and of every instance that was recorded.
 pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
-    let mut logged = Ok(());
     for table in tables.values() {
-        let done = with(pool, "log a change of every row", async |client| {
+        with(pool, "log a change of every row", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
             limited(client, client.query_typed(&table.log_all_rows, &parameters)).await
         })
-        .await;
-        logged = logged.and(done.map(drop));
+        .await?;
     }
-    logged
+    Ok(())
 }
 
-/// Every row of every watched table that nobody has locked, and every instance that was recorded of it. The
-/// others are found with a later echo: this is what is done while changes of every row cannot be logged.
+/// Every row of every watched table, and every instance that was recorded.
 pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     for table in tables.values() {
-        let listed = with(pool, "list all rows", async |client| {
+        let rows = with(pool, "list all rows", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
             limited(client, client.query_typed(&table.all_rows, &parameters)).await
         })
-        .await;
-        let rows = match listed {
-            Err(failure) if failure.is_busy() => continue,
-            listed => listed?,
-        };
+        .await?;
         keys.extend(rows.iter().map(|row| Key {
             watched_id: table.id,
             instance_id: row.get(0),

@@ -23,14 +23,8 @@ pub(crate) struct Key {
 pub(crate) struct Table {
     /// Number in `auth_reconciler.watched_table`.
     pub(crate) id: i32,
-    /// Object id, for looks at the catalog.
-    pub(crate) oid: u32,
     /// Name, qualified and quoted.
     pub(crate) relation: String,
-    /// Whether repeated values count as changes.
-    pub(crate) assigned: bool,
-    /// Names of our triggers that are absent or disabled.
-    pub(crate) missing_triggers: Vec<String>,
     /// The statement that reads one look's facts.
     pub(crate) read: String,
     /// The statement that lists every row.
@@ -39,20 +33,35 @@ pub(crate) struct Table {
     pub(crate) log_all_rows: String,
 }
 
-/// All watched tables, by number.
+/// What was watched, to compare the catalog with; a table that was dropped among it.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// Object id.
+    pub(crate) oid: u32,
+    /// The name by which it was watched; `None` where that was never noted.
+    pub(crate) name: Option<String>,
+    /// Whether repeated values count as changes.
+    pub(crate) assigned: bool,
+    /// Whether it had the column `type_instance`.
+    pub(crate) typed: bool,
+}
+
+/// Something that keeps us from seeing a table as it was watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// In one word of a closed list.
+    pub(crate) problem: String,
+    /// In words, with the name of the table and the remedy.
+    pub(crate) why: String,
+}
+
+/// All watched tables that exist, by number.
 pub(crate) type Tables = Arc<HashMap<i32, Table>>;
 
 impl Table {
     /// `relation` must be qualified and quoted by the server.
-    pub(crate) fn new(
-        id: i32,
-        oid: u32,
-        relation: String,
-        has_type_instance: bool,
-        assigned: bool,
-        missing_triggers: Vec<String>,
-    ) -> Self {
-        let serves_api = if has_type_instance {
+    pub(crate) fn new(id: i32, oid: u32, relation: String, reads_type_instance: bool) -> Self {
+        let serves_api = if reads_type_instance {
             "(w.type_instance is null or cardinality(w.type_instance) = 0 or 'api' = any (w.type_instance::text[]))"
         } else {
             "true"
@@ -66,10 +75,7 @@ impl Table {
         let (read, all_rows, log_all_rows) = (fill(READ), fill(ALL_ROWS), fill(LOG_ALL_ROWS));
         Self {
             id,
-            oid,
             relation,
-            assigned,
-            missing_triggers,
             read,
             all_rows,
             log_all_rows,

@@ -65,7 +65,7 @@ pub(super) struct Daemon {
     failures: u32,
     /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
     every_row: bool,
-    /// Triggers were found missing or disabled; what they missed is in no log.
+    /// A watched table was found to be not as it was; what its triggers missed is in no log.
     blind: bool,
 }
 
@@ -129,12 +129,12 @@ impl Daemon {
         if leader.echo_due.is_some_and(|due| due <= Instant::now()) {
             leader.echo_due = None;
             let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
-            let (inbox, tables) = (Arc::clone(&leader.inbox), Arc::clone(&leader.tables));
+            let (inbox, watched) = (Arc::clone(&leader.inbox), Arc::clone(&leader.watched));
             let limit = self.recipe.echo_limit;
             self.jobs.spawn(async move {
                 let result = async {
                     ear::echo(&context.pool, &inbox, limit).await?;
-                    Ok(store::missing_triggers(&context.pool, &tables).await?)
+                    Ok(store::table_faults(&context.pool, &watched).await?)
                 };
                 Done::Echoed {
                     epoch,

@@ -15,7 +15,7 @@ use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::inbox::Inbox;
 use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
-use crate::postgres::tables::Tables;
+use crate::postgres::tables::{Tables, Watched};
 use crate::settings::TableName;
 
 /// What belongs to one term of leading.
@@ -31,6 +31,8 @@ pub(super) struct Leader {
     pub(super) epoch: Uuid,
     /// The watched tables, as of the last scan.
     pub(super) tables: Tables,
+    /// What was watched, as of then.
+    pub(super) watched: Arc<[Watched]>,
     /// A scan is under way.
     pub(super) scanning: bool,
     /// Another scan is wanted.
@@ -123,7 +125,7 @@ impl Recipe {
         }
         let epoch = Uuid::new_v4();
         let term = ear.take_over(epoch).await?;
-        let tables = store::watched_tables(pool).await?;
+        let (tables, watched) = store::watched_tables(pool).await?;
         let names: Vec<_> = tables
             .values()
             .map(|table| table.relation.as_str())
@@ -135,6 +137,7 @@ impl Recipe {
             inbox,
             epoch,
             tables,
+            watched: watched.into(),
             scanning: false,
             // Whatever happened while nobody heard is found by this first one.
             scan_wanted: true,

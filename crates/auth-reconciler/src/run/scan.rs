@@ -6,12 +6,16 @@ use tracing::warn;
 use super::look::Context;
 use crate::postgres::error::StoreError;
 use crate::postgres::store;
-use crate::postgres::tables::{Key, Tables};
+use crate::postgres::tables::{Fault, Key, Tables, Watched};
 
 /// What a scan found.
 pub(super) struct Backlog {
-    /// The watched tables.
+    /// The tables that are served.
     pub(super) tables: Tables,
+    /// What was watched.
+    pub(super) watched: Vec<Watched>,
+    /// What keeps us from seeing some of it.
+    pub(super) faults: Vec<Fault>,
     /// Every key that must be looked at.
     pub(super) keys: Vec<(Key, Cause)>,
     /// Changes of every row were logged before.
@@ -22,7 +26,8 @@ pub(super) struct Backlog {
 /// are logged first, so that not even the death of this process loses one of those looks.
 pub(super) async fn scan(context: &Context, every_row: bool) -> Result<Backlog, StoreError> {
     let pool = &context.pool;
-    let tables: Tables = store::watched_tables(pool).await?;
+    let (tables, watched) = store::watched_tables(pool).await?;
+    let faults = store::table_faults(pool, &watched).await?;
     let mut all_logged = false;
     if every_row {
         match store::log_every_row(pool, &tables).await {
@@ -41,6 +46,8 @@ pub(super) async fn scan(context: &Context, every_row: bool) -> Result<Backlog, 
     }
     Ok(Backlog {
         tables,
+        watched,
+        faults,
         keys,
         all_logged,
     })

@@ -78,7 +78,8 @@ pub(crate) enum CommandArgs {
     Migrate,
     /// The daemon: keeps auth_status true until it is told to stop
     Run(Box<RunArgs>),
-    /// Shows the status of every instance; exits with 1 if one is in trouble
+    /// Shows the status of every instance; exits with 1 if one is in trouble or a table is not seen as it was watched,
+    /// with 3 if no daemon leads
     Status {
         /// Prints JSON for programs instead of a table
         #[arg(long)]

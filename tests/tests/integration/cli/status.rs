@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::expect;
 use crate::operator::questions::{RECORDED, ROWS};
-use crate::scene::Scene;
+use crate::scene::{Scene, eventually};
 use crate::stage::Stage;
 
 const JSON: &[&str] = &["status", "--json"];
@@ -93,6 +93,29 @@ async fn waiting_becomes_trouble_though_nobody_looks() -> Result<()> {
     stage.daemon.signal("STOP")?;
     let all = json(&stage, 1).await?;
     ensure!(all.len() == 1 && all[0]["trouble"] == true && all[0]["looks"] == 1);
+    stage.close().await
+}
+
+/// What is shown then is nobody's concern: that is the last word, and an exit code of its own.
+#[tokio::test]
+async fn that_nobody_leads_is_the_last_line_and_exits_with_3() -> Result<()> {
+    let stage = Stage::start(&[]).await?;
+    let rejecting = Stub::start(Behaviour::Status(401)).await?;
+    let failed = stage.telegram(rejecting.port(), "a-key").await?;
+    stage
+        .expect(failed, Some("failed"), "ApiKeyRejected")
+        .await?;
+    stage.daemon.sigterm()?;
+    stage.daemon.ended().await?;
+    eventually(&stage.client, "select auth_reconciler.nobody_leads()").await?;
+    let output = run_command(stage.database.url(), &["status"], &[]).await?;
+    expect(&output, 3, &["1 in trouble", "failed !"])?;
+    let last = output.stdout.lines().last().unwrap_or_default();
+    ensure!(last.starts_with("no daemon leads"), "{last}");
+    let output = run_command(stage.database.url(), JSON, &[]).await?;
+    expect(&output, 3, &[])?;
+    ensure!(output.stderr.contains("no daemon leads"), "{output:?}");
+    ensure!(serde_json::from_str::<Vec<Value>>(&output.stdout)?.len() == 1);
     stage.close().await
 }
 

@@ -273,7 +273,7 @@ async fn a_reader_is_told_at_once_that_nobody_leads() -> Result<()> {
     watching.sigterm()?;
     ensure!(watching.ended().await?.code() == Some(0));
     let status = run_command(&granted.reader_url, &["status"], &[]).await?;
-    expect(&status, 0, &["no instances"])
+    expect(&status, 3, &["no instances", "no daemon leads"])
 }
 
 #[tokio::test]

@@ -250,7 +250,7 @@ async fn what_disabled_triggers_have_missed_is_found_when_they_are_back() -> Res
         .daemon
         .wait_line(0, "a complaint about the triggers", |line| {
             line.message()
-                .is_some_and(|message| message.starts_with("triggers are missing or disabled"))
+                .is_some_and(|message| message == "a watched table is not as it was")
         })
         .await?;
     triggers("enable").await?;

@@ -57,7 +57,7 @@ const LEAD: &str = "select pg_advisory_lock(auth_reconciler.leadership_lock())";
 const PROBLEMS: &str = "
     select array_agg(
         ltrim(right(id::text, 3), '0') || ' ' || problem || ': ' || replace(next, E'\\n', ' ') order by id)
-    from auth_reconciler.problems";
+    from auth_reconciler.problems where id is not null";
 
 #[tokio::test]
 async fn problems_names_what_is_not_ready_and_what_happens_next() -> Result<()> {
@@ -67,6 +67,12 @@ async fn problems_names_what_is_not_ready_and_what_happens_next() -> Result<()> 
     assert_eq!(found[1], "3 Paused: nothing until resume()");
     assert_eq!(found[3], format!("5 Unanswered: {nobody}"));
     assert_eq!(found[6], format!("9 Unanswered: {nobody}"));
+    let first =
+        "select problem || ': ' || (id is null)::text from auth_reconciler.problems limit 1";
+    assert_eq!(
+        value::<String>(&scene.manager, first).await?,
+        "NobodyLeads: true"
+    );
 
     scene.manager.execute(LEAD, &[]).await?;
     let found: Vec<String> = value(&scene.manager, PROBLEMS).await?;

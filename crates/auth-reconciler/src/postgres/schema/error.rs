@@ -44,6 +44,8 @@ pub(crate) enum SchemaError {
     NotWatched { table: String },
     #[error("triggers of table {table} are missing or disabled ({triggers})")]
     TriggersMissing { table: String, triggers: String },
+    #[error("{why}")]
+    RowsHidden { why: String },
 }
 
 impl SchemaError {
@@ -59,6 +61,7 @@ impl SchemaError {
             Self::OldServer { .. } => Some("upgrade the server"),
             // The manager may be in the middle of a migration of its own.
             Self::TriggersMissing { .. }
+            | Self::RowsHidden { .. }
             | Self::Tls(_)
             | Self::Connect { .. }
             | Self::Query { .. }
@@ -84,6 +87,9 @@ impl SchemaError {
             Self::TriggersMissing { .. } => {
                 Some("run `auth-reconciler migrate`, which attaches them and looks at every row")
             }
+            Self::RowsHidden { .. } => Some(
+                "a role that sees a part of the rows would take the others for deleted: do what the line says, then start again",
+            ),
             Self::Tls(_)
             | Self::OldServer { .. }
             | Self::Missing

@@ -13,11 +13,14 @@ use super::{Daemon, STUMBLE};
 use crate::postgres::ear::EarError;
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::store;
-use crate::postgres::tables::Key;
+use crate::postgres::tables::{Fault, Key};
 use crate::run::look::End;
 use crate::run::scan::Backlog;
-use crate::run::{MissingTriggers, Phase, RunError};
+use crate::run::{Phase, RunError};
 use crate::telemetry::chain;
+
+/// The fault that a scan mends as far as reading goes, by filling the statements anew.
+const COLUMN_ADDED: &str = "ColumnAdded";
 
 impl Daemon {
     pub(super) fn on_scanned(
@@ -29,15 +32,18 @@ impl Daemon {
         };
         leader.scanning = false;
         match result {
-            Ok(Backlog { tables, keys, .. }) => {
+            Ok(Backlog {
+                tables,
+                watched,
+                faults,
+                keys,
+                ..
+            }) => {
                 self.failures = 0;
-                for table in tables
-                    .values()
-                    .filter(|table| !table.missing_triggers.is_empty())
-                {
-                    report_missing(&table.relation, &table.missing_triggers);
-                }
+                report(&faults);
+                self.blind |= !faults.is_empty();
                 leader.tables = tables;
+                leader.watched = watched.into();
                 if !leader.announced {
                     leader.announced = true;
                     info!(instances = keys.len(), "serving");
@@ -69,24 +75,28 @@ impl Daemon {
 
     pub(super) fn on_echoed(
         &mut self,
-        result: Result<MissingTriggers, EarError>,
+        result: Result<Vec<Fault>, EarError>,
     ) -> Result<(), RunError> {
         let Phase::Leading(leader) = &mut self.phase else {
             return Ok(());
         };
         match result {
-            Ok(missing) => {
+            Ok(faults) => {
                 debug!("echo heard");
                 if std::mem::take(&mut leader.note_with_echo) {
                     leader.containers.note_again();
                 }
                 self.troubles.may_note_again();
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
-                missing
-                    .iter()
-                    .for_each(|(table, triggers)| report_missing(table, triggers));
-                self.every_row |= self.blind && missing.is_empty();
-                self.blind = !missing.is_empty();
+                report(&faults);
+                // What was read without a column that is there now was read wrong.
+                let column = faults.iter().any(|fault| fault.problem == COLUMN_ADDED);
+                self.every_row |= if self.blind {
+                    faults.is_empty()
+                } else {
+                    column
+                };
+                self.blind = !faults.is_empty();
                 if self.every_row {
                     self.want_scan();
                 }
@@ -122,14 +132,6 @@ impl Daemon {
                     && !failure.in_their_code() =>
             {
                 End::UnknownTable
-            }
-            Some(Err(failure)) if failure.is_busy() => {
-                debug!(
-                    instance = %key.instance_id,
-                    error = chain(&failure),
-                    "somebody holds what this look needs"
-                );
-                End::Stumbled
             }
             Some(Err(failure)) => {
                 if let Policy::End(advice) = failure.policy() {
@@ -216,11 +218,13 @@ impl Daemon {
     }
 }
 
-/// They are never made again in silence: somebody removed them, and what they missed is unknown.
-fn report_missing(table: &str, triggers: &[String]) {
-    error!(
-        table,
-        triggers = triggers.join(", "),
-        "triggers are missing or disabled: changes of this table are not seen; run `auth-reconciler migrate`"
-    );
+/// Nothing is mended in silence: somebody did it, and what was missed since is unknown.
+fn report(faults: &[Fault]) {
+    for fault in faults {
+        error!(
+            problem = fault.problem,
+            why = fault.why,
+            "a watched table is not as it was"
+        );
+    }
 }

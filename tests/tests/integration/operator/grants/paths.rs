@@ -12,6 +12,14 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
     let all = include_str!("../../../../../sql/queries/log_all_rows.sql")
         .replace("{relation}", "public.message_instances")
         .replace("$1", "1");
+    let faults = include_str!("../../../../../sql/queries/table_faults.sql")
+        .replace("$1", "array[1]")
+        .replace("$2", "array['public.message_instances']")
+        .replace("$3", "array[false]")
+        .replace("$4", "array[true]");
+    let check = include_str!("../../../../../sql/queries/table_state.sql")
+        .replace("$1", "'public'")
+        .replace("$2", "'message_instances'");
     let record = |id: &str, changes: &str, status: &str| {
         format!(
             "select auth_reconciler.record(
@@ -34,6 +42,8 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("backlog", include_str!("../../../../../sql/queries/backlog.sql").to_owned()),
         ("installed", include_str!("../../../../../sql/queries/installed.sql").to_owned()),
         ("watched tables", include_str!("../../../../../sql/queries/watched_tables.sql").to_owned()),
+        ("check", check),
+        ("echo", faults),
         ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
         (
             "take over",
@@ -64,6 +74,8 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ),
         ("status", include_str!("../../../../../sql/queries/status.sql").to_owned()),
         ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
+        ("faults", include_str!("../../../../../sql/queries/faults.sql").to_owned()),
+        ("doctor of tables", include_str!("../../../../../sql/queries/all_table_faults.sql").to_owned()),
         ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),
         ("resume", "select auth_reconciler.resume('{gone}')".to_owned()),
         ("reconcile", "select auth_reconciler.reconcile('{one}')".to_owned()),
