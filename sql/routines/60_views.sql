@@ -7,13 +7,16 @@ select
     r.provider,
     r.auth_status,
     case when p.instance_id is null then i.reason else 'Paused' end as reason,
-    case when p.instance_id is null then i.message
-        else format('paused by %s: %s', p.paused_by, p.reason) end as message,
+    case
+        when p.instance_id is null then i.message || case when fight.slow
+            then '; somebody else wrote its status more than 12 times within an hour: see the view drift' else '' end
+        else format('paused by %s: %s', p.paused_by, p.reason)
+    end as message,
     case when p.instance_id is null then i.since else p.paused_at end as since,
     i.cause,
     round(i.reaction_ms::numeric, 1) as reaction_ms,
     i.next_attempt_at,
-    p.instance_id is null and coalesce(i.trouble_at <= now(), false) as trouble,
+    p.instance_id is null and (coalesce(i.trouble_at <= now(), false) or fight.slow) as trouble,
     p.instance_id is null and coalesce(i.contested, 0) > 0 as contested,
     p.instance_id is not null as paused,
     p.paused_by,
@@ -34,6 +37,9 @@ left join auth_reconciler.instance as i
     on i.watched_id = r.watched_id and i.instance_id = r.instance_id
 left join auth_reconciler.pause as p
     on p.watched_id = r.watched_id and p.instance_id = r.instance_id
+cross join lateral (
+    select coalesce(i.foreign_at[13] > now() - interval '1 hour', false) as slow
+) as fight
 left join (
     select change.watched_id, change.instance_id, count(*) as count, min(change.changed_at) as oldest
     from auth_reconciler.change
@@ -51,7 +57,7 @@ comment on column auth_reconciler.instances.since is 'Since when status and reas
 comment on column auth_reconciler.instances.cause is 'What led to the last look.';
 comment on column auth_reconciler.instances.reaction_ms is 'Time from that cause to the record, in milliseconds.';
 comment on column auth_reconciler.instances.next_attempt_at is 'When it is looked at again without an event; null if it is final.';
-comment on column auth_reconciler.instances.trouble is 'Failed, contested, or waiting for longer than the grace time; never while paused.';
+comment on column auth_reconciler.instances.trouble is 'Failed, contested, waiting for longer than the grace time, or written by somebody else more than 12 times within an hour; never while paused.';
 comment on column auth_reconciler.instances.contested is 'Somebody keeps writing wrong values faster than the budget of corrections.';
 comment on column auth_reconciler.instances.paused is 'An operator called pause(): it is left alone.';
 comment on column auth_reconciler.instances.paused_by is 'Who paused it.';

@@ -21,6 +21,15 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// The attempt whose step is at least `wanted`, to go on from there.
+    #[must_use]
+    pub fn attempt_of(&self, wanted: Duration) -> u32 {
+        let steps = wanted.as_secs_f64() / self.min.as_secs_f64().max(f64::MIN_POSITIVE);
+        (0..64)
+            .find(|attempt| FACTOR.powf(f64::from(*attempt)) >= steps)
+            .unwrap_or(64)
+    }
+
     /// The step after `attempt` attempts without success. `chance` is drawn by the caller from
     /// `[0, 1)`.
     #[must_use]

@@ -15,6 +15,13 @@ use crate::backoff::Backoff;
 /// The time that one budget is for.
 const WINDOW: TimeDelta = TimeDelta::seconds(60);
 
+/// More foreign writes than this within [`SLOW_WINDOW`] are a fight, however slow. A manager that comes back
+/// to a hanging bot every five minutes makes eleven.
+const SLOW_FIGHT: usize = 12;
+
+/// The time in which a slow fight is counted.
+const SLOW_WINDOW: TimeDelta = TimeDelta::hours(1);
+
 /// How holds grow while an instance is contested.
 const HOLD: Backoff = Backoff {
     min: Duration::from_secs(1),
@@ -32,6 +39,8 @@ pub struct Corrections {
     pub contested: u32,
     /// Until when a foreign write alone causes no look.
     pub hold_until: Option<DateTime<Utc>>,
+    /// When the last looks found foreign writes, the newest first: one more than is no fight yet.
+    pub recent: [Option<DateTime<Utc>>; SLOW_FIGHT + 1],
 }
 
 impl Corrections {
@@ -39,6 +48,24 @@ impl Corrections {
     #[must_use]
     pub const fn is_contested(&self) -> bool {
         self.contested > 0
+    }
+
+    /// The state after a look at `now` that found this many foreign writes.
+    #[must_use]
+    pub fn noted(mut self, writes: usize, now: DateTime<Utc>) -> Self {
+        for _ in 0..writes.min(self.recent.len()) {
+            self.recent.rotate_right(1);
+            self.recent[0] = Some(now);
+        }
+        self
+    }
+
+    /// Whether somebody else writes the column over and over, if too slowly to be contested: more than
+    /// twelve times within the last hour.
+    #[must_use]
+    pub fn is_slow_fight(&self, now: DateTime<Utc>) -> bool {
+        let oldest = self.recent[SLOW_FIGHT];
+        oldest.is_some_and(|oldest| (now - oldest).abs() < SLOW_WINDOW)
     }
 
     /// The end of the hold, if one is in force at `now`. One that ends later than any hold can is of a clock that
@@ -142,6 +169,28 @@ mod tests {
             state.after_look(false, 10, at(2), 0.0),
             Corrections::default()
         );
+    }
+
+    #[test]
+    fn more_than_twelve_foreign_writes_within_an_hour_are_a_slow_fight() {
+        let mut state = Corrections::default();
+        for turn in 0..200 {
+            state = state.noted(1, at(turn * 300));
+            assert!(
+                !state.is_slow_fight(at(turn * 300)),
+                "every five minutes is none"
+            );
+        }
+        let mut state = Corrections::default();
+        for turn in 0..12 {
+            state = state.noted(1, at(turn * 250));
+            assert!(!state.is_slow_fight(at(turn * 250)));
+        }
+        state = state.noted(1, at(3_000));
+        assert!(state.is_slow_fight(at(3_000)));
+        assert!(!state.is_contested(), "it is told, not held");
+        assert!(!state.is_slow_fight(at(3_601)), "an hour later it is over");
+        assert!(Corrections::default().noted(40, at(0)).is_slow_fight(at(0)));
     }
 
     #[test]

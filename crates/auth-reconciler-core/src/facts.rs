@@ -23,11 +23,33 @@ pub struct Facts {
     pub container: Container,
     /// What is to be recorded of it.
     pub sighting: Option<Sighting>,
+    /// Whether the engine has ever shown a container of an instance of ours. One that has not may be the
+    /// wrong one: its silence about a container says nothing.
+    pub engine_has_shown_ours: bool,
+    /// What is known of our own way to the APIs.
+    pub way: Way,
     /// Whether output of this very container leads to looks at the moment, so that readiness needs no
     /// clock to be found.
     pub followed: bool,
     /// An operator told us to leave the instance alone: who, and why.
     pub paused: Option<String>,
+}
+
+/// What the other instances' answers say of our own way to the APIs. All by the database's clock; times are
+/// of the process that asks, so that nothing of it survives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// When another instance was last answered in the words of its profile.
+    pub witness_at: Option<DateTime<Utc>>,
+    /// When the last round of asking others for their word began that has ended.
+    pub asked_at: Option<DateTime<Utc>>,
+    /// Fewer than three instances count as ready, so there may be no witness, and this process was answered
+    /// through the same way before.
+    pub few: bool,
+    /// Since when nobody answers who could be a witness: until then we are as if we were not there.
+    pub doubt_since: Option<DateTime<Utc>>,
+    /// Streaks that began before prove nothing: the way was at fault.
+    pub void_until: Option<DateTime<Utc>>,
 }
 
 /// One row of the change log.
@@ -81,6 +103,9 @@ pub struct Recorded {
     pub misses: u32,
     /// When that streak began.
     pub first_miss_at: Option<DateTime<Utc>>,
+    /// Whether an answer or the engine's word stands behind the status. One that merely repeats what
+    /// somebody else wrote is not established.
+    pub established: bool,
     /// The correction budget.
     pub corrections: Corrections,
     /// When it is looked at again without an event; `None` when it was final.
@@ -96,6 +121,20 @@ impl Facts {
         self.changes
             .iter()
             .any(|change| change.cause == Cause::Drift)
+    }
+
+    /// How often somebody else wrote `auth_status` since the last look.
+    #[must_use]
+    pub fn foreign_writes(&self) -> usize {
+        let foreign = |change: &&Change| change.cause == Cause::Drift;
+        self.changes.iter().filter(foreign).count()
+    }
+
+    /// What `auth_status` says, where that is a word of its vocabulary.
+    #[must_use]
+    pub fn said(&self) -> Option<AuthStatus> {
+        let text = self.row.as_ref()?.auth_status.as_deref()?;
+        AuthStatus::parse(text)
     }
 
     /// Whether foreign writes are all that happened.

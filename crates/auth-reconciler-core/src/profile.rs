@@ -21,6 +21,9 @@ pub struct Profile {
     pub path: &'static str,
     /// Read from the top; the first rule that fits says what the answer means.
     rules: &'static [Rule],
+    /// Whether a phone must synchronise before it is connected, which takes minutes, and whether a
+    /// restart may cost its session.
+    pub by_phone: bool,
     /// The reason while it is not connected yet.
     pub connecting: Reason,
     /// The reason once it has not been connected for too long.
@@ -76,6 +79,7 @@ pub const PROFILES: &[Profile] = &[
                 means: Meaning::NotConnected,
             },
         ],
+        by_phone: false,
         connecting: Reason::TelegramConnecting,
         not_connected: Reason::TelegramNotConnected,
         error: Reason::TelegramError,
@@ -116,6 +120,7 @@ pub const PROFILES: &[Profile] = &[
                 means: Meaning::NotConnected,
             },
         ],
+        by_phone: true,
         connecting: Reason::WhatsappConnecting,
         not_connected: Reason::WhatsappNotConnected,
         error: Reason::WhatsappError,
@@ -142,6 +147,8 @@ impl Profile {
     }
 
     fn read_body(&self, body: &[u8]) -> Answer {
+        // Some servers begin it with a byte-order mark.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
             return Answer::Malformed {
                 what: "the body is not JSON",
@@ -166,7 +173,8 @@ impl Profile {
                 && rule.holds.is_none_or(|pointer| holds(&value, pointer))
         };
         let rule = self.rules.iter().find(fits);
-        if state.is_none() && rule.is_none_or(|rule| rule.holds.is_none()) {
+        // Null is a state, too: it has none yet.
+        if value.get("state").is_none() && rule.is_none_or(|rule| rule.holds.is_none()) {
             return Answer::Malformed {
                 what: "it has no `state`",
             };
@@ -260,6 +268,26 @@ mod tests {
         );
         assert!(matches!(
             whatsapp(r#"{"state":"READY","info":{}}"#),
+            Answer::Malformed { .. }
+        ));
+    }
+
+    #[test]
+    fn a_state_of_null_is_not_connected_and_a_byte_order_mark_is_no_harm() {
+        let body = r#"{"provider":"x","status":"disconnected","state":null}"#;
+        assert_eq!(whatsapp(body), Answer::NotConnected);
+        assert_eq!(telegram(body), Answer::NotConnected);
+        assert_eq!(
+            whatsapp(r#"{"state":null,"qr":"2@x"}"#),
+            Answer::QrReady,
+            "a QR is told as ever"
+        );
+        assert_eq!(
+            telegram("\u{feff}{\"state\":\"READY\",\"info\":{\"id\":1}}"),
+            Answer::Ready
+        );
+        assert!(matches!(
+            telegram("\u{feff}\u{feff}{}"),
             Answer::Malformed { .. }
         ));
     }

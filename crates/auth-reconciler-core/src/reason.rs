@@ -66,12 +66,11 @@ pub enum Reason {
 /// What kind of not-being-ready a reason is. A streak of the same kind is what patience is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streak {
-    /// No usable answer.
-    Silent,
+    /// No usable answer, or one that says that the provider has an error: in turn, too, they are one
+    /// streak, else an API that fails in two ways would never be failed.
+    NotReady,
     /// An answer that says: not connected.
     NotConnected,
-    /// An answer that says: the provider has an error.
-    ProviderError,
 }
 
 impl Reason {
@@ -156,12 +155,14 @@ impl Reason {
             | Self::ApiServerError
             | Self::ApiRedirected
             | Self::ApiMalformed
-            | Self::ApiTooLarge => Some(Streak::Silent),
+            | Self::ApiTooLarge
+            | Self::ApiKeyRejected
+            | Self::TelegramError
+            | Self::WhatsappError => Some(Streak::NotReady),
             Self::TelegramConnecting
             | Self::TelegramNotConnected
             | Self::WhatsappConnecting
             | Self::WhatsappNotConnected => Some(Streak::NotConnected),
-            Self::TelegramError | Self::WhatsappError => Some(Streak::ProviderError),
             Self::Ready
             | Self::Authenticated
             | Self::AwaitingScan
@@ -169,13 +170,27 @@ impl Reason {
             | Self::AwaitingContainer
             | Self::ContainerStopped
             | Self::ContainerPaused
-            | Self::ApiKeyRejected
             | Self::InvalidApiKey
             | Self::InvalidPort
             | Self::UnsupportedProvider
             | Self::UnsupportedType
             | Self::Paused => None,
         }
+    }
+
+    /// Whether the API told of an error of its provider.
+    #[must_use]
+    pub fn is_provider_error(self) -> bool {
+        matches!(self, Self::TelegramError | Self::WhatsappError)
+    }
+
+    /// Whether the column is left alone.
+    #[must_use]
+    pub fn is_hands_off(self) -> bool {
+        matches!(
+            self,
+            Self::UnsupportedProvider | Self::UnsupportedType | Self::Paused
+        )
     }
 
     /// Whether it is what everything converges to.

@@ -30,6 +30,15 @@ impl AuthStatus {
         Self::Failed,
     ];
 
+    /// Whether it says that something of the instance works: good news, which needs an answer.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        match self {
+            Self::QrReady | Self::Authenticated | Self::ClientReady => true,
+            Self::Pending | Self::Failed => false,
+        }
+    }
+
     /// The value as it stands in the column.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -7,62 +7,36 @@
 //!
 //! "Not yet" in the first second after a beginning or an account write is no evidence: the real
 //! container commits its account before it calls itself ready. Only READY is.
+//!
+//! A status changes only on evidence: an answer in the words of the provider's profile, the engine's word,
+//! or silence that was established, which takes misses over a time and the word of another instance that
+//! our own way works (see [`crate::witness`]). A look without an answer leaves what the row says, whoever
+//! wrote it, unless we failed it before.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::backoff::Backoff;
+use crate::answer::Shortage;
 use crate::container::Container;
-use crate::corrections::Corrections;
 use crate::facts::{Facts, Recorded, Row};
 use crate::profile::Profile;
-use crate::reason::Streak;
 use crate::{Answer, AuthStatus, Reason};
-use draft::{Draft, http_reason, not_connected, provider_error, silent};
-use past::{account_at, eager, elapsed, no_evidence, ready_since_start, started_at, streak};
+use draft::{Draft, Unheard, http_reason, not_connected, provider_error, silent};
+use finish::finish;
+use past::{Standing, standing};
+pub use policy::Policy;
 
 mod draft;
+mod finish;
 mod message;
 mod past;
+mod policy;
 #[cfg(test)]
 mod tests;
 
-/// Shortest and longest of the steps that follow an account write.
-const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
-
-/// The settings that decisions depend on.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// Steps between looks at an instance that is not final.
-    pub backoff: Backoff,
-    /// How long an instance may wait or start without being in trouble.
-    pub grace: Duration,
-    /// How long an API may answer "not connected" before it is failed: it will not recover alone.
-    pub not_connected_limit: Duration,
-    /// Misses in a row before an API that was ready is failed …
-    pub misses: u32,
-    /// … and the time over which they must have happened.
-    pub miss_window: Duration,
-    /// Corrections of foreign writes a minute.
-    pub corrections: u32,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            backoff: Backoff {
-                min: Duration::from_millis(50),
-                max: Duration::from_secs(60),
-            },
-            grace: Duration::from_secs(30),
-            not_connected_limit: Duration::from_secs(30),
-            misses: 3,
-            miss_window: Duration::from_secs(10),
-            corrections: 10,
-        }
-    }
-}
+/// The step after a failure was put back without a probe.
+const RESTORED_NET: Duration = Duration::from_secs(1);
 
 /// What a run does after its read.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,8 +75,22 @@ pub struct Verdict {
     /// How long after `since` of this status and reason the instance counts as in trouble; `None`
     /// is never.
     pub trouble_after: Option<Duration>,
+    /// Whether others are to be asked, so that the silence of this one can be told from ours.
+    pub wants_witness: bool,
     /// What the next decision builds on.
     pub memory: Recorded,
+}
+
+/// What an answer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Record this.
+    Record(Box<Verdict>),
+    /// It was not asked, so nothing is known that was not known before.
+    NotAsked(Shortage),
+    /// It does not answer, and nobody who could be a witness does: leave it as if we were not there, until
+    /// somebody answers.
+    Doubted,
 }
 
 /// Whether the instance's container matters to what [`plan`] will say, so that the engine is to be asked.
@@ -172,13 +160,34 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
             Reason::AwaitingContainer,
             message::CREATED.to_owned(),
         ),
-        (Ok(Some(_)), Ok(Some(port))) => Plan::Probe { port, profile },
+        (Ok(Some(_)), Ok(Some(port))) => match restored(policy, facts) {
+            Some(draft) => Plan::Settle(Box::new(finish(policy, facts, draft, chance))),
+            None => Plan::Probe { port, profile },
+        },
     }
 }
 
+/// Our established failure over which somebody wrote what is no good news: it stands until an answer says
+/// otherwise, so it is put back before the probe, which may take long. Else two would write in turn for ever.
+fn restored(policy: &Policy, facts: &Facts) -> Option<Draft> {
+    let recorded = facts.recorded.as_ref()?;
+    let good = facts.said().is_some_and(AuthStatus::is_good);
+    let differs = facts.said() != Some(AuthStatus::Failed);
+    let apply = facts.only_foreign()
+        && standing(facts) == Standing::OursFailed
+        && differs
+        && !good
+        && !facts.started()
+        && !policy.in_doubt(facts);
+    let message = message::RESTORED.to_owned();
+    apply.then_some(Draft {
+        net: Some(RESTORED_NET),
+        ..Draft::established(AuthStatus::Failed, recorded.reason?, message, false)
+    })
+}
+
 /// Decides from the facts of a run and the answer that its probe saw at `now` (the database's time:
-/// the time of the read plus what went by since). `chance` is from `[0, 1)`. `None` where there is
-/// nothing to record: it was not asked, so nothing is known that was not known before.
+/// the time of the read plus what went by since). `chance` is from `[0, 1)`.
 #[must_use]
 pub fn conclude(
     policy: &Policy,
@@ -187,58 +196,62 @@ pub fn conclude(
     answer: &Answer,
     now: DateTime<Utc>,
     chance: f64,
-) -> Option<Verdict> {
+) -> Conclusion {
+    let sent = facts.now;
     let facts = &Facts {
         now,
         ..facts.clone()
     };
+    let unheard = |named, what: &str| {
+        let unheard = Unheard {
+            answer,
+            named,
+            what,
+            sent,
+        };
+        silent(policy, facts, &unheard)
+    };
+    let told = |status, reason, message| Some(Draft::established(status, reason, message, false));
     let draft = match answer {
-        Answer::Ready => Draft::last(
+        Answer::Ready => Some(Draft::last(
             Some(AuthStatus::ClientReady),
             Reason::Ready,
             message::ready(profile),
+        )),
+        Answer::Authenticated => told(
+            AuthStatus::Authenticated,
+            Reason::Authenticated,
+            message::AUTHENTICATED.to_owned(),
         ),
-        Answer::Authenticated => Draft {
-            status: Some(AuthStatus::Authenticated),
-            reason: Reason::Authenticated,
-            message: message::AUTHENTICATED.to_owned(),
-            last: false,
+        Answer::QrReady => told(
+            AuthStatus::QrReady,
+            Reason::AwaitingScan,
+            message::AWAITING_SCAN.to_owned(),
+        ),
+        Answer::Rejected { .. } if policy.in_doubt(facts) => None,
+        Answer::Rejected { code } => match standing(facts) {
+            // Somebody in between may refuse everything.
+            Standing::Ready => unheard(Some(Reason::ApiKeyRejected), &message::http(*code)),
+            Standing::NewLife | Standing::OursFailed | Standing::Other => Some(Draft::last(
+                Some(AuthStatus::Failed),
+                Reason::ApiKeyRejected,
+                message::rejected(*code),
+            )),
         },
-        Answer::QrReady => Draft {
-            status: Some(AuthStatus::QrReady),
-            reason: Reason::AwaitingScan,
-            message: message::AWAITING_SCAN.to_owned(),
-            last: false,
-        },
-        Answer::Rejected { code } => Draft::last(
-            Some(AuthStatus::Failed),
-            Reason::ApiKeyRejected,
-            message::rejected(*code),
-        ),
-        Answer::NotConnected => not_connected(policy, facts, profile),
-        Answer::ProviderError => provider_error(facts, profile),
-        Answer::Http { code } => silent(
-            policy,
-            facts,
-            Some(http_reason(*code)),
-            &message::http(*code),
-        ),
-        Answer::Malformed { what } => silent(
-            policy,
-            facts,
-            Some(Reason::ApiMalformed),
-            &message::malformed(what),
-        ),
-        Answer::TooLarge { cap } => silent(
-            policy,
-            facts,
-            Some(Reason::ApiTooLarge),
-            &message::too_large(*cap),
-        ),
-        Answer::Silent(silence) => silent(policy, facts, None, &message::silence(*silence)),
-        Answer::NotAsked(_) => return None,
+        Answer::NotConnected => Some(not_connected(policy, facts, profile)),
+        Answer::ProviderError => Some(provider_error(policy, facts, profile)),
+        Answer::Http { code } => unheard(Some(http_reason(*code)), &message::http(*code)),
+        Answer::Malformed { what } => {
+            unheard(Some(Reason::ApiMalformed), &message::malformed(what))
+        }
+        Answer::TooLarge { cap } => unheard(Some(Reason::ApiTooLarge), &message::too_large(*cap)),
+        Answer::Silent(silence) => unheard(None, silence.as_str()),
+        Answer::NotAsked(shortage) => return Conclusion::NotAsked(*shortage),
     };
-    Some(finish(policy, facts, draft, chance))
+    match draft {
+        Some(draft) => Conclusion::Record(Box::new(finish(policy, facts, draft, chance))),
+        None => Conclusion::Doubted,
+    }
 }
 
 fn hold(facts: &Facts) -> Option<DateTime<Utc>> {
@@ -288,86 +301,5 @@ fn container_verdict(facts: &Facts) -> Option<(AuthStatus, Reason, String)> {
             Reason::ContainerStopped,
             message::REMOVED.to_owned(),
         )),
-    }
-}
-
-/// The bookkeeping of every verdict: streaks, backoff, corrections, trouble.
-fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
-    let before = facts.recorded.clone().unwrap_or_default();
-    let corrections = match draft.status {
-        Some(_) => {
-            before
-                .corrections
-                .after_look(facts.foreign(), policy.corrections, facts.now, chance)
-        }
-        // Hands off: there is nothing to correct.
-        None => Corrections::default(),
-    };
-    let spent = if facts.news() { 0 } else { before.attempts };
-    let (misses, first_miss_at) = match draft.reason.streak() {
-        Some(kind) if !no_evidence(facts) || kind == Streak::ProviderError => {
-            let (misses, since) = streak(facts, kind);
-            (misses, Some(since))
-        }
-        Some(_) | None => (0, None),
-    };
-    let (retry, attempts) = if draft.last {
-        (None, 0)
-    } else if eager(facts) {
-        let (shortest, longest) = EAGER_STEP;
-        (
-            Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))),
-            spent,
-        )
-    } else if let Some(due) = before.next_attempt_at.filter(|_| facts.early()) {
-        // Never longer than a step: it would be, were the database's clock set back.
-        let left = elapsed(facts.now, due).min(policy.backoff.max);
-        (Some(left), spent)
-    } else {
-        (
-            Some(policy.backoff.delay(spent, chance)),
-            spent.saturating_add(1),
-        )
-    };
-    let hold = corrections
-        .held(facts.now)
-        .map(|until| elapsed(facts.now, until));
-    let ready_at = if draft.reason == Reason::Ready {
-        Some(facts.now)
-    } else {
-        ready_since_start(facts)
-    };
-    let trouble_after = if corrections.is_contested() {
-        Some(Duration::ZERO)
-    } else {
-        draft
-            .reason
-            .trouble_at_once(draft.status)
-            .map(|now| if now { Duration::ZERO } else { policy.grace })
-    };
-    // A contested instance is looked at when its hold ends, final or not.
-    let retry = retry.into_iter().chain(hold).min();
-    Verdict {
-        status: draft.status,
-        reason: draft.reason,
-        message: draft.message,
-        last: draft.last,
-        retry,
-        trouble_after,
-        memory: Recorded {
-            status: draft.status,
-            reason: Some(draft.reason),
-            ready_at,
-            started_at: started_at(facts),
-            account_at: account_at(facts),
-            attempts,
-            misses,
-            first_miss_at,
-            corrections,
-            next_attempt_at: retry
-                .and_then(|retry| TimeDelta::from_std(retry).ok())
-                .map(|retry| facts.now + retry),
-            sighting: facts.sighting.clone(),
-        },
     }
 }

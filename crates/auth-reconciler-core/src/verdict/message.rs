@@ -1,6 +1,5 @@
 //! The sentences beside the reasons: what is the case, and what to do if it stays so.
 
-use crate::answer::Silence;
 use crate::facts::Row;
 use crate::key::KeyFault;
 use crate::profile::Profile;
@@ -83,6 +82,12 @@ pub(super) fn rejected(code: u16) -> String {
 }
 
 pub(super) fn connecting(profile: &Profile) -> String {
+    if profile.by_phone {
+        return format!(
+            "its API answers and is not connected to {} yet; a phone takes minutes to synchronise",
+            profile.name
+        );
+    }
     format!(
         "its API answers and is not connected to {} yet",
         profile.name
@@ -90,6 +95,12 @@ pub(super) fn connecting(profile: &Profile) -> String {
 }
 
 pub(super) fn not_connected(profile: &Profile) -> String {
+    if profile.by_phone {
+        return format!(
+            "its API answers and has not been connected to {name} for longer than a phone takes to synchronise; see whether the phone is online and {name} is open on it",
+            name = profile.name
+        );
+    }
     format!(
         "its API answers and has not been connected to {} for longer than a start can take; it will not recover alone: restart the instance",
         profile.name
@@ -121,10 +132,6 @@ pub(super) fn too_large(cap: usize) -> String {
     format!("answered with more than {cap} bytes")
 }
 
-pub(super) fn silence(silence: Silence) -> String {
-    silence.as_str().to_owned()
-}
-
 pub(super) fn starting(what: &str) -> String {
     format!("not ready since it started: its API {what}")
 }
@@ -136,5 +143,13 @@ pub(super) fn missed(what: &str, misses: u32, allowed: u32) -> String {
 pub(super) fn unresponsive(what: &str, misses: u32) -> String {
     format!(
         "was ready, and now its API {what} ({misses} times in a row); see the container, restart it if it hangs"
+    )
+}
+
+pub(super) const RESTORED: &str = "it was failed before, and no answer has said otherwise since: what somebody else wrote over it was put right before the next look";
+
+pub(super) fn still_failed(what: &str) -> String {
+    format!(
+        "stays failed until it answers: its API {what}; see the container, restart it if it hangs"
     )
 }

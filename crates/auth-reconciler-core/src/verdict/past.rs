@@ -29,19 +29,53 @@ pub(super) fn down_when_last_seen(facts: &Facts) -> Option<Reason> {
     (facts.container == Container::Unknown && down.contains(&reason)).then_some(reason)
 }
 
-/// Our last verdict, which a single doubt does not change. One about a process that has ended, or
-/// about a container that was not running, says nothing of the one that runs now.
-pub(super) fn standing(facts: &Facts) -> AuthStatus {
-    facts
-        .recorded
-        .as_ref()
-        .filter(|recorded| {
-            let of_container = recorded.reason.is_some_and(Reason::of_container);
-            !(of_container && facts.container == Container::Running)
+/// What stands of an instance before an answer is weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The engine says that its process began (or goes on after a pause) and it was not ready since.
+    NewLife,
+    /// It was ready, or its row said so when we met it.
+    Ready,
+    /// We failed it on evidence.
+    OursFailed,
+    /// Anything else.
+    Other,
+}
+
+pub(super) fn standing(facts: &Facts) -> Standing {
+    if new_life(facts) {
+        return Standing::NewLife;
+    }
+    let failed = facts.recorded.as_ref().is_some_and(|recorded| {
+        recorded.established && recorded.status == Some(AuthStatus::Failed)
+    });
+    if failed && facts.began_anew().is_none() {
+        return Standing::OursFailed;
+    }
+    if ready_since_start(facts).is_some() || facts.said() == Some(AuthStatus::ClientReady) {
+        Standing::Ready
+    } else {
+        Standing::Other
+    }
+}
+
+/// The engine's word that the process of the recorded verdict has ended, was held, or began and has not
+/// been ready since.
+fn new_life(facts: &Facts) -> bool {
+    let Some(recorded) = &facts.recorded else {
+        return false;
+    };
+    if facts.restarted() {
+        return true;
+    }
+    let down = [Reason::ContainerStopped, Reason::ContainerPaused];
+    facts.container == Container::Running
+        && recorded.reason.is_some_and(|reason| {
+            down.contains(&reason)
+                || recorded.established
+                    && recorded.status == Some(AuthStatus::Pending)
+                    && reason == Reason::ApiStarting
         })
-        .filter(|_| !facts.restarted())
-        .and_then(|recorded| recorded.status)
-        .unwrap_or(AuthStatus::Pending)
 }
 
 /// The last moment at which the instance began anew, or its account was written. That a container was
@@ -95,6 +129,7 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
         Some(recorded)
             if recorded.reason.and_then(Reason::streak) == Some(kind)
                 && recorded.misses > 0
+                && !void(facts, recorded.first_miss_at)
                 && facts.began_anew().is_none()
                 && !facts.restarted() =>
         {
@@ -106,6 +141,20 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
         }
         Some(_) | None => (1, facts.now),
     }
+}
+
+/// Whether a streak that began then began while our own way was at fault.
+fn void(facts: &Facts, first_miss_at: Option<DateTime<Utc>>) -> bool {
+    match (facts.way.void_until, first_miss_at) {
+        (Some(until), Some(first)) => first <= until,
+        (Some(_) | None, _) => false,
+    }
+}
+
+/// Whether another instance was answered after this moment and before the probe was sent.
+pub(super) fn witnessed(facts: &Facts, since: DateTime<Utc>, sent: DateTime<Utc>) -> bool {
+    let at = facts.way.witness_at;
+    at.is_some_and(|at| at > since && at <= sent)
 }
 
 /// Whether an instance whose container was never seen, and which does not answer now, is nevertheless somewhere:
@@ -122,7 +171,7 @@ pub(super) fn lives_unseen(policy: &Policy, facts: &Facts) -> bool {
                     Reason::Ready | Reason::Authenticated | Reason::AwaitingScan
                 )
         });
-    let (_, silent_since) = streak(facts, Streak::Silent);
+    let (_, silent_since) = streak(facts, Streak::NotReady);
     account_at(facts).is_some()
         || heard && elapsed(silent_since, facts.now) < policy.not_connected_limit
 }

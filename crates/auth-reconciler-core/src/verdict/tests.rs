@@ -5,7 +5,8 @@ use chrono::TimeDelta;
 use super::*;
 use crate::Cause;
 use crate::answer::{Shortage, Silence};
-use crate::facts::Change;
+use crate::corrections::Corrections;
+use crate::facts::{Change, Recorded, Way};
 use crate::key::ApiKey;
 
 mod containers;
@@ -37,6 +38,8 @@ fn facts(now: DateTime<Utc>) -> Facts {
         recorded: None,
         container: Container::Unknown,
         sighting: None,
+        engine_has_shown_ours: true,
+        way: Way::default(),
         followed: false,
         paused: None,
     }
@@ -49,6 +52,9 @@ fn changed(mut facts: Facts, cause: Cause, ms: i64) -> Facts {
 
 fn after(verdict: &Verdict, mut facts: Facts) -> Facts {
     facts.recorded = Some(verdict.memory.clone());
+    if let (Some(row), Some(status)) = (&mut facts.row, verdict.status) {
+        row.auth_status = Some(status.as_str().to_owned());
+    }
     facts
 }
 
@@ -57,7 +63,25 @@ fn telegram() -> &'static Profile {
 }
 
 fn ask(facts: &Facts, answer: Answer) -> Verdict {
-    conclude(&POLICY(), facts, telegram(), &answer, facts.now, 0.0).expect("a verdict")
+    recorded(concluded(facts, &answer))
+}
+
+/// Somebody else is answered all the time, unless the test says otherwise.
+fn concluded(facts: &Facts, answer: &Answer) -> Conclusion {
+    let mut facts = facts.clone();
+    if facts.way == Way::default() {
+        facts.way.witness_at = Some(facts.now);
+    }
+    conclude(&POLICY(), &facts, telegram(), answer, facts.now, 0.0)
+}
+
+fn recorded(conclusion: Conclusion) -> Verdict {
+    match conclusion {
+        Conclusion::Record(verdict) => *verdict,
+        other @ (Conclusion::NotAsked(_) | Conclusion::Doubted) => {
+            panic!("expected a verdict, got {other:?}")
+        }
+    }
 }
 
 fn settled(facts: &Facts) -> Verdict {
@@ -253,10 +277,7 @@ fn what_was_not_asked_decides_nothing() {
     for shortage in shortages {
         for world in [facts(at(100_000)), after(&ready, facts(at(100_000)))] {
             let answer = Answer::NotAsked(shortage);
-            assert_eq!(
-                conclude(&POLICY(), &world, telegram(), &answer, world.now, 0.0),
-                None
-            );
+            assert_eq!(concluded(&world, &answer), Conclusion::NotAsked(shortage));
         }
     }
 }
@@ -287,7 +308,13 @@ fn an_error_of_telegram_is_a_hiccup_once() {
         (once.status, once.reason),
         (Some(AuthStatus::ClientReady), Reason::TelegramError)
     );
-    let twice = ask(&after(&once, facts(at(100_050))), Answer::ProviderError);
+    let soon = ask(&after(&once, facts(at(100_050))), Answer::ProviderError);
+    assert_eq!(
+        soon.status,
+        Some(AuthStatus::ClientReady),
+        "a second has not gone by"
+    );
+    let twice = ask(&after(&soon, facts(at(101_000))), Answer::ProviderError);
     assert_eq!(twice.status, Some(AuthStatus::Failed));
     let back = ask(&after(&twice, facts(at(105_000))), Answer::Ready);
     assert_eq!(back.status, Some(AuthStatus::ClientReady));
@@ -331,13 +358,21 @@ fn a_new_key_begins_a_new_life() {
     let ready = ask(&facts(at(0)), Answer::Ready);
     for cause in [Cause::ApiKey, Cause::Port, Cause::Insert, Cause::Assigned] {
         let fresh = changed(facts(at(100_001)), cause, 100_000);
-        let verdict = ask(&after(&ready, fresh), REFUSED);
+        let mut unready = after(&ready, fresh);
+        unready.row.as_mut().expect("row").auth_status = Some("pending".to_owned());
+        let verdict = ask(&unready, REFUSED);
         assert_eq!(verdict.memory.ready_at, None, "{cause}");
         let verdict = ask(&after(&verdict, facts(at(101_500))), REFUSED);
         assert_eq!(
             (verdict.status, verdict.reason),
             (Some(AuthStatus::Pending), Reason::ApiStarting)
         );
+        // Silence is no evidence that one that calls itself ready is not.
+        let ready = ask(
+            &after(&ready, changed(facts(at(100_001)), cause, 100_000)),
+            REFUSED,
+        );
+        assert_eq!(ready.status, Some(AuthStatus::ClientReady), "{cause}");
     }
     // The backoff begins anew, too.
     let tired = repeated(facts(at(0)), &REFUSED, at(3_600_000));

@@ -93,7 +93,7 @@ impl Sim {
             Some("created") => Some("pending"),
             Some(_) => Some("failed"),
             None if known => Some("failed"),
-            None => Some("pending"),
+            None => None,
         }
     }
 }

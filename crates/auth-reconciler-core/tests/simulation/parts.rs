@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use auth_reconciler_core::answer::Silence;
 use auth_reconciler_core::container::{Container, Sighting};
-use auth_reconciler_core::facts::{Change, Facts, Recorded, Row};
+use auth_reconciler_core::facts::{Change, Facts, Recorded, Row, Way};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Queue;
-use auth_reconciler_core::verdict::{self, Policy, Verdict};
+use auth_reconciler_core::verdict::{self, Conclusion, Policy, Verdict};
 use auth_reconciler_core::{Answer, Cause};
 use chrono::{DateTime, Utc};
 
@@ -114,6 +114,11 @@ pub(crate) fn facts(
         }),
         changes: changes.iter().map(|entry| entry.change).collect(),
         recorded: instance.map(|instance| instance.memory.clone()),
+        engine_has_shown_ours: true,
+        way: Way {
+            witness_at: Some(now),
+            ..Way::default()
+        },
         followed: container == Container::Running,
         container,
         sighting,
@@ -128,7 +133,10 @@ pub(crate) fn conclude(
     answer: &Answer,
     now: DateTime<Utc>,
 ) -> Verdict {
-    verdict::conclude(policy, &run.facts, profile, answer, now, 0.5).expect("it was asked")
+    match verdict::conclude(policy, &run.facts, profile, answer, now, 0.5) {
+        Conclusion::Record(verdict) => *verdict,
+        other @ (Conclusion::NotAsked(_) | Conclusion::Doubted) => panic!("{other:?}"),
+    }
 }
 
 pub(crate) fn answer(api: Api) -> Answer {

@@ -30,6 +30,8 @@ pub(crate) struct Sim {
     pub(crate) daemon: Option<Daemon>,
     /// Absent in a world without an engine.
     pub(crate) dock: Option<Dock>,
+    /// What somebody else wrote last: where nothing is known, it is left alone.
+    foreign: Vec<Option<&'static str>>,
     probes: usize,
     started: HashMap<usize, Vec<u64>>,
 }
@@ -51,6 +53,7 @@ impl Sim {
             instances: vec![None; INSTANCES],
             daemon: None,
             dock: None,
+            foreign: vec![None; INSTANCES],
             probes: 0,
             started: HashMap::new(),
         }
@@ -73,6 +76,7 @@ impl Sim {
             Op::ClearKey(i) => self.write(i, Cause::ApiKey, |row| row.key = None),
             Op::WriteAccount(i) => self.write(i, Cause::Account, |_| {}),
             Op::ForeignStatus(i, status) => {
+                self.foreign[i] = Some(status);
                 if self.rows[i]
                     .as_ref()
                     .is_some_and(|row| row.status.as_deref() != Some(status))
@@ -178,7 +182,12 @@ impl Sim {
         let was_ready = self.instances[i]
             .as_ref()
             .is_some_and(|instance| instance.memory.ready_at.is_some());
-        vec![match (row.key, self.world[i]) {
+        let api = if self.runs_nowhere(i) {
+            Api::Silent
+        } else {
+            self.world[i]
+        };
+        vec![match (row.key, api) {
             // Nothing ever happened to it, so nobody was asked to look: it says what it said.
             _ if !touched => Some("pending"),
             (None, _) => Some("pending"),
@@ -188,6 +197,7 @@ impl Sim {
             (Some(_), Api::Silent) => Some("pending"),
         }]
         .into_iter()
+        .chain(self.left_alone(i))
         // A final verdict is not probed by the clock: an API that went bad without a word to
         // anybody is found by the next event.
         .chain(self.final_verdict(i))
@@ -212,6 +222,22 @@ impl Sim {
 
     pub(crate) fn probes(&self) -> usize {
         self.probes
+    }
+
+    /// Where nobody answers and nothing is known, what somebody else wrote stands, unless it says ready:
+    /// that it is not takes misses, and they have had their time.
+    fn left_alone(&self, i: usize) -> Option<Option<&'static str>> {
+        let instance = self.instances[i].as_ref()?;
+        let silent = self.world[i] == Api::Silent || self.runs_nowhere(i);
+        let asked = self.rows[i].as_ref().is_some_and(|row| row.key.is_some());
+        let unheard = silent && asked && instance.memory.ready_at.is_none();
+        let foreign = self.foreign[i].filter(|status| *status != "client_ready");
+        foreign.filter(|_| unheard).map(Some)
+    }
+
+    fn runs_nowhere(&self, i: usize) -> bool {
+        let state = self.dock.as_ref().map(|dock| dock.state(i));
+        state.is_some_and(|state| state.is_none())
     }
 
     fn final_verdict(&self, i: usize) -> Option<Option<&'static str>> {

@@ -82,6 +82,7 @@ struct InstanceColumns<'a> {
     attempts: u32,
     misses: u32,
     first_miss_at: Option<DateTime<Utc>>,
+    established: bool,
     ready_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     account_at: Option<DateTime<Utc>>,
@@ -89,6 +90,7 @@ struct InstanceColumns<'a> {
     corrections_since: Option<DateTime<Utc>>,
     contested: u32,
     hold_until: Option<DateTime<Utc>>,
+    foreign_at: Vec<DateTime<Utc>>,
     container_engine: Option<&'a str>,
     container_id: Option<&'a str>,
     container_name: Option<&'a str>,
@@ -142,6 +144,7 @@ pub(crate) async fn record(
         attempts: memory.attempts,
         misses: memory.misses,
         first_miss_at: memory.first_miss_at,
+        established: memory.established,
         ready_at: memory.ready_at,
         started_at: memory.started_at,
         account_at: memory.account_at,
@@ -149,6 +152,13 @@ pub(crate) async fn record(
         corrections_since: memory.corrections.window_start,
         contested: memory.corrections.contested,
         hold_until: memory.corrections.hold_until,
+        foreign_at: memory
+            .corrections
+            .recent
+            .iter()
+            .flatten()
+            .copied()
+            .collect(),
         container_engine: container.map(|seen| seen.engine.as_str()),
         container_id: container.map(|seen| seen.id.as_str()),
         container_name: container.map(|seen| seen.name.as_str()),

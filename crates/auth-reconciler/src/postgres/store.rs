@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::corrections::Corrections;
-use auth_reconciler_core::facts::{Change, Facts, Recorded, Row};
+use auth_reconciler_core::facts::{Change, Facts, Recorded, Row, Way};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::{AuthStatus, Cause, Reason};
 use chrono::{DateTime, Utc};
@@ -113,6 +113,8 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
             // The engine is asked after this read.
             container: Container::Unknown,
             sighting,
+            engine_has_shown_ours: false,
+            way: Way::default(),
             followed: false,
             paused: row.try_get("paused")?,
         },
@@ -138,15 +140,30 @@ fn recorded_from(row: &tokio_postgres::Row) -> Result<Recorded, tokio_postgres::
         attempts: count("attempts")?,
         misses: count("misses")?,
         first_miss_at: row.try_get("first_miss_at")?,
+        established: row
+            .try_get::<_, Option<bool>>("established")?
+            .unwrap_or(false),
         corrections: Corrections {
             spent: count("corrections_spent")?,
             window_start: row.try_get("corrections_since")?,
             contested: count("contested")?,
             hold_until: row.try_get("hold_until")?,
+            recent: recent_from(row)?,
         },
         next_attempt_at: row.try_get("next_attempt_at")?,
         sighting: sighting_from(row)?,
     })
+}
+
+fn recent_from(
+    row: &tokio_postgres::Row,
+) -> Result<[Option<DateTime<Utc>>; 13], tokio_postgres::Error> {
+    let times: Option<Vec<DateTime<Utc>>> = row.try_get("foreign_at")?;
+    let mut recent = [None; 13];
+    for (slot, at) in recent.iter_mut().zip(times.unwrap_or_default()) {
+        *slot = Some(at);
+    }
+    Ok(recent)
 }
 
 fn sighting_from(row: &tokio_postgres::Row) -> Result<Option<Sighting>, tokio_postgres::Error> {

@@ -10,8 +10,8 @@ use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::Row;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
-use auth_reconciler_core::verdict::{self, Plan, Policy, Verdict};
-use auth_reconciler_core::{Answer, AuthStatus, Cause};
+use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
+use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
 use tokio::sync::oneshot;
@@ -84,6 +84,8 @@ pub(crate) enum End {
     Unsure,
     /// The API could not be asked, for want of something of ours: nothing is recorded, look again later.
     NotAsked(Shortage),
+    /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does.
+    Doubted,
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// Another process leads.
@@ -117,6 +119,8 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         "row read fresh"
     );
     let seen = see_container(&context, &task, &mut look).await;
+    // Until others are asked, silence is believed as if somebody had answered.
+    look.facts.way.witness_at = Some(look.facts.now);
     let Task { key, epoch, .. } = task;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
         Plan::Forget => return forget(&context, epoch, key, &look).await,
@@ -190,19 +194,13 @@ async fn ask(
         }
     };
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
-    if let Answer::NotAsked(shortage) = answer {
-        return Err(End::NotAsked(shortage));
-    }
     let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
-    verdict::conclude(
-        &context.policy,
-        facts,
-        profile,
-        &answer,
-        now,
-        fastrand::f64(),
-    )
-    .ok_or(End::Stumbled)
+    let chance = fastrand::f64();
+    match verdict::conclude(&context.policy, facts, profile, &answer, now, chance) {
+        Conclusion::Record(verdict) => Ok(*verdict),
+        Conclusion::NotAsked(shortage) => Err(End::NotAsked(shortage)),
+        Conclusion::Doubted => Err(End::Doubted),
+    }
 }
 
 /// What of the engine's answer is no fact.

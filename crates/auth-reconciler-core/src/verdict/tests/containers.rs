@@ -297,7 +297,7 @@ fn a_look_before_the_deadline_uses_up_neither_patience_nor_backoff() {
     );
     assert_eq!(again.status, Some(AuthStatus::ClientReady));
     let in_time = ask(
-        &after(&again, running(at(10_051), "a", 0)),
+        &after(&again, running(at(11_001), "a", 0)),
         Answer::ProviderError,
     );
     assert_eq!(in_time.status, FAILED);

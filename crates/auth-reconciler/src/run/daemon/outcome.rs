@@ -190,6 +190,8 @@ impl Daemon {
                     hold_drift: false,
                 }
             }
+            // Woken by the first answer.
+            End::Doubted => Next::Settled,
             End::NotAsked(shortage) => {
                 let wait = self
                     .troubles

@@ -1,0 +1,108 @@
+//! From a draft to what is recorded.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::draft::Draft;
+use super::past::{
+    Standing, account_at, eager, elapsed, no_evidence, ready_since_start, standing, started_at,
+    streak,
+};
+use super::{Policy, Verdict};
+use crate::Reason;
+use crate::corrections::Corrections;
+use crate::facts::{Facts, Recorded};
+
+/// Shortest and longest of the steps that follow an account write.
+const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
+
+/// The bookkeeping of every verdict: streaks, backoff, corrections, trouble.
+pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) -> Verdict {
+    let before = facts.recorded.clone().unwrap_or_default();
+    let corrections = if draft.reason.is_hands_off() {
+        // There is nothing to correct.
+        Corrections::default()
+    } else {
+        before
+            .corrections
+            .noted(facts.foreign_writes(), facts.now)
+            .after_look(facts.foreign(), policy.corrections, facts.now, chance)
+    };
+    let spent = if facts.news() { 0 } else { before.attempts };
+    let (misses, first_miss_at) = match draft.reason.streak() {
+        // It was not asked.
+        Some(_) if draft.net.is_some() => (before.misses, before.first_miss_at),
+        Some(kind) if !no_evidence(facts) => {
+            let (misses, since) = streak(facts, kind);
+            (misses, Some(since))
+        }
+        Some(_) | None => (0, None),
+    };
+    let (retry, attempts) = if draft.last {
+        (None, 0)
+    } else if let Some(net) = draft.net {
+        (Some(net), policy.backoff.attempt_of(net))
+    } else if eager(facts) {
+        let (shortest, longest) = EAGER_STEP;
+        (
+            Some(shortest + (longest - shortest).mul_f64(chance.clamp(0.0, 1.0))),
+            spent,
+        )
+    } else if let Some(due) = before.next_attempt_at.filter(|_| facts.early()) {
+        // Never longer than a step: it would be, were the database's clock set back.
+        let left = elapsed(facts.now, due).min(policy.backoff.max);
+        (Some(left), spent)
+    } else {
+        (
+            Some(policy.backoff.delay(spent, chance)),
+            spent.saturating_add(1),
+        )
+    };
+    let hold = corrections
+        .held(facts.now)
+        .map(|until| elapsed(facts.now, until));
+    let ready_at = if draft.reason == Reason::Ready {
+        Some(facts.now)
+    } else if standing(facts) == Standing::Ready {
+        // Whoever wrote it: it takes misses, or an answer, to unsay it.
+        ready_since_start(facts).or(Some(facts.now))
+    } else {
+        ready_since_start(facts)
+    };
+    let trouble_after = if corrections.is_contested() {
+        Some(Duration::ZERO)
+    } else {
+        draft
+            .reason
+            .trouble_at_once(draft.status)
+            .map(|now| if now { Duration::ZERO } else { policy.grace })
+    };
+    // A contested instance is looked at when its hold ends, final or not.
+    let retry = retry.into_iter().chain(hold).min();
+    Verdict {
+        status: draft.status,
+        reason: draft.reason,
+        message: draft.message,
+        last: draft.last,
+        retry,
+        trouble_after,
+        wants_witness: draft.wants_witness,
+        memory: Recorded {
+            status: draft.status,
+            reason: Some(draft.reason),
+            ready_at,
+            started_at: started_at(facts),
+            account_at: account_at(facts),
+            attempts,
+            misses,
+            first_miss_at,
+            established: draft.established,
+            corrections,
+            next_attempt_at: retry
+                .and_then(|retry| TimeDelta::from_std(retry).ok())
+                .map(|retry| facts.now + retry),
+            sighting: facts.sighting.clone(),
+        },
+    }
+}
