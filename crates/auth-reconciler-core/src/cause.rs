@@ -200,12 +200,13 @@ impl Cause {
             "oom" => Self::OutOfMemory,
             "kill" => Self::Killed,
             "stop" => Self::Stopped,
-            "destroy" => Self::Destroyed,
+            // Podman's words beside Docker's.
+            "destroy" | "remove" => Self::Destroyed,
             "pause" => Self::Paused,
             "unpause" => Self::Unpaused,
-            "die" => Self::Died,
+            "die" | "died" => Self::Died,
             "restart" => Self::Restarted,
-            "start" => Self::Started,
+            "start" | "restore" => Self::Started,
             _ => return None,
         })
     }

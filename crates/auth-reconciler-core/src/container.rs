@@ -4,6 +4,9 @@
 //! Three rules hold here. Of several containers with one instance id the newest running one counts.
 //! That a container is gone is believed only of the engine on which it was seen. And what is not known
 //! changes nothing: [`Container::Unknown`] is never recorded over something known.
+//!
+//! States are words, not a closed list: engines differ in them and invent new ones. One that is not known here
+//! makes that container's state unknown and nothing else.
 
 use chrono::{DateTime, Utc};
 
@@ -12,6 +15,9 @@ mod tests;
 
 /// The state that is recorded of a container that is gone, beside the engine's own words.
 pub const REMOVED: &str = "removed";
+
+/// The engine's word for a container that it is about to remove.
+const REMOVING: &str = "removing";
 
 /// The state of an instance's container, as decisions see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,12 @@ impl Sighting {
     pub fn same_life(&self, other: &Self) -> bool {
         self.engine == other.engine && self.id == other.id && self.started_at == other.started_at
     }
+
+    /// Whether it is gone, or about to be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state.as_str(), REMOVED | REMOVING)
+    }
 }
 
 /// One container as a list shows it.
@@ -89,6 +101,28 @@ pub struct Inspected {
     pub out_of_memory: bool,
 }
 
+/// How a container's process ended, as the engine told when it did: of one that is removed at its end no
+/// inspection shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The exit code.
+    pub exit_code: i64,
+    /// Whether the kernel killed it for its memory.
+    pub out_of_memory: bool,
+}
+
+/// A state in Docker's word for it, where another engine (Podman) has its own; any other word as it is.
+#[must_use]
+pub fn common_word(state: &str) -> &str {
+    match state {
+        "configured" | "initialized" => "created",
+        "stopped" => "exited",
+        // It has been told to end. Until it has ended it may answer, and then an event tells.
+        "stopping" => "running",
+        other => other,
+    }
+}
+
 /// Of all containers of one instance the one that counts: the newest running one, else the newest.
 #[must_use]
 pub fn counting(listed: &[Listed]) -> Option<&Listed> {
@@ -97,24 +131,35 @@ pub fn counting(listed: &[Listed]) -> Option<&Listed> {
 
 /// Of two that were made in the same second the greater id counts, so that all agree.
 fn rank(listed: &Listed) -> (bool, i64, &str) {
-    let runs = matches!(listed.state.as_str(), "running" | "paused" | "restarting");
+    let runs = matches!(
+        common_word(&listed.state),
+        "running" | "paused" | "restarting"
+    );
     (runs, listed.created, &listed.id)
 }
 
-/// What an engine's answer about an instance means, and what is to be recorded of it.
+/// What an engine's answer about an instance means, and what is to be recorded of it. `ending` tells how the
+/// container with an id ended, if that was heard.
 #[must_use]
 pub fn resolve(
     engine: &str,
     recorded: Option<&Sighting>,
     shown: Option<Inspected>,
+    ending: impl Fn(&str) -> Option<Ending>,
 ) -> (Container, Option<Sighting>) {
     match (shown, recorded) {
-        (Some(shown), _) => (state_of(&shown), Some(shown.sighting)),
+        (Some(shown), _) => {
+            let state = state_of(&shown, ending(&shown.sighting.id));
+            if state == Container::Unknown {
+                return (state, recorded.cloned());
+            }
+            (state, Some(shown.sighting))
+        }
         (None, None) => (Container::NeverSeen, None),
         (None, Some(known)) if known.engine == engine => {
             let state = REMOVED.to_owned();
             (
-                Container::Removed,
+                ending(&known.id).map_or(Container::Removed, ended),
                 Some(Sighting {
                     state,
                     ..known.clone()
@@ -125,21 +170,33 @@ pub fn resolve(
     }
 }
 
-fn state_of(shown: &Inspected) -> Container {
+const fn ended(ending: Ending) -> Container {
+    Container::Stopped {
+        exit_code: ending.exit_code,
+        out_of_memory: ending.out_of_memory,
+        restarting: false,
+    }
+}
+
+fn state_of(shown: &Inspected, ending: Option<Ending>) -> Container {
     let stopped = |restarting| Container::Stopped {
         exit_code: shown.exit_code,
         out_of_memory: shown.out_of_memory,
         restarting,
     };
-    match shown.sighting.state.as_str() {
+    match common_word(&shown.sighting.state) {
         "running" => Container::Running,
         "paused" => Container::Paused,
         // A start that failed leaves it created, with the reason in its exit code.
         "created" if shown.exit_code == 0 => Container::Created,
         "created" | "exited" | "dead" => stopped(false),
         "restarting" => stopped(true),
-        "removing" => Container::Removed,
-        // A word of a newer engine.
+        REMOVING => match ending {
+            Some(ending) => ended(ending),
+            None if shown.exit_code != 0 => stopped(false),
+            None => Container::Removed,
+        },
+        // A word of a newer engine, or of another one.
         _ => Container::Unknown,
     }
 }
@@ -156,10 +213,10 @@ pub fn differs(engine: &str, recorded: Option<&Sighting>, listed: &[Listed]) -> 
         (Some(known), Some(shown)) => {
             known.engine != engine
                 || known.id != shown.id
-                || known.state != shown.state
+                || common_word(&known.state) != common_word(&shown.state)
                 || known.network != shown.network
                 // Without an endpoint a list cannot tell one start from the next.
-                || (shown.network.is_empty() && shown.state == "running")
+                || (shown.network.is_empty() && common_word(&shown.state) == "running")
         }
     }
 }

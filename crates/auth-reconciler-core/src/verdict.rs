@@ -18,7 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::answer::Shortage;
-use crate::container::Container;
+use crate::container::{Container, Sighting};
 use crate::facts::{Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::{Answer, AuthStatus, Reason};
@@ -290,7 +290,9 @@ fn container_verdict(facts: &Facts) -> Option<(AuthStatus, Reason, String)> {
         } => Some((
             AuthStatus::Failed,
             Reason::ContainerStopped,
-            if facts.never_ran() {
+            if facts.sighting.as_ref().is_some_and(Sighting::is_gone) {
+                message::stopped_and_removed(exit_code, out_of_memory)
+            } else if facts.never_ran() {
                 message::not_started(exit_code)
             } else {
                 message::stopped(exit_code, out_of_memory, restarting)

@@ -7,32 +7,38 @@
 //! The engine's identity is derived, because none of the four answers holds one: from its address and,
 //! where that is a socket of this machine, from the machine. It serves one purpose: that a container is
 //! gone is believed of the engine on which it was seen and of no other.
+//!
+//! Answers are read field by field, as text: what is absent, null or of a strange kind makes that one thing
+//! unknown, never the whole answer (`docker/shown.rs`).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use auth_reconciler_core::container::{self, Container, Inspected, Listed, Sighting};
-use bollard::models::{ContainerInspectResponse, ContainerSummary, EndpointSettings};
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
-use bollard::{API_DEFAULT_VERSION, Docker};
-use chrono::{DateTime, Utc};
+use auth_reconciler_core::container::{self, Container, Listed, Sighting};
+use serde_json::{Value, json};
 use tracing::debug;
 use uuid::Uuid;
 
 pub(crate) mod address;
+mod endings;
 mod error;
 mod events;
 mod presence;
+mod product;
+mod shown;
 pub(crate) mod sightings;
 mod transport;
 pub(crate) mod watch;
 
 use address::Address;
+use endings::Endings;
 pub(crate) use error::EngineError;
 use presence::Presence;
+pub(crate) use product::Product;
+use shown::Shown;
 use transport::Transport;
 pub(crate) use transport::{Output, TlsError};
 
@@ -54,14 +60,23 @@ pub(crate) struct Labels {
     pub(crate) kind: String,
 }
 
+impl Labels {
+    /// What a container that counts is labelled with.
+    fn api(&self) -> String {
+        format!("{}={API}", self.kind)
+    }
+}
+
 /// One engine.
 pub(crate) struct Engine {
-    client: Docker,
-    transport: Arc<Transport>,
+    transport: Transport,
     id: String,
     address: Address,
     labels: Labels,
     presence: Presence,
+    endings: Endings,
+    /// Whether it has ever shown a container of a watched row, to this process or to one before it.
+    ours: AtomicBool,
 }
 
 impl fmt::Debug for Engine {
@@ -70,13 +85,6 @@ impl fmt::Debug for Engine {
             .field("address", &self.address)
             .finish_non_exhaustive()
     }
-}
-
-/// What the engine says of one container.
-#[derive(Clone, Debug)]
-pub(crate) struct Shown {
-    inspected: Inspected,
-    address: Option<IpAddr>,
 }
 
 /// What a look knows of its container.
@@ -98,22 +106,14 @@ impl Engine {
     /// # Errors
     /// The TLS files are unusable.
     pub(crate) fn new(address: Address, labels: Labels) -> Result<Arc<Self>, TlsError> {
-        let transport = Arc::new(Transport::new(&address)?);
-        let carrier = Arc::clone(&transport);
-        let client = Docker::connect_with_custom_transport(
-            move |request| Arc::clone(&carrier).carry(request),
-            Some("http://engine"),
-            LIMIT.as_secs(),
-            API_DEFAULT_VERSION,
-        )
-        .map_err(|_| TlsError::Library)?;
         Ok(Arc::new(Self {
-            client,
-            transport,
+            transport: Transport::new(&address)?,
             id: address.identity(),
             address,
             labels,
             presence: Presence::default(),
+            endings: Endings::default(),
+            ours: AtomicBool::new(false),
         }))
     }
 
@@ -125,6 +125,17 @@ impl Engine {
     /// Its identity, as it is recorded.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it has ever shown a container of a watched row. That it shows none of an instance is no evidence
+    /// before: the containers may be on another one.
+    pub(crate) fn has_shown_ours(&self) -> bool {
+        self.ours.load(Ordering::Acquire)
+    }
+
+    /// It has.
+    pub(crate) fn note_ours(&self) {
+        self.ours.store(true, Ordering::Release);
     }
 
     /// What a look is to know of the container of an instance. Whatever goes wrong, the answer is then
@@ -142,9 +153,13 @@ impl Engine {
         let shown = within(LOOK_LIMIT, self.counting(instance)).await;
         match shown {
             Ok(shown) => {
+                if shown.is_some() || recorded.is_some_and(|known| known.engine == self.id) {
+                    self.note_ours();
+                }
                 let address = shown.as_ref().and_then(|shown| shown.address);
                 let shown = shown.map(|shown| shown.inspected);
-                let (container, sighting) = container::resolve(&self.id, recorded, shown);
+                let (container, sighting) =
+                    container::resolve(&self.id, recorded, shown, |id| self.endings.of(id));
                 Sight {
                     container,
                     sighting,
@@ -172,6 +187,11 @@ impl Engine {
     /// Every container that counts, with its instance; those whose label is no id are left out.
     async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
         within(LIMIT, self.list_labelled(&self.labels.instance)).await
+    }
+
+    /// What it called itself with its last answer, if it did.
+    pub(crate) fn product(&self) -> Option<Product> {
+        self.transport.product().map(Product)
     }
 
     /// Whether it can be followed: how many containers count.
@@ -207,34 +227,25 @@ impl Engine {
     }
 
     async fn list_labelled(&self, label: &str) -> Result<Vec<(Uuid, Listed)>, EngineError> {
-        let labels = vec![label.to_owned(), format!("{}={API}", self.labels.kind)];
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&[("label", labels)].into_iter().collect())
-            .build();
-        let listed = self.client.list_containers(Some(options)).await?;
+        let filters = json!({"label": [label, self.labels.api()]}).to_string();
+        let query = [("all", "true"), ("filters", filters.as_str())];
+        let Value::Array(listed) = self.transport.json("/containers/json", &query).await? else {
+            return Err(EngineError::Answer);
+        };
+        let listed = listed.iter();
         Ok(listed
-            .into_iter()
-            .filter_map(|summary| self.listed(summary))
+            .filter_map(|one| {
+                let label = shown::label(one, &self.labels.instance)?;
+                if shown::label(one, &self.labels.kind) != Some(API) {
+                    return None;
+                }
+                let Some(instance) = instance_of(label) else {
+                    debug!(label, "the label of a container is no instance id");
+                    return None;
+                };
+                Some((instance, shown::listed(one)))
+            })
             .collect())
-    }
-
-    fn listed(&self, summary: ContainerSummary) -> Option<(Uuid, Listed)> {
-        let label = summary.labels.as_ref()?.get(&self.labels.instance)?;
-        let Some(instance) = instance_of(label) else {
-            debug!(label, "the label of a container is no instance id");
-            return None;
-        };
-        let networks = summary
-            .network_settings
-            .and_then(|network| network.networks);
-        let listed = Listed {
-            id: summary.id?,
-            state: summary.state?.to_string(),
-            created: summary.created.unwrap_or_default(),
-            network: endpoints(networks.iter().flatten()),
-        };
-        Some((instance, listed))
     }
 
     /// The container of an instance that counts, as it is now.
@@ -243,7 +254,10 @@ impl Engine {
         for _ in 0..2 {
             let label = format!("{}={instance}", self.labels.instance);
             let all = self.list_labelled(&label).await?;
-            let listed: Vec<Listed> = all.into_iter().map(|(_, listed)| listed).collect();
+            let listed: Vec<Listed> = all
+                .into_iter()
+                .filter_map(|(of, listed)| (of == instance).then_some(listed))
+                .collect();
             let Some(counting) = container::counting(&listed) else {
                 return Ok(None);
             };
@@ -257,43 +271,14 @@ impl Engine {
 
     /// `None` when it is gone.
     async fn inspect(&self, id: &str) -> Result<Option<Shown>, EngineError> {
-        let asked = self
-            .client
-            .inspect_container(id, None::<InspectContainerOptions>)
-            .await;
-        match asked.map_err(EngineError::from) {
-            Ok(answer) => self.shown(answer).map(Some).ok_or(EngineError::Answer),
+        let path = format!("/containers/{id}/json");
+        match self.transport.json(&path, &[]).await {
+            Ok(answer) => shown::inspected(&self.id, &answer)
+                .map(Some)
+                .ok_or(EngineError::Answer),
             Err(EngineError::Refused { status: 404, .. }) => Ok(None),
             Err(failure) => Err(failure),
         }
-    }
-
-    fn shown(&self, answer: ContainerInspectResponse) -> Option<Shown> {
-        let state = answer.state?;
-        let networks = answer.network_settings.and_then(|network| network.networks);
-        let by_name: BTreeMap<_, _> = networks.iter().flatten().collect();
-        let address = by_name
-            .values()
-            .find_map(|endpoint| endpoint.ip_address.as_deref()?.parse().ok());
-        Some(Shown {
-            inspected: Inspected {
-                sighting: Sighting {
-                    engine: self.id.clone(),
-                    id: answer.id?,
-                    name: answer
-                        .name
-                        .unwrap_or_default()
-                        .trim_start_matches('/')
-                        .to_owned(),
-                    state: state.status?.to_string(),
-                    started_at: state.started_at.as_deref().and_then(moment),
-                    network: endpoints(networks.iter().flatten()),
-                },
-                exit_code: state.exit_code.unwrap_or_default(),
-                out_of_memory: state.oom_killed.unwrap_or_default(),
-            },
-            address,
-        })
     }
 }
 
@@ -302,26 +287,6 @@ impl Engine {
 fn instance_of(label: &str) -> Option<Uuid> {
     let instance = Uuid::parse_str(label).ok()?;
     (instance.to_string() == label).then_some(instance)
-}
-
-/// Ids of all endpoints in the order of their networks' names; each start makes new ones.
-fn endpoints<'a>(networks: impl Iterator<Item = (&'a String, &'a EndpointSettings)>) -> String {
-    let by_name: BTreeMap<_, _> = networks.collect();
-    let ids: Vec<&str> = by_name
-        .values()
-        .filter_map(|endpoint| endpoint.endpoint_id.as_deref())
-        .filter(|id| !id.is_empty())
-        // Enough of each to tell one from another.
-        .map(|id| id.get(..16).unwrap_or(id))
-        .collect();
-    ids.join(" ")
-}
-
-/// The engine writes the year 1 for never.
-fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
-    // As the database keeps it, or it would differ from itself once recorded.
-    DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| at.timestamp() > 0)
 }
 
 async fn within<T>(

@@ -28,8 +28,8 @@ pub(crate) fn start(format: LogFormat) -> Result<(), String> {
         // closed stream, by a macro that panics.
         .log_internal_errors(false)
         .with_writer(io::stderr);
-    // Not `init`, which would take in the records of the `log` crate, too: at level debug the engine's client
-    // writes whole answers there, with a container's environment and so with its secrets.
+    // Not `init`, which would take in the records of the `log` crate, too: libraries write there what they
+    // like, at level debug whole answers, and so secrets.
     let set = match format {
         LogFormat::Human => tracing::subscriber::set_global_default(
             builder

@@ -57,6 +57,8 @@ pub struct Spec {
     pub daemon: Option<Vec<(String, String)>>,
     /// User and group of the process, instead of root.
     pub user: Option<(u32, u32)>,
+    /// The engine removes it when it ends.
+    pub auto_remove: bool,
 }
 
 impl Spec {
@@ -83,6 +85,7 @@ impl Spec {
             labels: Vec::new(),
             daemon: None,
             user: None,
+            auto_remove: false,
         }
     }
 
@@ -176,6 +179,7 @@ impl Spec {
         let mut host = json!({
             "NetworkMode": if self.host_network { "host" } else { network },
             "RestartPolicy": {"Name": "no"},
+            "AutoRemove": self.auto_remove,
             "Binds": binds,
             "LogConfig": {"Type": self.log_driver.as_deref().unwrap_or("json-file")},
         });

@@ -24,6 +24,10 @@ fn sighting(id: &str, state: &str) -> Sighting {
     }
 }
 
+fn unheard(_: &str) -> Option<Ending> {
+    None
+}
+
 fn shown(state: &str, exit_code: i64) -> Inspected {
     Inspected {
         sighting: sighting("a", state),
@@ -66,24 +70,87 @@ fn what_a_state_means() {
         ("dead", 1, stopped(1, false, false)),
         ("restarting", 1, stopped(1, false, true)),
         ("removing", 0, Container::Removed),
-        ("a word of tomorrow", 0, Container::Unknown),
+        ("removing", 9, stopped(9, false, false)),
+        // Podman's.
+        ("configured", 0, Container::Created),
+        ("initialized", 0, Container::Created),
+        ("stopped", 3, stopped(3, false, false)),
+        ("stopping", 0, Container::Running),
     ] {
-        let (container, recorded) = resolve(HERE, None, Some(shown(state, exit_code)));
+        let (container, recorded) = resolve(HERE, None, Some(shown(state, exit_code)), unheard);
         assert_eq!(container, meant, "{state}");
         assert_eq!(recorded, Some(sighting("a", state)), "{state}");
     }
 }
 
 #[test]
+fn a_state_that_is_not_known_is_recorded_over_none_that_is() {
+    for word in ["a word of tomorrow", "", "RUNNING", "unknown"] {
+        for known in [None, Some(sighting("a", "running"))] {
+            let seen = resolve(HERE, known.as_ref(), Some(shown(word, 0)), unheard);
+            assert_eq!(seen, (Container::Unknown, known), "{word}");
+        }
+    }
+}
+
+#[test]
+fn two_words_for_one_state_differ_in_nothing() {
+    for (one, other) in [
+        ("exited", "stopped"),
+        ("created", "configured"),
+        ("initialized", "configured"),
+        ("running", "stopping"),
+    ] {
+        let known = sighting("a", one);
+        assert!(!differs(HERE, Some(&known), &[listed("a", other, 1)]));
+    }
+    let halting = [listed("new", "stopping", 2), listed("old", "running", 1)];
+    let counts = counting(&halting).map(|listed| listed.id.as_str());
+    assert_eq!(counts, Some("new"), "it runs until it has ended");
+}
+
+#[test]
+fn of_a_container_that_is_gone_stands_how_it_ended_if_that_was_heard() {
+    let known = sighting("a", "running");
+    let ending = Ending {
+        exit_code: 9,
+        out_of_memory: false,
+    };
+    let of = |id: &'static str| move |asked: &str| (asked == id).then_some(ending);
+    let ended = Container::Stopped {
+        exit_code: 9,
+        out_of_memory: false,
+        restarting: false,
+    };
+    let gone = Some(sighting("a", REMOVED));
+    assert_eq!(
+        resolve(HERE, Some(&known), None, of("a")),
+        (ended, gone.clone())
+    );
+    assert_eq!(
+        resolve(HERE, Some(&known), None, of("b")),
+        (Container::Removed, gone)
+    );
+    let (going, _) = resolve(HERE, Some(&known), Some(shown("removing", 0)), of("a"));
+    assert_eq!(going, ended);
+    // One that was started again since has not ended.
+    let (again, _) = resolve(HERE, Some(&known), Some(shown("running", 0)), of("a"));
+    assert_eq!(again, Container::Running);
+}
+
+#[test]
 fn absence_is_believed_only_of_the_engine_that_showed_it() {
     let known = sighting("a", "running");
-    assert_eq!(resolve(HERE, None, None), (Container::NeverSeen, None));
     assert_eq!(
-        resolve(HERE, Some(&known), None),
+        resolve(HERE, None, None, unheard),
+        (Container::NeverSeen, None)
+    );
+    assert_eq!(
+        resolve(HERE, Some(&known), None, unheard),
         (Container::Removed, Some(sighting("a", REMOVED)))
     );
     assert_eq!(
-        resolve("elsewhere", Some(&known), None),
+        resolve("elsewhere", Some(&known), None, unheard),
         (Container::Unknown, Some(known.clone()))
     );
     assert!(differs(HERE, Some(&known), &[]));

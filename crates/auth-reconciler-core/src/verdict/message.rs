@@ -56,15 +56,27 @@ pub(super) fn not_started(exit_code: i64) -> String {
 }
 
 pub(super) fn stopped(exit_code: i64, out_of_memory: bool, restarting: bool) -> String {
-    let what = if out_of_memory {
-        format!("its container was killed for using too much memory (exit code {exit_code})")
-    } else {
-        format!("its container stopped with exit code {exit_code}")
-    };
+    let what = how_it_stopped(exit_code, out_of_memory);
     match (restarting, out_of_memory) {
         (true, _) => format!("{what} and the engine is to start it again; see why it stops"),
         (false, true) => format!("{what}; raise its limit and start it"),
         (false, false) => format!("{what}; start it"),
+    }
+}
+
+/// As [`stopped`], of one that is gone.
+pub(super) fn stopped_and_removed(exit_code: i64, out_of_memory: bool) -> String {
+    format!(
+        "{} and was removed; start the instance again",
+        how_it_stopped(exit_code, out_of_memory)
+    )
+}
+
+fn how_it_stopped(exit_code: i64, out_of_memory: bool) -> String {
+    if out_of_memory {
+        format!("its container was killed for using too much memory (exit code {exit_code})")
+    } else {
+        format!("its container stopped with exit code {exit_code}")
     }
 }
 

@@ -110,7 +110,7 @@ impl Dock {
             exit_code: i64::from(ship.state == "exited"),
             out_of_memory: false,
         });
-        container::resolve(ENGINE, recorded, shown)
+        container::resolve(ENGINE, recorded, shown, |_| None)
     }
 
     /// Whether a list shows this instance otherwise than it was recorded.

@@ -11,8 +11,8 @@ use tokio_postgres::types::Type;
 
 use super::say;
 use crate::database::Database;
-use crate::docker::Engine;
 use crate::docker::address::LOCAL_SOCKET;
+use crate::docker::{Engine, Product};
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::{self, Session, with};
@@ -123,9 +123,7 @@ impl Report {
             }
         };
         let finding = match engine.examine().await {
-            Ok(count) => Finding::Fine(format!(
-                "{address} shows events and containers; {count} are of instances"
-            )),
+            Ok(count) => shows(&engine, count),
             // `run` serves without.
             Err(failure) => Finding::Warning {
                 what: format!(
@@ -395,5 +393,27 @@ impl Report {
                 None
             }
         }
+    }
+}
+
+/// An engine that answers: with how many containers of instances, and whether this version was tried with it.
+fn shows(engine: &Engine, count: usize) -> Finding {
+    let address = engine.address();
+    let (product, supported) = match engine.product() {
+        Some(product) => (
+            format!("; it is {product}, {}", Product::SUPPORTED),
+            product.is_supported(),
+        ),
+        // Something in between takes its name away.
+        None => (format!("; {}", Product::SUPPORTED), true),
+    };
+    let what = format!("{address} shows events and containers; {count} are of instances{product}");
+    if supported {
+        return Finding::Fine(what);
+    }
+    let remedy = "see whether events arrive: stop a container and see its row";
+    Finding::Warning {
+        what,
+        remedy: remedy.to_owned(),
     }
 }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::LIMIT;
-
 /// Why the engine did not answer as it should. No text of an answer that holds a container's
 /// environment is repeated.
 #[derive(Debug, Error)]
@@ -84,29 +82,6 @@ impl EngineError {
             Self::TimedOut(_) | Self::Broken(_) | Self::Ended | Self::Missed => {
                 "see whether the engine, or the proxy in front of it, is well"
             }
-        }
-    }
-}
-
-impl From<bollard::errors::Error> for EngineError {
-    fn from(error: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the enum grows with bollard's features"
-        )]
-        match error {
-            Error::DockerResponseServerError {
-                status_code: status,
-                message,
-            } => Self::Refused {
-                status,
-                message: shortened(&message),
-            },
-            Error::IOError { err } => Self::Connect(err),
-            Error::HyperResponseError { err } => Self::Broken(Some(err)),
-            Error::RequestTimeoutError => Self::TimedOut(LIMIT),
-            _ => Self::Answer,
         }
     }
 }

@@ -1,23 +1,25 @@
 //! The engine's stream of events: what of it concerns an instance.
 
-use std::collections::HashMap;
-use std::pin::Pin;
+use std::collections::VecDeque;
 
 use auth_reconciler_core::Cause;
-use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
 use chrono::{TimeDelta, Utc};
-use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{API, Engine, EngineError, LIMIT, instance_of, within};
 
-/// The events that lead to a look; health checks that run commands would fill the stream with others.
-const ACTIONS: [&str; 12] = [
+/// The events that lead to a look, in the words of Docker and of Podman, each of which knows only its own;
+/// health checks that run commands would fill the stream with others.
+const ACTIONS: [&str; 15] = [
     "create",
     "start",
     "restart",
+    "restore",
     "die",
+    "died",
     "oom",
     "kill",
     "stop",
@@ -25,21 +27,24 @@ const ACTIONS: [&str; 12] = [
     "unpause",
     "health_status",
     "destroy",
+    "remove",
     "rename",
 ];
+
+/// Longest event that is read.
+const LONGEST: usize = 1 << 20;
 
 /// How far back a subscription begins. The engine answers a little before it has subscribed us; what
 /// happens in between it then tells afterwards. More than that would be looked at though nothing changed; so
 /// much is left for clocks that differ.
 const OVERLAP: TimeDelta = TimeDelta::milliseconds(300);
 
-type Messages = Pin<Box<dyn Stream<Item = Result<EventMessage, bollard::errors::Error>> + Send>>;
-
 /// A subscription.
 pub(super) struct Events {
-    messages: Messages,
-    /// Came with the engine's answer.
-    first: Option<Result<EventMessage, bollard::errors::Error>>,
+    stream: Incoming,
+    /// What came and was not told yet.
+    bytes: Vec<u8>,
+    told: VecDeque<Value>,
 }
 
 /// Something that happened to a container of an instance.
@@ -53,85 +58,97 @@ pub(super) struct Event {
 impl Engine {
     /// Subscribes; when this returns, everything that happens from now on will be told.
     pub(super) async fn subscribe(&self) -> Result<Events, EngineError> {
-        let filters = HashMap::from([
-            ("type", vec!["container".to_owned()]),
-            ("event", ACTIONS.map(str::to_owned).to_vec()),
-            (
-                "label",
-                vec![
-                    self.labels.instance.clone(),
-                    format!("{}={API}", self.labels.kind),
-                ],
-            ),
-        ]);
-        let options = EventsOptionsBuilder::new()
-            .since(&(Utc::now() - OVERLAP).format("%s%.9f").to_string())
-            .filters(&filters)
-            .build();
-        let mut begun = self.transport.subscriptions();
-        begun.mark_unchanged();
-        let mut messages: Messages = Box::pin(self.client.clone().events(Some(options)));
-        // The request is made when the stream is first asked for something.
-        let first = within(LIMIT, async {
-            tokio::select! {
-                biased;
-                first = messages.next() => Ok(Some(first)),
-                _ = begun.changed() => Ok(None),
-            }
+        let filters = json!({
+            "type": ["container"],
+            "event": ACTIONS,
+            "label": [self.labels.instance, self.labels.api()],
+        });
+        let since = (Utc::now() - OVERLAP).format("%s%.9f").to_string();
+        let query = [("since", since.as_str()), ("filters", &filters.to_string())];
+        let stream = within(LIMIT, self.transport.events(&query)).await?;
+        // What was started again meanwhile was not heard.
+        self.endings.clear();
+        Ok(Events {
+            stream,
+            bytes: Vec::new(),
+            told: VecDeque::new(),
         })
-        .await?;
-        match first {
-            None => Ok(Events {
-                messages,
-                first: None,
-            }),
-            Some(Some(Ok(message))) => Ok(Events {
-                messages,
-                first: Some(Ok(message)),
-            }),
-            Some(Some(Err(failure))) => {
-                Err(of_stream(failure, begun.has_changed().unwrap_or(false)))
-            }
-            Some(None) => Err(EngineError::Ended),
-        }
     }
 
     /// What an event means for an instance; `None` for one that concerns none.
-    pub(super) fn read_event(&self, message: EventMessage) -> Option<Event> {
-        let cause = Cause::of_event(message.action.as_deref()?)?;
-        let actor = message.actor?;
-        let labels = actor.attributes.unwrap_or_default();
-        if labels.get(&self.labels.kind).map(String::as_str) != Some(API) {
+    pub(super) fn read_event(&self, message: &Value) -> Option<Event> {
+        let cause = Cause::of_event(message.get("Action")?.as_str()?)?;
+        let actor = message.get("Actor")?;
+        let labels = actor.get("Attributes")?;
+        if labels.get(&self.labels.kind)?.as_str() != Some(API) {
             return None;
         }
-        Some(Event {
-            instance: instance_of(labels.get(&self.labels.instance)?)?,
-            container: actor.id?,
+        let event = Event {
+            instance: instance_of(labels.get(&self.labels.instance)?.as_str()?)?,
+            container: actor.get("ID")?.as_str()?.to_owned(),
             cause,
-        })
+        };
+        let container = event.container.as_str();
+        if cause == Cause::Started {
+            self.endings.forget(container);
+        } else if cause == Cause::OutOfMemory {
+            self.endings
+                .change(container, |heard| heard.out_of_memory = true);
+        } else if cause == Cause::Died
+            && let Some(code) = exit_code(labels)
+        {
+            self.endings
+                .change(container, |heard| heard.exit_code = Some(code));
+        }
+        Some(event)
     }
+}
+
+/// Docker's name for it, and Podman's.
+fn exit_code(attributes: &Value) -> Option<i64> {
+    ["exitCode", "containerExitCode"].iter().find_map(|name| {
+        let told = attributes.get(name)?;
+        told.as_i64().or_else(|| told.as_str()?.parse().ok())
+    })
 }
 
 impl Events {
     /// The next message; an error ends the subscription.
-    pub(super) async fn next(&mut self) -> Result<EventMessage, EngineError> {
-        let message = match self.first.take() {
-            Some(message) => Some(message),
-            None => self.messages.next().await,
-        };
-        match message {
-            Some(Ok(message)) => Ok(message),
-            Some(Err(failure)) => Err(of_stream(failure, true)),
-            None => Err(EngineError::Ended),
+    pub(super) async fn next(&mut self) -> Result<Value, EngineError> {
+        loop {
+            if let Some(message) = self.told.pop_front() {
+                return Ok(message);
+            }
+            match self.stream.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.bytes.extend_from_slice(data);
+                        self.read()?;
+                    }
+                }
+                Some(Err(failure)) => return Err(EngineError::Broken(Some(failure))),
+                None => return Err(EngineError::Ended),
+            }
         }
     }
-}
 
-/// Once it has begun, what fails is not the way to it: the client library says both in the same words.
-fn of_stream(failure: bollard::errors::Error, begun: bool) -> EngineError {
-    let failure = EngineError::from(failure);
-    if begun && matches!(failure, EngineError::Connect(_)) {
-        return EngineError::Broken(None);
+    /// Takes every whole message out of what came.
+    fn read(&mut self) -> Result<(), EngineError> {
+        let mut messages = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
+        let mut end = 0;
+        loop {
+            match messages.next() {
+                Some(Ok(message @ Value::Object(_))) => self.told.push_back(message),
+                Some(Err(failure)) if failure.is_eof() => break,
+                Some(Ok(_) | Err(_)) => return Err(EngineError::Answer),
+                None => break,
+            }
+            end = messages.byte_offset();
+        }
+        self.bytes.drain(..end);
+        if self.bytes.len() > LONGEST {
+            return Err(EngineError::Answer);
+        }
+        Ok(())
     }
-    failure
 }

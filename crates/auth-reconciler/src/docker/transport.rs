@@ -1,15 +1,14 @@
 //! The way to the engine: one connection for each request, and only for the requests that are meant to be.
 //!
-//! Ours rather than the client library's for three reasons: nothing but reading passes, whatever calls it;
-//! a stream of events can be seen to have begun before its first event; and a container's output is
-//! dropped as it comes, where a decoder would collect lines of any length.
+//! Ours rather than a client library's for four reasons: nothing but reading passes, whatever calls it; a
+//! stream of events can be seen to have begun before its first event; a container's output is dropped as it
+//! comes, where a decoder would collect lines of any length; and answers are read word by word, where types
+//! that are made from one engine's description refuse a whole list for one word of another engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bollard::BollardRequest;
-use bollard::errors::Error as ClientError;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
@@ -18,17 +17,20 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use super::EngineError;
 use super::address::{Address, Place};
 
-/// Where the stream of events is.
-const EVENTS: &str = "/events";
+/// Longest answer that is read: a list of some ten thousand containers.
+const LONGEST: usize = 64 << 20;
+
+/// Longest refusal that is read.
+const LONGEST_REFUSAL: usize = 64 << 10;
 
 /// Why TLS to the engine cannot be set up.
 #[derive(Debug, Error)]
@@ -47,10 +49,9 @@ pub(crate) enum TlsError {
 
 /// How requests reach the engine.
 pub(super) struct Transport {
-    /// Streams of events that have begun so far.
-    subscribed: watch::Sender<u64>,
     place: Place,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    product: Mutex<Option<String>>,
 }
 
 /// A container's output as it comes; nobody reads it.
@@ -82,72 +83,78 @@ impl Transport {
             (Place::Tcp { .. } | Place::Unix(_), _) => None,
         };
         Ok(Self {
-            subscribed: watch::Sender::new(0),
             place: address.place().clone(),
             tls,
+            product: Mutex::default(),
         })
     }
 
-    /// Counts streams of events that have begun: when the engine's answer to the request came, before any
-    /// event.
-    pub(super) fn subscriptions(&self) -> watch::Receiver<u64> {
-        self.subscribed.subscribe()
+    /// What the engine called itself with its last answer, as `Docker/20.10.24 (linux)`.
+    pub(super) fn product(&self) -> Option<String> {
+        self.product
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    /// Carries a request of the client library.
-    pub(super) async fn carry(
-        self: Arc<Self>,
-        request: BollardRequest,
-    ) -> Result<Response<Incoming>, ClientError> {
-        if !permitted(request.method(), request.uri().path()) {
-            // A mistake of ours; the engine never hears of it.
-            return Err(ClientError::DockerResponseServerError {
-                status_code: 403,
-                message: "this request is not one that auth-reconciler makes".to_owned(),
-            });
-        }
-        let is_subscription = request.uri().path() == EVENTS;
-        match self.send(request).await {
-            Ok(response) => {
-                if is_subscription && response.status().is_success() {
-                    self.subscribed.send_modify(|count| *count += 1);
-                }
-                Ok(response)
-            }
-            Err(EngineError::Connect(err)) => Err(ClientError::IOError { err }),
-            Err(EngineError::Broken(Some(err))) => Err(ClientError::HyperResponseError { err }),
-            Err(
-                EngineError::Broken(None)
-                | EngineError::TimedOut(_)
-                | EngineError::Refused { .. }
-                | EngineError::Answer
-                | EngineError::Ended
-                | EngineError::Missed,
-            ) => Err(ClientError::RequestTimeoutError),
-        }
+    /// An answer of JSON.
+    pub(super) async fn json(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, EngineError> {
+        let body = self.get(path, query).await?;
+        let bytes = collected(body, LONGEST).await?;
+        serde_json::from_slice(&bytes).map_err(|_| EngineError::Answer)
+    }
+
+    /// A stream of events; it has begun when this returns.
+    pub(super) async fn events(&self, query: &[(&str, &str)]) -> Result<Incoming, EngineError> {
+        self.get("/events", query).await
     }
 
     /// The output of a container, as its bytes come: the last thing that it said, and all that follows.
     pub(super) async fn output(&self, container: &str) -> Result<Output, EngineError> {
         // The last line, not none: it arrives when the place from which on the engine follows is fixed, so
         // the look that it leads to comes after that, and between them nothing can be missed.
-        let uri =
-            format!("/containers/{container}/logs?follow=true&stdout=true&stderr=true&tail=1");
-        let request = Request::get(uri)
+        let query = [
+            ("follow", "true"),
+            ("stdout", "true"),
+            ("stderr", "true"),
+            ("tail", "1"),
+        ];
+        let path = format!("/containers/{container}/logs");
+        self.get(&path, &query).await.map(Output)
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Incoming, EngineError> {
+        if !permitted(&Method::GET, path) {
+            // A mistake of ours, or an id that is none; the engine never hears of it.
+            return Err(EngineError::Answer);
+        }
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        let target = match query.as_str() {
+            "" => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        let request = Request::get(target)
             .body(Empty::<Bytes>::new())
             .map_err(|_| EngineError::Answer)?;
         let response = self.send(request).await?;
+        let product = response.headers().get(header::SERVER);
+        *self.product.lock().unwrap_or_else(PoisonError::into_inner) = product
+            .and_then(|product| product.to_str().ok())
+            .map(super::error::shortened);
         let status = response.status();
         if status.is_success() {
-            return Ok(Output(response.into_body()));
+            return Ok(response.into_body());
         }
-        let told = match response.into_body().collect().await {
-            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-            Err(_) => String::new(),
-        };
+        let told = collected(response.into_body(), LONGEST_REFUSAL).await;
         Err(EngineError::Refused {
             status: status.as_u16(),
-            message: super::error::shortened(&told),
+            message: super::error::shortened(&refusal(&told.unwrap_or_default())),
         })
     }
 
@@ -187,6 +194,23 @@ impl Transport {
             }
         }
     }
+}
+
+async fn collected(body: Incoming, limit: usize) -> Result<Bytes, EngineError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(failure) if failure.is::<LengthLimitError>() => Err(EngineError::Answer),
+        Err(failure) => Err(EngineError::Broken(
+            failure.downcast().ok().map(|failure| *failure),
+        )),
+    }
+}
+
+/// The engine's own words in a refusal, or whatever it says instead.
+fn refusal(body: &[u8]) -> String {
+    let told: Option<Value> = serde_json::from_slice(body).ok();
+    let message = told.as_ref().and_then(|told| told.get("message")?.as_str());
+    message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }
 
 async fn exchange<S, B>(stream: S, request: Request<B>) -> Result<Response<Incoming>, EngineError>

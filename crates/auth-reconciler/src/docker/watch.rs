@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
-use auth_reconciler_core::container::Listed;
+use auth_reconciler_core::container::{self, Listed};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -156,7 +156,7 @@ async fn follow(
 
 async fn next_event(engine: &Engine, events: &mut Events) -> Result<Event, EngineError> {
     loop {
-        if let Some(event) = engine.read_event(events.next().await?) {
+        if let Some(event) = engine.read_event(&events.next().await?) {
             return Ok(event);
         }
     }
@@ -183,7 +183,7 @@ enum Life {
 impl From<&[(Uuid, Listed)]> for Told {
     fn from(list: &[(Uuid, Listed)]) -> Self {
         let known = |listed: &Listed| Known {
-            life: match listed.state.as_str() {
+            life: match container::common_word(&listed.state) {
                 "running" => Life::Up,
                 "paused" => Life::Paused,
                 _ => Life::Down,

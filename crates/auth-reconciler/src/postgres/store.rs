@@ -112,8 +112,8 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
             recorded,
             // The engine is asked after this read.
             container: Container::Unknown,
-            sighting,
             engine_has_shown_ours: false,
+            sighting,
             way: Way::default(),
             followed: false,
             paused: row.try_get("paused")?,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
-use auth_reconciler_core::container::{self, Listed};
+use auth_reconciler_core::container::{self, Listed, Sighting};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -125,6 +125,14 @@ pub(super) async fn compare(
         by_instance.entry(instance).or_default().push(listed);
     }
     let recorded = store::recorded_containers(&context.pool).await?;
+    let ours = |recorded: &store::RecordedContainer| {
+        let seen_here = |seen: &Sighting| seen.engine == engine.id();
+        recorded.sighting.as_ref().is_some_and(seen_here)
+            || by_instance.contains_key(&recorded.key.instance_id)
+    };
+    if recorded.iter().any(ours) {
+        engine.note_ours();
+    }
     let concerned = recorded.into_iter().filter(|recorded| {
         let listed = by_instance
             .get(&recorded.key.instance_id)

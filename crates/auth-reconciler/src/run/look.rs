@@ -225,6 +225,7 @@ async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Seen 
         .sight(task.key.instance_id, facts.sighting.as_ref())
         .await;
     facts.container = sight.container;
+    facts.engine_has_shown_ours = engine.has_shown_ours();
     facts.sighting = sight.sighting;
     facts.followed = task.followed.is_some()
         && task.followed.as_deref() == facts.sighting.as_ref().map(|seen| seen.id.as_str());

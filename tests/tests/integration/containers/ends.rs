@@ -90,6 +90,19 @@ async fn every_end_of_a_container_is_failed_and_says_how_it_ended() -> Result<()
 }
 
 #[tokio::test]
+async fn one_that_is_removed_at_its_end_is_told_with_its_exit_code() -> Result<()> {
+    let debug = [("RUST_LOG", "auth_reconciler=debug")];
+    let harbour = Harbour::shared(&without_backoff(&debug)).await?;
+    let mut spec = harbour.spec()?;
+    spec.auto_remove = true;
+    spec.settings.writes_account = false;
+    let container = harbour.ready_as(spec).await?;
+    let id = container.instance();
+    container.control("revoke").await?;
+    failed(&harbour, id, "exit code 1 and was removed").await
+}
+
+#[tokio::test]
 async fn a_paused_container_is_failed_until_it_goes_on() -> Result<()> {
     let debug = [("RUST_LOG", "auth_reconciler=debug")];
     let harbour = Harbour::shared(&without_backoff(&debug)).await?;
@@ -112,6 +125,8 @@ async fn a_paused_container_is_failed_until_it_goes_on() -> Result<()> {
 #[tokio::test]
 async fn a_container_that_does_not_start_is_awaited_and_says_so() -> Result<()> {
     let harbour = Harbour::shared(&without_backoff(&[])).await?;
+    // An engine that runs none of ours would prove nothing by showing none.
+    let _ours = harbour.ready().await?;
     let records = &harbour.scene.records;
     let spec = harbour.spec()?.at_once();
     let id = harbour.insert_with_key(&spec).await?;

@@ -73,6 +73,8 @@ async fn a_companion_and_a_container_without_a_row_mean_nothing() -> Result<()> 
 #[tokio::test]
 async fn a_row_without_a_container_waits_quietly_and_an_api_elsewhere_is_believed() -> Result<()> {
     let harbour = Harbour::shared(&[]).await?;
+    // An engine that runs none of ours would prove nothing by showing none.
+    let _ours = harbour.ready().await?;
     let (scene, records) = (&harbour.scene, &harbour.scene.records);
     let silent = Stub::start(Behaviour::NotListening).await?;
     let id = scene.instance(&silent).await?;

@@ -10,6 +10,7 @@ mod silence;
 mod socket;
 mod stream;
 mod tls;
+mod words;
 
 use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::daemon::{LogLine, run_command};

@@ -1,7 +1,7 @@
 //! What an instance's container says about its status, before and beside its API.
 
 use super::*;
-use crate::container::Sighting;
+use crate::container::{REMOVED, Sighting};
 
 fn sighting(id: &str, state: &str, started: i64) -> Sighting {
     Sighting {
@@ -42,6 +42,35 @@ fn told(verdict: &Verdict) -> (Option<AuthStatus>, Reason) {
 const FAILED: Option<AuthStatus> = Some(AuthStatus::Failed);
 const PENDING: Option<AuthStatus> = Some(AuthStatus::Pending);
 const READY: (Option<AuthStatus>, Reason) = (Some(AuthStatus::ClientReady), Reason::Ready);
+
+#[test]
+fn one_that_is_gone_is_told_with_how_it_ended() {
+    for (state, out_of_memory, message) in [
+        (
+            REMOVED,
+            false,
+            "its container stopped with exit code 9 and was removed; start the instance again",
+        ),
+        (
+            "removing",
+            true,
+            "its container was killed for using too much memory (exit code 9) and was removed; start the instance again",
+        ),
+        (
+            "exited",
+            false,
+            "its container stopped with exit code 9; start it",
+        ),
+    ] {
+        let mut facts = stopped(at(0), 9, out_of_memory);
+        if let Some(seen) = &mut facts.sighting {
+            seen.state = state.to_owned();
+        }
+        let verdict = settled(&facts);
+        assert_eq!(verdict.message, message);
+        assert_eq!(verdict.status, Some(AuthStatus::Failed));
+    }
+}
 
 #[test]
 fn a_start_that_failed_is_not_told_as_an_end() {
@@ -136,6 +165,37 @@ fn silence_where_no_container_was_ever_seen_waits_for_one() {
     let missed = ask(&after(&ask(&unseen, Answer::Ready), later), REFUSED);
     assert_eq!(missed.status, Some(AuthStatus::ClientReady));
     assert!(missed.retry.is_some());
+}
+
+#[test]
+fn the_absence_of_containers_says_nothing_on_an_engine_that_never_showed_ours() {
+    for answer in [REFUSED, Answer::Silent(Silence::TimedOut)] {
+        let mut verdict = ask(&elsewhere(0), answer.clone());
+        let mut now = 0;
+        // The backoff has grown and never ends.
+        for _ in 0..40 {
+            assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
+            let retry = verdict.retry.expect("no event would tell");
+            now += i64::try_from(retry.as_millis()).expect("short") + 1;
+            verdict = ask(&after(&verdict, elsewhere(now)), answer.clone());
+        }
+        let ready = ask(&after(&verdict, elsewhere(now)), Answer::Ready);
+        assert_eq!(told(&ready), READY);
+    }
+    let ours = Facts {
+        engine_has_shown_ours: true,
+        ..elsewhere(0)
+    };
+    assert_eq!(ask(&ours, REFUSED).retry, None, "its start is an event");
+}
+
+/// Of a row without a container on an engine that runs none of ours.
+fn elsewhere(ms: i64) -> Facts {
+    Facts {
+        container: Container::NeverSeen,
+        engine_has_shown_ours: false,
+        ..facts(at(ms))
+    }
 }
 
 #[test]

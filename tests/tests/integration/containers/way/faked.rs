@@ -95,17 +95,11 @@ impl Faked {
 
 /// As [`Faked::show`].
 pub(super) fn show(fake: &FakeEngine, id: Uuid, shown: Shown<'_>) {
-    let labels = labels(id);
     let Shown {
         state,
         exit_code,
         start,
     } = shown;
-    let endpoint = match state {
-        "running" => format!("{start:016x}{:048x}", 0),
-        _ => String::new(),
-    };
-    let networks = json!({"Networks": {"a-network": {"EndpointID": endpoint, "IPAddress": ""}}});
     // Inspected first: a look that began with the old list ends with the new state all the same.
     fake.reply(
         &format!("/containers/{CONTAINER}/json"),
@@ -120,18 +114,31 @@ pub(super) fn show(fake: &FakeEngine, id: Uuid, shown: Shown<'_>) {
                     "OOMKilled": false,
                     "StartedAt": format!("2026-11-01T00:00:{start:02}.000000001Z"),
                 },
-                "NetworkSettings": networks,
+                "NetworkSettings": networks(shown),
             }),
         ),
     );
-    fake.list(json!([{
+    fake.list(json!([summary(id, shown)]));
+}
+
+/// What a list shows of the container.
+pub(super) fn summary(id: Uuid, shown: Shown<'_>) -> Value {
+    json!({
         "Id": CONTAINER,
         "Names": ["/a-container"],
         "Created": 1_793_491_200,
-        "State": state,
-        "Labels": labels,
-        "NetworkSettings": networks,
-    }]));
+        "State": shown.state,
+        "Labels": labels(id),
+        "NetworkSettings": networks(shown),
+    })
+}
+
+fn networks(shown: Shown<'_>) -> Value {
+    let endpoint = match shown.state {
+        "running" => format!("{:016x}{:048x}", shown.start, 0),
+        _ => String::new(),
+    };
+    json!({"Networks": {"a-network": {"EndpointID": endpoint, "IPAddress": ""}}})
 }
 
 /// One event with its line end, as the engine writes it.
