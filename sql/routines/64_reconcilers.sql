@@ -60,7 +60,9 @@ begin
             e.host, e.version, e.process, e.backend_start as since,
             case when l.pid is not null then l.taken_at end as active_since,
             l.term, p.last_sign, e.pid, l.epoch, e.usename, e.client_addr,
-            case when e.leads then concat_ws('; ', 'leads and hears', t.said)
+            case when e.leads then concat_ws('; ',
+                    case when q.silent then 'hears, but does not answer since ' || p.last_sign else 'leads and hears' end,
+                    t.said)
                 else 'stands by: takes over when the active one ends' end as remark
         from ear as e
         cross join (select string_agg(o.detail, '; ') as said from auth_reconciler.own_troubles() as o) as t
@@ -68,6 +70,18 @@ begin
             -- The start of a session is hidden from an owner without pg_read_all_stats.
             on l.pid = e.pid and l.backend_start = coalesce(e.backend_start, l.backend_start) and e.leads
         left join pool as p on p.host = e.host and p.process = e.process
+        cross join lateral (
+            -- Not one statement since it was rung for: whoever lives has read it by then.
+            select exists (
+                select
+                from auth_reconciler.change as c
+                left join auth_reconciler.instance as i
+                    on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+                where e.leads and c.changed_at > p.last_sign
+                    and c.changed_at < statement_timestamp() - interval '10 s'
+                    and not (c.cause = 'drift' and coalesce(i.hold_until > statement_timestamp(), false))
+            ) as silent
+        ) as q
         union all
         select
             'half-dead', false, p.host, p.version, p.process, p.since, null, null, p.last_sign, null, null,

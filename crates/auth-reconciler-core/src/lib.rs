@@ -11,6 +11,7 @@
 //! * [`queue`] — one keyed queue: doubles merge, one run per key, bounded slots, fair to first looks.
 //! * [`container`] — what an engine shows of an instance, and what that means.
 //! * [`follow`] — whose output is followed, and which of it is worth a look.
+//! * [`standby`] — when a process that waits takes the place of one that leads and does not move.
 //! * [`backoff`], [`corrections`] — how patience grows, and when two writers stop fighting.
 
 pub mod answer;
@@ -24,6 +25,7 @@ pub mod key;
 pub mod profile;
 pub mod queue;
 pub mod reason;
+pub mod standby;
 pub mod status;
 pub mod verdict;
 

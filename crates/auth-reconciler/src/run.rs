@@ -30,6 +30,7 @@ mod daemon;
 mod lead;
 pub(crate) mod look;
 mod scan;
+mod standby;
 mod troubles;
 
 use daemon::Daemon;

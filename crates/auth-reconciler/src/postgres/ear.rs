@@ -19,7 +19,6 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client};
-use tracing::debug;
 use uuid::Uuid;
 
 use super::CHANNEL;
@@ -33,8 +32,9 @@ use crate::database::{Database, TlsError};
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// One wait for the lock. It is asked for anew each time, because a waiting statement holds a
-/// snapshot, and with it back every vacuum of the database.
-const LOCK_WAIT: &str = "60s";
+/// snapshot, and with it back every vacuum of the database; and because a leader that does not move is found out in
+/// between.
+const LOCK_WAIT: &str = "10s";
 
 /// Settings of the ear's session. The server's side of a dead host is found within a minute: its
 /// lock would otherwise be held for hours.
@@ -208,11 +208,11 @@ impl Ear {
             })
     }
 
-    /// Waits until this session holds the leadership lock, however long that takes.
+    /// Waits a while for the leadership lock, and says whether this session has it.
     ///
     /// # Errors
     /// The connection ended, or the schema is missing.
-    pub(crate) async fn wait_for_leadership(&self) -> Result<(), EarError> {
+    pub(crate) async fn wait_for_leadership(&self) -> Result<bool, EarError> {
         let query = |source| EarError::Query {
             act: "wait for the leadership lock",
             source,
@@ -222,19 +222,16 @@ impl Ear {
             .await
             .map_err(query)?;
         let wait = "select pg_catalog.pg_advisory_lock(auth_reconciler.leadership_lock())";
-        loop {
-            match self.client.query_typed(wait, &[]).await {
-                Ok(_) => break,
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                    debug!("still standing by");
-                }
-                Err(error) => return Err(query(error)),
-            }
+        match self.client.query_typed(wait, &[]).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
+            Err(error) => return Err(query(error)),
         }
         self.client
             .batch_execute("set lock_timeout = 0")
             .await
-            .map_err(query)
+            .map_err(query)?;
+        Ok(true)
     }
 
     /// Stops hearing.

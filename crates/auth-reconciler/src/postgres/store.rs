@@ -392,6 +392,20 @@ pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError
     .map(|_| ())
 }
 
+/// Rings for whoever leads to read the log.
+pub(crate) async fn ring_for_scan(pool: &Pool) -> Result<(), StoreError> {
+    with(pool, "ring for the leader", async |client| {
+        client
+            .query_typed(
+                "select pg_catalog.pg_notify($1, 'scan')",
+                &[(&CHANNEL, Type::TEXT)],
+            )
+            .await
+    })
+    .await
+    .map(|_| ())
+}
+
 /// Ends a session of ours that fell silent, so that its lock is free.
 pub(crate) async fn end_former_ear(pool: &Pool, ear: Identity) -> Result<(), StoreError> {
     with(pool, "end the former ear", async |client| {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::containers::Containers;
 use super::look::Context;
+use super::standby;
 use crate::database::Database;
 use crate::postgres::ear::{self, Ear, EarError, Identity};
 use crate::postgres::error::{Policy, StoreError};
@@ -118,7 +119,7 @@ impl Recipe {
             // Not while listening: a session that waits in a statement holds up the server's queue.
             ear.unlisten().await?;
             info!("standing by: another process leads");
-            ear.wait_for_leadership().await?;
+            standby::wait(&ear, pool).await?;
             schema::check(pool, &self.expected_tables).await?;
             ear.listen().await?;
             ear::echo(pool, &inbox, self.echo_limit).await?;

@@ -1,11 +1,13 @@
 //! A leader that hears and does not move: guard must not hide the truth behind it, and a standby takes its place.
 
 use anyhow::Result;
-use auth_reconciler_tests::stub::{Behaviour, Stub};
+use auth_reconciler_tests::daemon::{Daemon, SERVING};
+use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 
 use super::guard::{GUARD, write};
 use super::value;
 use crate::arena::Scene;
+use crate::scene::eventually;
 
 #[tokio::test]
 async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() -> Result<()> {
@@ -32,7 +34,7 @@ async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() 
     let mark = scene.records.mark();
     scene.daemon.signal("CONT")?;
     scene.records.reason(mark, one, "Ready").await?;
-    crate::scene::eventually(
+    eventually(
         client,
         "select not exists (select from auth_reconciler.change)",
     )
@@ -40,4 +42,83 @@ async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() 
     let returned = write(client, one, "failed").await?;
     assert_eq!(returned.as_deref(), Some("client_ready"), "kept again");
     Ok(())
+}
+
+const STANDS_BY: &str = "standing by: another process leads";
+
+/// What a standby waits for takes longer than the usual patience.
+async fn patiently(daemon: &Daemon, message: &str) -> Result<()> {
+    let mut waited = daemon.wait_message(message).await;
+    for _ in 0..2 {
+        if waited.is_err() {
+            waited = daemon.wait_message(message).await;
+        }
+    }
+    waited.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_standby_takes_the_place_of_a_leader_that_hears_and_does_not_move() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.instance(&stub).await?;
+    let (client, table) = (&scene.client, &scene.table);
+    value::<String>(client, GUARD).await?;
+    let standby = Daemon::spawn(scene.database.url(), &["run"], &[])?;
+    standby.wait_message(STANDS_BY).await?;
+
+    // It has an answer in hand that it will record when it thaws.
+    let late = Gate::new();
+    stub.set(Behaviour::Ready.held(&late)).await?;
+    let ask = format!("select auth_reconciler.reconcile('{id}')");
+    let asked = stub.counts().total() + 1;
+    value::<String>(client, &ask).await?;
+    stub.request(asked).await?;
+    scene.daemon.signal("STOP")?;
+    stub.set(Behaviour::Status(401)).await?;
+    table.save_api_key(client, id, Some("another")).await?;
+    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconcilers where role = 'active'";
+    eventually(client, told).await?;
+    patiently(&standby, SERVING).await?;
+    eventually(
+        client,
+        "select not exists (select from auth_reconciler.change)",
+    )
+    .await?;
+    let status = table.status(client, id).await?;
+    assert_eq!(status.as_deref(), Some("failed"), "what is true by now");
+
+    // Whatever the old one still had in hand is refused.
+    let watcher = scene.watch().await?;
+    late.open();
+    scene.daemon.signal("CONT")?;
+    patiently(&scene.daemon, STANDS_BY).await?;
+    scene.daemon.sigterm()?;
+    scene.daemon.ended().await?;
+    assert_eq!(watcher.statuses(id), ["failed"], "nothing was written");
+    Ok(())
+}
+
+/// So a leader that is only slow is never deposed: it moves when it is rung for.
+#[tokio::test]
+async fn a_leader_that_waits_for_an_api_shows_a_sign_when_it_is_rung_for() -> Result<()> {
+    let scene = Scene::start(&[("AUTH_RECONCILER_PROBE_TIMEOUT", "5m")]).await?;
+    let stub = Stub::start(Behaviour::Hang).await?;
+    let id = uuid::Uuid::new_v4();
+    scene
+        .table
+        .insert(&scene.client, id, Some(stub.port()), Some("a key"))
+        .await?;
+    stub.request(1).await?;
+    let sign = "select last_sign::text from auth_reconciler.reconcilers";
+    let before: String = value(&scene.client, sign).await?;
+    scene
+        .client
+        .batch_execute("notify auth_reconciler, 'scan'")
+        .await?;
+    eventually(
+        &scene.client,
+        &format!("select last_sign > '{before}' from auth_reconciler.reconcilers"),
+    )
+    .await
 }

@@ -1,0 +1,38 @@
+-- Who leads, what waits for it (neither held nor paused), and its last statement beside the ear. Asked by a process
+-- that stands by.
+select
+    e.pid,
+    e.backend_start,
+    (
+        select min(c.id)
+        from auth_reconciler.change as c
+        left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+        where not (c.cause = 'drift' and coalesce(i.hold_until > clock_timestamp(), false))
+            and not exists (
+                select from auth_reconciler.pause as p
+                where p.watched_id = c.watched_id and p.instance_id = c.instance_id
+            )
+    ) as oldest_change,
+    (
+        select min(i.next_attempt_at)
+        from auth_reconciler.instance as i
+        where not i.settled and i.next_attempt_at < clock_timestamp()
+            and not exists (
+                select from auth_reconciler.pause as p
+                where p.watched_id = i.watched_id and p.instance_id = i.instance_id
+            )
+    ) as oldest_due,
+    (
+        select max(s.state_change)
+        from pg_catalog.pg_stat_activity as s
+        where s.datname = current_database() and s.application_name like 'auth-reconciler pool %'
+            and split_part(s.application_name, ' ', 4) = split_part(e.application_name, ' ', 4)
+            and split_part(s.application_name, ' ', 5) = split_part(e.application_name, ' ', 5)
+    ) as last_sign
+from pg_catalog.pg_locks as l
+join pg_catalog.pg_stat_activity as e on e.pid = l.pid
+where l.locktype = 'advisory' and l.granted
+    and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+    and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
+    -- Hidden from a role that could not end it either.
+    and e.backend_start is not null
