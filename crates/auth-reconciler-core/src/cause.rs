@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Cause {
     /// The backoff deadline of an instance that is not final, or the retry after a passing error.
     Backoff,
+    /// Another instance is silent, and this one's word is wanted: is it our own way that is at fault?
+    Witness,
     /// Its container wrote something while it was not final yet.
     Output,
     /// The daemon compared everything after a gap in hearing (start, take-over, new ear session).
@@ -70,8 +72,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::Backoff,
+        Self::Witness,
         Self::Output,
         Self::Resync,
         Self::Other,
@@ -108,6 +111,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backoff => "backoff",
+            Self::Witness => "witness",
             Self::Output => "container output",
             Self::Resync => "resync",
             Self::Other => "other",
@@ -165,6 +169,7 @@ impl Cause {
             | Self::Restarted
             | Self::Started => true,
             Self::Backoff
+            | Self::Witness
             | Self::Output
             | Self::Resync
             | Self::Other
@@ -224,6 +229,7 @@ impl Cause {
             | Self::Type
             | Self::Id => true,
             Self::Backoff
+            | Self::Witness
             | Self::Output
             | Self::Resync
             | Self::Other

@@ -50,6 +50,13 @@ impl Corrections {
         self.contested > 0
     }
 
+    /// [`Self::recent`] from what was recorded of it, the newest first.
+    #[must_use]
+    pub fn recent(times: Vec<DateTime<Utc>>) -> [Option<DateTime<Utc>>; SLOW_FIGHT + 1] {
+        let mut times = times.into_iter();
+        std::array::from_fn(|_| times.next())
+    }
+
     /// The state after a look at `now` that found this many foreign writes.
     #[must_use]
     pub fn noted(mut self, writes: usize, now: DateTime<Utc>) -> Self {

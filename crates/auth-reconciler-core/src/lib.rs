@@ -12,6 +12,7 @@
 //! * [`container`] — what an engine shows of an instance, and what that means.
 //! * [`follow`] — whose output is followed, and which of it is worth a look.
 //! * [`standby`] — when a process that waits takes the place of one that leads and does not move.
+//! * [`witness`] — whether the silence of many is theirs or ours.
 //! * [`backoff`], [`corrections`] — how patience grows, and when two writers stop fighting.
 
 pub mod answer;
@@ -28,6 +29,7 @@ pub mod reason;
 pub mod standby;
 pub mod status;
 pub mod verdict;
+pub mod witness;
 
 pub use answer::Answer;
 pub use cause::Cause;

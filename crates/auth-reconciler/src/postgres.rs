@@ -4,6 +4,7 @@ pub(crate) mod ear;
 pub(crate) mod error;
 pub(crate) mod inbox;
 pub(crate) mod pool;
+pub(crate) mod ready;
 pub(crate) mod record;
 pub(crate) mod schema;
 pub(crate) mod store;

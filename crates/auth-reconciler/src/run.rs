@@ -104,6 +104,11 @@ enum Done {
         epoch: Uuid,
         result: Result<Vec<(Key, Cause)>, StoreError>,
     },
+    /// Instances that count as ready.
+    Ready {
+        epoch: Uuid,
+        result: Result<Vec<Key>, StoreError>,
+    },
     Noted {
         epoch: Uuid,
         result: Result<(), StoreError>,

@@ -14,7 +14,8 @@ impl Lane {
         match cause {
             // What a resync finds unsettled was failing before.
             Cause::Backoff | Cause::Resync => Self::Retry,
-            Cause::Output
+            Cause::Witness
+            | Cause::Output
             | Cause::Other
             | Cause::Watch
             | Cause::Drift

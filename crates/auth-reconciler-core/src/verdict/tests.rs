@@ -28,6 +28,7 @@ fn row() -> Row {
 }
 
 mod pause;
+mod table;
 
 /// Facts of a quiet row long after its start.
 fn facts(now: DateTime<Utc>) -> Facts {

@@ -148,22 +148,14 @@ fn recorded_from(row: &tokio_postgres::Row) -> Result<Recorded, tokio_postgres::
             window_start: row.try_get("corrections_since")?,
             contested: count("contested")?,
             hold_until: row.try_get("hold_until")?,
-            recent: recent_from(row)?,
+            recent: Corrections::recent(
+                row.try_get::<_, Option<Vec<_>>>("foreign_at")?
+                    .unwrap_or_default(),
+            ),
         },
         next_attempt_at: row.try_get("next_attempt_at")?,
         sighting: sighting_from(row)?,
     })
-}
-
-fn recent_from(
-    row: &tokio_postgres::Row,
-) -> Result<[Option<DateTime<Utc>>; 13], tokio_postgres::Error> {
-    let times: Option<Vec<DateTime<Utc>>> = row.try_get("foreign_at")?;
-    let mut recent = [None; 13];
-    for (slot, at) in recent.iter_mut().zip(times.unwrap_or_default()) {
-        *slot = Some(at);
-    }
-    Ok(recent)
 }
 
 fn sighting_from(row: &tokio_postgres::Row) -> Result<Option<Sighting>, tokio_postgres::Error> {

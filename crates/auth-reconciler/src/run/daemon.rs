@@ -9,6 +9,7 @@ use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
 use auth_reconciler_core::follow::Followers;
 use auth_reconciler_core::queue::{Command, Moment, Queue};
+use auth_reconciler_core::witness::Witnesses;
 use futures_util::FutureExt;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, error, info, info_span, warn};
@@ -40,6 +41,7 @@ const RECONNECT: Backoff = Backoff {
 mod containers;
 mod outcome;
 mod runs;
+mod way;
 
 use runs::Run;
 
@@ -58,6 +60,8 @@ pub(super) struct Daemon {
     said_unreadable: bool,
     stumbles: HashMap<Key, u32>,
     troubles: Troubles,
+    /// Whether silence is theirs or ours.
+    witnesses: Witnesses<Key>,
     pub(super) phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
     proven: bool,
@@ -94,6 +98,7 @@ impl Daemon {
             said_unreadable: false,
             stumbles: HashMap::new(),
             troubles: Troubles::default(),
+            witnesses: Witnesses::default(),
             phase,
             proven: false,
             failures: 0,
@@ -106,6 +111,7 @@ impl Daemon {
     pub(super) fn dispatch(&mut self) {
         self.note_engine();
         self.note_trouble();
+        self.send_canaries();
         self.follow();
         let now = self.now();
         let Phase::Leading(leader) = &mut self.phase else {
@@ -148,9 +154,12 @@ impl Daemon {
         while let Some(command) = self.queue.next(now) {
             match command {
                 Command::Start { key, wake } => {
-                    let (run, give_way) = Run::new();
+                    let (run, give_way) = Run::new(self.witnesses.known(&key));
                     let task = Task {
                         overtaken: run.overtaken(),
+                        heard: run.heard(),
+                        known: run.known(),
+                        origin: self.origin,
                         followed: self.followers.followed(&key).map(str::to_owned),
                         key,
                         wake,
@@ -184,7 +193,11 @@ impl Daemon {
                     None => self.queue.deadline().map(|moment| self.origin + moment),
                 };
                 let hint = self.followers.deadline().map(|moment| self.origin + moment);
-                [queue, hint, leader.echo_due].into_iter().flatten().min()
+                let canaries = self.witnesses.deadline().map(|due| self.origin + due);
+                [queue, hint, leader.echo_due, canaries]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -233,10 +246,15 @@ impl Daemon {
                 self.on_noted_trouble(note, result);
                 Ok(())
             }
+            Done::Ready { epoch, result } if self.leads(epoch) => {
+                self.on_ready_ones(result);
+                Ok(())
+            }
             // Of an earlier term; the resync of this one covers it.
             Done::Scanned { .. }
             | Done::Echoed { .. }
             | Done::Compared { .. }
+            | Done::Ready { .. }
             | Done::Noted { .. }
             | Done::NotedTrouble { .. } => Ok(()),
         }
@@ -300,6 +318,7 @@ impl Daemon {
         self.queue.clear();
         self.stumbles.clear();
         self.troubles.clear();
+        self.witnesses.give_up();
         self.unfollow_all();
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
-use auth_reconciler_core::facts::Row;
+use auth_reconciler_core::facts::{Facts, Row, Way};
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
+use auth_reconciler_core::witness::Known;
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
@@ -57,6 +58,12 @@ pub(crate) struct Task {
     pub(crate) give_way: oneshot::Receiver<()>,
     /// Set when something happens to the instance's container.
     pub(crate) overtaken: Arc<AtomicBool>,
+    /// Set when the API answers in the words of its profile.
+    pub(crate) heard: Arc<AtomicBool>,
+    /// What was known of our own way to the APIs when it began, in moments since `origin`.
+    pub(crate) known: Known,
+    /// The zero of those moments.
+    pub(crate) origin: Instant,
     /// The container whose output leads to looks at the moment.
     pub(crate) followed: Option<String>,
 }
@@ -74,6 +81,8 @@ pub(crate) enum End {
         hold_drift: bool,
         /// The container whose output is to be followed meanwhile.
         follow: Option<String>,
+        /// Whether others are to be asked, so that the silence of this one can be told from ours.
+        wants_witness: bool,
     },
     /// Something came in between; look again at once.
     Overtaken,
@@ -119,8 +128,7 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         "row read fresh"
     );
     let seen = see_container(&context, &task, &mut look).await;
-    // Until others are asked, silence is believed as if somebody had answered.
-    look.facts.way.witness_at = Some(look.facts.now);
+    look.facts.way = way(&task, &look.facts, read_at);
     let Task { key, epoch, .. } = task;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
         Plan::Forget => return forget(&context, epoch, key, &look).await,
@@ -131,6 +139,7 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
                 after,
                 hold_drift: true,
                 follow: None,
+                wants_witness: false,
             });
         }
         Plan::Settle(verdict) => *verdict,
@@ -194,12 +203,31 @@ async fn ask(
         }
     };
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
+    if answer.in_own_words() {
+        task.heard.store(true, Ordering::Release);
+    }
     let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
     let chance = fastrand::f64();
     match verdict::conclude(&context.policy, facts, profile, &answer, now, chance) {
         Conclusion::Record(verdict) => Ok(*verdict),
         Conclusion::NotAsked(shortage) => Err(End::NotAsked(shortage)),
         Conclusion::Doubted => Err(End::Doubted),
+    }
+}
+
+/// What was known of our own way when the run began, by the database's clock.
+fn way(task: &Task, facts: &Facts, read_at: Instant) -> Way {
+    let moment = |moment: Duration| {
+        let ago = read_at.saturating_duration_since(task.origin + moment);
+        facts.now - TimeDelta::from_std(ago).unwrap_or_default()
+    };
+    let known = &task.known;
+    Way {
+        witness_at: known.witness_at.map(moment),
+        asked_at: known.asked_at.map(moment),
+        few: known.few,
+        doubt_since: known.doubt_since.map(moment),
+        void_until: known.void_until.map(moment),
     }
 }
 
@@ -275,6 +303,7 @@ async fn record(
         hold_drift: contested,
         // One that is final but for the end of a hold converges no longer.
         follow: follow.filter(|_| !verdict.reason.is_ready()),
+        wants_witness: verdict.wants_witness,
     });
     let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
     Ok(match recording.outcome {
@@ -309,6 +338,7 @@ async fn record(
                 after: verdict.retry.map_or(limit, |retry| retry.min(limit)),
                 hold_drift: true,
                 follow: None,
+                wants_witness: false,
             }
         }
         Outcome::Busy => {

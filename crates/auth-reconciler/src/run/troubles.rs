@@ -16,6 +16,9 @@ use crate::postgres::tables::Key;
 /// Its name in the view `problems`.
 const NOT_ASKED: &str = "NotAsked";
 
+/// The name of a doubt there.
+const DOUBT: &str = "Doubt";
+
 /// Shortest time between two tries to ask one instance.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -106,6 +109,11 @@ impl Troubles {
         }
         self.tried_all = Some(now);
         self.waiting.iter().copied().collect()
+    }
+
+    /// Nobody answers who could be a witness; in words, or `None` once somebody does.
+    pub(super) fn doubt(&mut self, detail: Option<String>) {
+        self.tell(DOUBT, detail);
     }
 
     /// The term has ended: the next one finds out anew.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::container::{REMOVED, Sighting};
 
-fn sighting(id: &str, state: &str, started: i64) -> Sighting {
+pub(super) fn sighting(id: &str, state: &str, started: i64) -> Sighting {
     Sighting {
         engine: "here".to_owned(),
         id: id.to_owned(),

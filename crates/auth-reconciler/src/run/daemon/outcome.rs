@@ -123,7 +123,7 @@ impl Daemon {
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
         let now = self.now();
-        self.runs.remove(&key);
+        let run = self.runs.remove(&key);
         let end = match result {
             Some(Ok(end)) => end,
             // Dropped or renamed: the next scan knows.
@@ -158,6 +158,7 @@ impl Daemon {
                 self.wake(waiting, Cause::Backoff, now);
             }
         }
+        let again = self.weigh(&key, run.as_ref(), &end);
         let next = match end {
             End::Settled => {
                 self.followers.release(&key);
@@ -167,6 +168,7 @@ impl Daemon {
                 after,
                 hold_drift,
                 follow,
+                wants_witness: _,
             } => {
                 match follow {
                     Some(container) if self.leads(epoch) => self.followers.want(&key, &container),
@@ -190,8 +192,15 @@ impl Daemon {
                     hold_drift: false,
                 }
             }
-            // Woken by the first answer.
-            End::Doubted => Next::Settled,
+            End::Doubted if again => Next::At {
+                due: now,
+                hold_drift: false,
+            },
+            // Woken by the first answer, as a canary, or by an event of its own.
+            End::Doubted => {
+                self.followers.release(&key);
+                Next::Settled
+            }
             End::NotAsked(shortage) => {
                 let wait = self
                     .troubles

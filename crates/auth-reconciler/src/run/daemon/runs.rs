@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use auth_reconciler_core::witness::Known;
 use tokio::sync::oneshot;
 
 /// A run under way.
@@ -10,15 +11,19 @@ use tokio::sync::oneshot;
 pub(super) struct Run {
     give_way: Option<oneshot::Sender<()>>,
     overtaken: Arc<AtomicBool>,
+    heard: Arc<AtomicBool>,
+    known: Known,
 }
 
 impl Run {
     /// Its handle, and what fires when it is to end its probe without an answer.
-    pub(super) fn new() -> (Self, oneshot::Receiver<()>) {
+    pub(super) fn new(known: Known) -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         let run = Self {
             give_way: Some(sender),
             overtaken: Arc::new(AtomicBool::new(false)),
+            heard: Arc::new(AtomicBool::new(false)),
+            known,
         };
         (run, receiver)
     }
@@ -26,6 +31,21 @@ impl Run {
     /// Set when something happens to its container, so that what it saw of it may no longer be so.
     pub(super) fn overtaken(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.overtaken)
+    }
+
+    /// Set when its API answers in the words of its profile.
+    pub(super) fn heard(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.heard)
+    }
+
+    /// Whether it did.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// What was known of our own way when it began.
+    pub(super) const fn known(&self) -> Known {
+        self.known
     }
 
     /// Its answer would be dropped, so it is not waited for: one that hangs would keep the status as it is.

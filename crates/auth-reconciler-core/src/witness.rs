@@ -1,0 +1,260 @@
+//! Whether silence is theirs or ours: witnesses, and the doubt where there is none.
+//!
+//! Ready instances are not probed, so that most fall silent at once is never seen: each falls alone, at its
+//! own event. So before the silence of one is believed, up to three others that count as ready are asked. One
+//! that answers in the words of its profile is a witness that our own way works. Where nobody can be one, we
+//! are as if we were not there: *doubt*. A few of the silent ones, the canaries, are asked again and again;
+//! the first answer ends the doubt, voids all streaks that began in it, and wakes everybody who was silent.
+//!
+//! Moments are of the process's own clock: nothing of this outlives it.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// How many others are asked for their word, and how many canaries at once.
+pub const ASKED: usize = 3;
+
+/// Fewer instances than this that count as ready may have no witness among them.
+const ENOUGH: usize = 3;
+
+/// Shortest and longest pause between two rounds of canaries.
+const CANARY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Shortest time between two rounds of asking others.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a round is waited for.
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
+
+/// A moment of the process's clock.
+pub type Moment = Duration;
+
+/// What is known of our own way for one instance, at one moment; see [`crate::facts::Way`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// When another instance was last answered in the words of its profile.
+    pub witness_at: Option<Moment>,
+    /// When the last round that has ended began.
+    pub asked_at: Option<Moment>,
+    /// There are too few to have a witness, and somebody was answered before.
+    pub few: bool,
+    /// Since when it is doubted.
+    pub doubt_since: Option<Moment>,
+    /// Streaks that began before prove nothing.
+    pub void_until: Option<Moment>,
+}
+
+/// What the answers of all instances say about our own way to them.
+#[derive(Debug)]
+pub struct Witnesses<K> {
+    /// The last two instances that answered in their own words, the latest first: of one at least it is
+    /// another one.
+    heard: VecDeque<(K, Moment)>,
+    round: Option<Round<K>>,
+    /// When the last round that has ended began, and how many counted as ready then.
+    asked: Option<(Moment, usize)>,
+    doubt: Option<Doubt>,
+    void_until: Option<Moment>,
+    /// Who is silent in the doubt; the next canaries first.
+    silent: VecDeque<K>,
+}
+
+/// Others are being asked.
+#[derive(Debug)]
+struct Round<K> {
+    began: Moment,
+    ready: usize,
+    /// Who has not been looked at yet; `None` until it is known whom to ask.
+    out: Option<HashSet<K>>,
+}
+
+#[derive(Debug)]
+struct Doubt {
+    since: Moment,
+    next: Moment,
+}
+
+/// What an answer led to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard<K> {
+    /// Nothing beyond itself.
+    Noted,
+    /// It ended a doubt: look at these again.
+    DoubtEnded(Vec<K>),
+}
+
+impl<K> Default for Witnesses<K> {
+    fn default() -> Self {
+        Self {
+            heard: VecDeque::new(),
+            round: None,
+            asked: None,
+            doubt: None,
+            void_until: None,
+            silent: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Witnesses<K> {
+    /// What is known for this instance now.
+    #[must_use]
+    pub fn known(&self, key: &K) -> Known {
+        let other = self.heard.iter().find(|(heard, _)| heard != key);
+        Known {
+            witness_at: other.map(|(_, at)| *at),
+            asked_at: self.asked.map(|(began, _)| began),
+            few: !self.heard.is_empty() && self.asked.is_some_and(|(_, ready)| ready < ENOUGH),
+            doubt_since: self.doubt.as_ref().map(|doubt| doubt.since),
+            void_until: self.void_until,
+        }
+    }
+
+    /// Whether our own way is doubted.
+    #[must_use]
+    pub const fn in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// An instance was answered in the words of its profile, at `now`.
+    pub fn heard(&mut self, key: &K, now: Moment) -> Heard<K> {
+        self.heard.retain(|(heard, _)| heard != key);
+        self.heard.push_front((key.clone(), now));
+        self.heard.truncate(2);
+        if self.doubt.is_some() {
+            Heard::DoubtEnded(self.end_doubt(now))
+        } else {
+            Heard::Noted
+        }
+    }
+
+    /// A silent instance wants the word of others. Returns whether the caller is to find out who counts as
+    /// ready, and to say so with [`Self::ask`].
+    pub fn want(&mut self, now: Moment) -> bool {
+        let lately = self
+            .asked
+            .is_some_and(|(began, _)| now.saturating_sub(began) < ROUND_PAUSE);
+        // One whose looks got lost on their way is not waited for.
+        self.round
+            .take_if(|round| now.saturating_sub(round.began) > ROUND_LIMIT);
+        if self.round.is_some() || self.doubt.is_some() || lately {
+            return false;
+        }
+        self.round = Some(Round {
+            began: now,
+            ready: 0,
+            out: None,
+        });
+        true
+    }
+
+    /// These count as ready, up to one more than are asked, and there are `ready` of them at least. Returns
+    /// whom to look at.
+    pub fn ask(&mut self, keys: Vec<K>) -> Vec<K> {
+        let Some(round) = &mut self.round else {
+            return Vec::new();
+        };
+        round.ready = keys.len();
+        // One of them may be the silent one itself.
+        let asked: Vec<K> = keys.into_iter().take(ASKED + 1).collect();
+        round.out = Some(asked.iter().cloned().collect());
+        self.end_round();
+        asked
+    }
+
+    /// It could not be found out who counts as ready.
+    pub fn give_up(&mut self) {
+        self.round = None;
+    }
+
+    /// A look at this instance has ended, whatever it found.
+    pub fn looked(&mut self, key: &K) {
+        if let Some(out) = self.round.as_mut().and_then(|round| round.out.as_mut()) {
+            out.remove(key);
+            self.end_round();
+        }
+    }
+
+    /// A look found silence that nobody can be a witness of. Returns whether it is the first, so that the doubt
+    /// has just begun.
+    pub fn silent(&mut self, key: &K, now: Moment) -> bool {
+        if !self.silent.contains(key) {
+            self.silent.push_back(key.clone());
+        }
+        let first = self.doubt.is_none();
+        if first {
+            self.doubt = Some(Doubt {
+                since: now,
+                next: now + CANARY_PAUSE.0,
+            });
+        }
+        first
+    }
+
+    /// This instance has a verdict that needs no answer of it. Returns whether it was the last silent one, so
+    /// that nothing is left to doubt.
+    pub fn settled(&mut self, key: &K, now: Moment) -> bool {
+        if self.doubt.is_none() {
+            return false;
+        }
+        self.silent.retain(|silent| silent != key);
+        let last = self.silent.is_empty();
+        if last {
+            self.end_doubt(now);
+        }
+        last
+    }
+
+    /// How many are silent in the doubt.
+    #[must_use]
+    pub fn silent_ones(&self) -> usize {
+        self.silent.len()
+    }
+
+    /// When the next canaries are due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.doubt.as_ref().map(|doubt| doubt.next)
+    }
+
+    /// Whom to look at now, by the clock.
+    pub fn canaries(&mut self, now: Moment) -> Vec<K> {
+        let Some(doubt) = self.doubt.as_mut().filter(|doubt| doubt.next <= now) else {
+            return Vec::new();
+        };
+        let (shortest, longest) = CANARY_PAUSE;
+        let age = now.saturating_sub(doubt.since);
+        doubt.next = now + (age / 10).clamp(shortest, longest);
+        let count = self.silent.len().min(ASKED);
+        let canaries: Vec<K> = self.silent.iter().take(count).cloned().collect();
+        // In turn: one of them may really be gone.
+        self.silent.rotate_left(count);
+        canaries
+    }
+
+    /// All who are silent: the doubt has lasted as long as the settings let it.
+    #[must_use]
+    pub fn all_silent(&self) -> Vec<K> {
+        self.silent.iter().cloned().collect()
+    }
+
+    fn end_doubt(&mut self, now: Moment) -> Vec<K> {
+        self.doubt = None;
+        self.void_until = Some(now);
+        self.silent.drain(..).collect()
+    }
+
+    fn end_round(&mut self) {
+        let ended = self.round.take_if(|round| {
+            let out = round.out.as_ref();
+            out.is_some_and(HashSet::is_empty)
+        });
+        if let Some(round) = ended {
+            self.asked = Some((round.began, round.ready));
+        }
+    }
+}

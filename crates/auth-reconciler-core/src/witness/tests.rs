@@ -1,0 +1,78 @@
+use super::*;
+
+fn at(seconds: u64) -> Moment {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn an_instance_is_no_witness_of_itself() {
+    let mut witnesses = Witnesses::default();
+    assert_eq!(witnesses.heard(&1, at(5)), Heard::Noted);
+    assert_eq!(witnesses.known(&1).witness_at, None);
+    assert_eq!(witnesses.known(&2).witness_at, Some(at(5)));
+    witnesses.heard(&2, at(6));
+    witnesses.heard(&2, at(7));
+    assert_eq!(witnesses.known(&2).witness_at, Some(at(5)));
+    assert_eq!(witnesses.known(&1).witness_at, Some(at(7)));
+}
+
+#[test]
+fn a_round_has_ended_when_all_of_it_were_looked_at() {
+    let mut witnesses = Witnesses::default();
+    assert!(witnesses.want(at(1)));
+    assert!(!witnesses.want(at(1)), "one at a time");
+    assert_eq!(witnesses.ask(vec![1, 2, 3, 4]), [1, 2, 3, 4]);
+    for key in [1, 2, 3] {
+        witnesses.looked(&key);
+        assert_eq!(witnesses.known(&9).asked_at, None);
+    }
+    witnesses.looked(&4);
+    assert_eq!(witnesses.known(&9).asked_at, Some(at(1)));
+    assert!(!witnesses.known(&9).few);
+    // Two of which one is the silent one: nobody to ask in the end, and whoever answered before counts.
+    assert!(witnesses.want(at(3)));
+    witnesses.ask(vec![9]);
+    witnesses.looked(&9);
+    assert!(!witnesses.known(&9).few, "nobody was ever answered");
+    witnesses.heard(&9, at(4));
+    assert!(witnesses.known(&9).few);
+}
+
+#[test]
+fn the_first_answer_ends_the_doubt_and_wakes_all_who_were_silent() {
+    let mut witnesses = Witnesses::default();
+    assert!(witnesses.silent(&0, at(0)));
+    for key in 1..10 {
+        assert!(!witnesses.silent(&key, at(0)));
+    }
+    let mut asked = Vec::new();
+    let mut rounds = 0;
+    while let Some(due) = witnesses.deadline().filter(|due| *due < at(1_200)) {
+        assert!(
+            witnesses
+                .canaries(due - Duration::from_millis(1))
+                .is_empty()
+        );
+        let canaries = witnesses.canaries(due);
+        assert_eq!(canaries.len(), ASKED);
+        asked.extend(canaries);
+        rounds += 1;
+    }
+    assert!((40..120).contains(&rounds), "{rounds} rounds in 20 minutes");
+    assert!((0..10).all(|key| asked.contains(&key)), "each in turn");
+    assert!(!witnesses.settled(&3, at(1_200)), "its container died");
+    let Heard::DoubtEnded(woken) = witnesses.heard(&77, at(1_201)) else {
+        panic!("the doubt goes on");
+    };
+    assert_eq!(woken.len(), 9);
+    assert_eq!(witnesses.known(&0).void_until, Some(at(1_201)));
+    assert_eq!((witnesses.in_doubt(), witnesses.deadline()), (false, None));
+}
+
+#[test]
+fn a_doubt_of_nobody_is_over() {
+    let mut witnesses = Witnesses::default();
+    witnesses.silent(&1, at(0));
+    assert!(witnesses.settled(&1, at(9)));
+    assert!(!witnesses.in_doubt());
+}

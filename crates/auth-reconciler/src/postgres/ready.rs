@@ -1,0 +1,25 @@
+//! Instances that count as ready.
+
+use deadpool_postgres::Pool;
+
+use super::error::StoreError;
+use super::pool::{limited, with};
+use super::tables::Key;
+
+/// A few instances that count as ready, to be asked for their word.
+pub(crate) async fn ready_instances(pool: &Pool) -> Result<Vec<Key>, StoreError> {
+    let act = "find instances that count as ready";
+    let rows = with(pool, act, async |client| {
+        let statement = include_str!("../../../../sql/queries/ready_instances.sql");
+        limited(client, client.query_typed(statement, &[])).await
+    })
+    .await?;
+    let keys = rows.iter().map(|row| {
+        Ok(Key {
+            watched_id: row.try_get("watched_id")?,
+            instance_id: row.try_get("instance_id")?,
+        })
+    });
+    keys.collect::<Result<_, _>>()
+        .map_err(|source| StoreError::Query { act, source })
+}

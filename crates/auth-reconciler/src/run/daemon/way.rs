@@ -1,0 +1,117 @@
+//! What answers and silence of all instances say about our own way to them; see [`auth_reconciler_core::witness`].
+
+use std::sync::Arc;
+
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::witness::Heard;
+use tracing::{debug, info, warn};
+
+use super::Daemon;
+use super::runs::Run;
+use crate::postgres::error::StoreError;
+use crate::postgres::ready::ready_instances;
+use crate::postgres::tables::Key;
+use crate::run::look::End;
+use crate::run::{Done, Phase};
+use crate::telemetry::chain;
+
+const DOUBT: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
+     nothing is written until one answers; see AUTH_RECONCILER_PROBE_URL and the network from here to the instances";
+
+impl Daemon {
+    /// Draws from the end of a look what it says of our own way. Returns whether it is to be repeated at once,
+    /// because what it was concluded from is no longer so.
+    pub(super) fn weigh(&mut self, key: &Key, run: Option<&Run>, end: &End) -> bool {
+        let now = self.now();
+        self.witnesses.looked(key);
+        if run.is_some_and(Run::was_heard)
+            && let Heard::DoubtEnded(silent) = self.witnesses.heard(key, now)
+        {
+            info!(
+                looked_at = silent.len(),
+                "somebody answers: the doubt is over"
+            );
+            self.troubles.doubt(None);
+            for key in silent {
+                self.queue.wake(key, Cause::Witness, now);
+            }
+        }
+        match end {
+            End::Doubted => {
+                let before = run.map(Run::known).unwrap_or_default();
+                let known = self.witnesses.known(key);
+                if (known.witness_at, known.void_until) != (before.witness_at, before.void_until) {
+                    return true;
+                }
+                if self.witnesses.silent(key, now) {
+                    warn!("{DOUBT}");
+                    self.troubles.doubt(Some(DOUBT.to_owned()));
+                }
+            }
+            End::Settled | End::Unsure | End::Again { .. } => {
+                if self.witnesses.settled(key, now) {
+                    info!("nobody is silent without a reason any more: the doubt is over");
+                    self.troubles.doubt(None);
+                }
+                if matches!(
+                    end,
+                    End::Again {
+                        wants_witness: true,
+                        ..
+                    }
+                ) {
+                    self.seek_witnesses();
+                }
+            }
+            End::Overtaken
+            | End::Stumbled
+            | End::NotAsked(_)
+            | End::UnknownTable
+            | End::EpochEnded => {}
+        }
+        false
+    }
+
+    /// A few of the silent are asked by the clock while it is doubted that our own way works.
+    pub(super) fn send_canaries(&mut self) {
+        let now = self.now();
+        if !matches!(self.phase, Phase::Leading(_)) {
+            return;
+        }
+        for key in self.witnesses.canaries(now) {
+            self.queue.wake(key, Cause::Witness, now);
+        }
+    }
+
+    pub(super) fn on_ready_ones(&mut self, result: Result<Vec<Key>, StoreError>) {
+        let now = self.now();
+        match result {
+            Ok(keys) => {
+                for key in self.witnesses.ask(keys) {
+                    self.wake(key, Cause::Witness, now);
+                }
+            }
+            Err(failure) => {
+                debug!(error = chain(&failure), "could not find out whom to ask");
+                self.witnesses.give_up();
+            }
+        }
+    }
+
+    fn seek_witnesses(&mut self) {
+        let now = self.now();
+        let Phase::Leading(leader) = &self.phase else {
+            return;
+        };
+        if !self.witnesses.want(now) {
+            return;
+        }
+        let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
+        self.jobs.spawn(async move {
+            Done::Ready {
+                epoch,
+                result: ready_instances(&context.pool).await,
+            }
+        });
+    }
+}
