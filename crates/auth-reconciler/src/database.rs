@@ -10,7 +10,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 
 mod advice;
 mod key;
@@ -18,7 +18,7 @@ mod parameter;
 mod tls;
 mod url;
 
-pub(crate) use advice::advice;
+pub(crate) use advice::{advice, may_pass};
 pub(crate) use parameter::Ignored;
 pub(crate) use tls::{Connector, TlsError, TlsMode};
 
@@ -167,6 +167,15 @@ impl Database {
     /// whoever sets its own must keep it.
     pub(crate) fn config(&self) -> tokio_postgres::Config {
         self.config.clone()
+    }
+
+    /// The same for who only reads: a server that takes no writes will do, where it is the only one that is named.
+    pub(crate) fn for_reading(&self) -> Self {
+        let mut reading = self.clone();
+        if reading.config.get_hosts().len() == 1 {
+            reading.config.target_session_attrs(TargetSessionAttrs::Any);
+        }
+        reading
     }
 
     /// TLS' part. Reads the certificate files each time, so that a renewed one counts from the next connect on.

@@ -13,7 +13,7 @@ use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
 use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::command::status::Standing;
 use crate::docker::Engine;
@@ -74,8 +74,9 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
+            pass_over_signals()?;
             if run.migrate {
-                for done in schema::migrate(&settings.database, &settings.tables).await? {
+                for done in migrate_when_there(settings).await? {
                     info!(done, "migrated");
                 }
             }
@@ -109,6 +110,43 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
+    }
+}
+
+/// Signals that mean something to other programs and would end this one.
+fn pass_over_signals() -> anyhow::Result<()> {
+    for (kind, name) in [
+        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::user_defined1(), "SIGUSR1"),
+        (SignalKind::user_defined2(), "SIGUSR2"),
+    ] {
+        let mut signals = signal(kind).with_context(|| format!("could not wait for {name}"))?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                info!(
+                    signal = name,
+                    "signal ignored: settings are read at the start; SIGTERM ends the daemon"
+                );
+            }
+        });
+    }
+    Ok(())
+}
+
+/// A database that is not there yet is waited for, as the daemon does later; what no wait mends is an error.
+async fn migrate_when_there(settings: &Settings) -> Result<Vec<String>, schema::SchemaError> {
+    let mut failures = 0;
+    loop {
+        let done = schema::migrate(&settings.database, &settings.tables).await;
+        let Some(failure) = done.as_ref().err().filter(|failure| failure.may_pass()) else {
+            return done;
+        };
+        let wait = run::RECONNECT.delay(failures, fastrand::f64());
+        failures = failures.saturating_add(1);
+        let error = telemetry::chain(failure);
+        let advice = failure.advice();
+        warn!(error, advice, retry_in = ?wait, "the database cannot be migrated yet: waiting for it");
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
+use auth_reconciler_core::backoff::Backoff;
 use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
 use thiserror::Error;
@@ -38,6 +39,12 @@ pub(crate) use lead::LeadError;
 use lead::Leader;
 use look::{Context, End};
 use scan::Backlog;
+
+/// Steps between tries to get a connection.
+pub(crate) const RECONNECT: Backoff = Backoff {
+    min: Duration::from_millis(100),
+    max: Duration::from_secs(15),
+};
 
 /// Everything that the loop is started with.
 #[derive(Debug)]

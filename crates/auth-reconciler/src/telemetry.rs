@@ -22,6 +22,12 @@ pub(crate) fn start(format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(directives).map_err(|error| {
         format!("RUST_LOG is \"{directives}\", which is no filter: {error}; accepted are levels like info, or auth_reconciler=debug")
     })?;
+    // A pooled session that the server ended is replaced, and whoever needed it says so with the cause; the pool's
+    // own line names none.
+    let filter = match "deadpool.postgres=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // That nobody reads the log any more must not end the daemon: it would be told on the same

@@ -70,7 +70,7 @@ const NOBODY_LEADS: &str = "NobodyLeads";
 /// That the engine is not seen is no trouble of an instance: it is said in one line more, which programs find on
 /// standard error, beside an array that is as it always was.
 pub(crate) async fn show(database: &Database, json: bool) -> Result<Standing> {
-    let pool = pool::open(database, 1, pool::Session::Command)?;
+    let pool = pool::open(&database.for_reading(), 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
     schema::must_exist(&pool).await.with_context(no_status)?;
     let rows = pool::with(&pool, "read the status view", async |client| {

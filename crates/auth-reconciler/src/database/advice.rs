@@ -36,6 +36,51 @@ pub(crate) fn advice(error: &tokio_postgres::Error) -> Option<&'static str> {
     None
 }
 
+/// Whether an error of connecting, or of a connection, may be gone in a moment: nothing listens yet, the server
+/// starts, stops or is full, or a time-out of its own ended the session. What the settings are to blame for (the
+/// password, the name of the database, TLS) is not among them.
+pub(crate) fn may_pass(error: &tokio_postgres::Error) -> bool {
+    if let Some(code) = error.code() {
+        // What a pooler says of a user or database that it does not know.
+        let refused = *code == SqlState::PROTOCOL_VIOLATION;
+        let passing = ["08", "53", "57P", "25P03", "25P04"];
+        return !refused && passing.iter().any(|class| code.code().starts_with(class));
+    }
+    if error.is_closed() {
+        return true;
+    }
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            let of_tls = cause
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>());
+            return !of_tls && io_may_pass(cause);
+        }
+        next = cause.source();
+    }
+    false
+}
+
+fn io_may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let passing = [
+        Kind::ConnectionRefused,
+        Kind::ConnectionReset,
+        Kind::ConnectionAborted,
+        Kind::BrokenPipe,
+        Kind::UnexpectedEof,
+        // The socket of a server that has not started yet.
+        Kind::NotFound,
+        Kind::TimedOut,
+        Kind::HostUnreachable,
+        Kind::NetworkUnreachable,
+        Kind::NetworkDown,
+    ];
+    // Names of containers are known when those are.
+    passing.contains(&error.kind()) || error.to_string().contains("failed to lookup address")
+}
+
 fn by_code(code: &SqlState) -> Option<&'static str> {
     let advice = match *code {
         SqlState::INVALID_PASSWORD => {
@@ -168,7 +213,9 @@ fn by_text(text: &str) -> Option<&'static str> {
         ),
         (
             "database does not allow writes",
-            "this server is a standby: name the primary, or all of them separated by commas",
+            "if this server is a standby, name the primary, or all of them separated by commas; if \
+             default_transaction_read_only is on for the database or the role, set it off (alter database … set, \
+             alter role … set)",
         ),
         (
             "failed to lookup address information",

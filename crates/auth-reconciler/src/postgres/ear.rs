@@ -37,11 +37,15 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const LOCK_WAIT: &str = "10s";
 
 /// Settings of the ear's session. The server's side of a dead host is found within a minute: its
-/// lock would otherwise be held for hours.
+/// lock would otherwise be held for hours. None of the server's time-outs (one of them is known from version 17
+/// on) ends the session while it listens or waits for the lock.
 const SESSION: &str = "\
     set default_transaction_isolation = 'read committed';\
     set search_path = pg_catalog, pg_temp;\
     set idle_session_timeout = 0;\
+    set idle_in_transaction_session_timeout = 0;\
+    select pg_catalog.set_config('transaction_timeout', '0', false) from pg_catalog.pg_settings \
+        where name = 'transaction_timeout';\
     set statement_timeout = 0;\
     set tcp_keepalives_idle = 30;\
     set tcp_keepalives_interval = 10;\

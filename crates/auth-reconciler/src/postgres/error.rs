@@ -65,6 +65,20 @@ impl StoreError {
         source.as_db_error().is_some_and(in_their_code)
     }
 
+    /// Whether it is of the way to the server and may be gone in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Query { source, .. } | Self::Connect { source, .. } => {
+                crate::database::may_pass(source)
+            }
+            Self::Pool { source, .. } => {
+                matches!(source, deadpool_postgres::PoolError::Timeout(_))
+            }
+            Self::Timeout { .. } => true,
+            Self::Hidden { .. } | Self::Answer { .. } => false,
+        }
+    }
+
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
         let Some(code) = self.code().filter(|_| !self.in_their_code()) else {
@@ -101,7 +115,7 @@ impl StoreError {
         }
         if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
             return Some(
-                "this server is a standby; name the primary, or all servers, in DATABASE_URL",
+                "this server is a standby, or default_transaction_read_only is on: name the primary, or all servers, in DATABASE_URL, or set it off for the database and the role",
             );
         }
         if *code == SqlState::TOO_MANY_CONNECTIONS {

@@ -20,7 +20,7 @@ use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, Task};
 use super::scan;
 use super::troubles::Troubles;
-use super::{Done, Event, Options, Phase, RunError};
+use super::{Done, Event, Options, Phase, RECONNECT, RunError};
 use crate::postgres::ear;
 use crate::postgres::inbox::Heard;
 use crate::postgres::store;
@@ -30,12 +30,6 @@ use crate::postgres::tables::Key;
 const STUMBLE: Backoff = Backoff {
     min: Duration::from_millis(20),
     max: Duration::from_secs(60),
-};
-
-/// Steps between tries to get an ear.
-const RECONNECT: Backoff = Backoff {
-    min: Duration::from_millis(100),
-    max: Duration::from_secs(15),
 };
 
 mod containers;
@@ -288,7 +282,8 @@ impl Daemon {
     }
 
     fn on_no_ear(&mut self, failure: LeadError) -> Result<(), RunError> {
-        if !self.proven {
+        // What passes is waited for from the beginning; a mistake in the settings ends it at once.
+        if !self.proven && !failure.may_pass() {
             return Err(RunError::Start(Box::new(failure)));
         }
         if let Some(advice) = failure.end() {

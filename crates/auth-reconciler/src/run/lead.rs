@@ -72,6 +72,19 @@ impl LeadError {
         }
     }
 
+    /// Whether it is of the way to the server and may be gone in a moment.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Ear(EarError::Connect { source, .. } | EarError::Query { source, .. }) => {
+                crate::database::may_pass(source)
+            }
+            Self::Ear(EarError::ConnectTimeout { .. }) => true,
+            Self::Ear(EarError::Echo(error)) | Self::Store(error) => error.may_pass(),
+            Self::Schema(error) => error.may_pass(),
+            Self::Ear(_) => false,
+        }
+    }
+
     /// The advice of an error that no retry mends.
     pub(super) fn end(&self) -> Option<&'static str> {
         match self {

@@ -49,6 +49,14 @@ pub(crate) enum SchemaError {
 }
 
 impl SchemaError {
+    /// Whether it is of the way to the server and may be gone in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        if let Self::Connect { source, .. } | Self::Query { source, .. } = self {
+            return crate::database::may_pass(source);
+        }
+        matches!(self, Self::Store(error) if error.may_pass())
+    }
+
     /// The advice of an error that no retry mends.
     pub(crate) fn end(&self) -> Option<&'static str> {
         match self {

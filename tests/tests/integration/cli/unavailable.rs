@@ -1,0 +1,143 @@
+//! A database that is not there, goes away, or takes no writes: what passes is waited for, a mistake ends the daemon.
+
+use anyhow::{Result, ensure};
+use auth_reconciler_tests::connection_url;
+use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
+use auth_reconciler_tests::proxy::{Link, Proxy};
+
+use super::expect;
+use crate::scene::Scene;
+
+const STANDS_BY: &str = "standing by: another process leads";
+
+#[tokio::test]
+async fn a_database_that_is_not_there_at_the_start_is_waited_for() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let proxy = Proxy::to(scene.url()).await?;
+    let url = proxy.url(scene.url())?;
+    for (words, waits) in [
+        (
+            &["run", "--migrate"][..],
+            "the database cannot be migrated yet: waiting for it",
+        ),
+        (
+            &["run"],
+            "no ear: changes are kept in the log until there is one",
+        ),
+    ] {
+        proxy.set(Link::Refuse).await?;
+        let daemon = Daemon::spawn(&url, words, &[])?;
+        let told = daemon.wait_message(waits).await?;
+        ensure!(told.text.contains("nothing listens there"), "{}", told.text);
+        proxy.set(Link::Pass).await?;
+        daemon.wait_message(SERVING).await?;
+        daemon.sigterm()?;
+        ensure!(daemon.ended().await?.success());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_settings_is_not_waited_out() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let no_database = connection_url::with_database(scene.url(), "no_such_database")?;
+    let no_role = connection_url::with_user(scene.url(), "no_such_role", None)?;
+    for (url, advice) in [
+        (no_database, "check the name after the host"),
+        (no_role, "the role does not exist"),
+    ] {
+        for words in [&["run"][..], &["run", "--migrate"]] {
+            expect(&run_command(&url, words, &[]).await?, 1, &[advice])?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn signals_that_mean_nothing_here_are_passed_over() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    for name in ["HUP", "USR1", "USR2"] {
+        let mark = daemon.mark();
+        daemon.signal(name)?;
+        let told = daemon.wait_line(mark, name, |line| {
+            line.text.contains("signal ignored") && line.has("signal", &format!("SIG{name}"))
+        });
+        told.await?;
+    }
+    let id = scene.instance(1).await?;
+    scene.looked_at(&daemon, id).await
+}
+
+/// Ends every session of this kind of every daemon on the scene's database.
+async fn end_sessions(scene: &Scene, kind: &str) -> Result<()> {
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and application_name like $1";
+    let pattern = format!("auth-reconciler {kind} %");
+    scene.manager.execute(end, &[&pattern]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_told_with_its_cause_or_not_at_all() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let id = scene.instance(1).await?;
+    scene.looked_at(&daemon, id).await?;
+    let mark = daemon.mark();
+    end_sessions(&scene, "pool").await?;
+    scene.looked_at(&daemon, id).await?;
+    end_sessions(&scene, "ear").await?;
+    let lost = daemon.wait_message_after(mark, "lost the ear, making another");
+    let lost = lost.await?;
+    ensure!(lost.text.contains("administrator command"), "{}", lost.text);
+    daemon.wait_message_after(mark, SERVING).await?;
+    let bare = daemon.count(|line| line.text.contains("onnection error"));
+    ensure!(bare == 0, "{bare} lines without a cause");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_standby_whose_session_the_server_ends_waits_on() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let active = Daemon::start(&scene.database, &[]).await?;
+    let standby = Daemon::spawn(scene.url(), &["run"], &[])?;
+    standby.wait_message(STANDS_BY).await?;
+    let waiting = "select count(*) = 1 from pg_stat_activity where datname = current_database()
+        and application_name like 'auth-reconciler ear %' and wait_event = 'advisory'";
+    scene.eventually(waiting).await?;
+    let mark = standby.mark();
+    scene
+        .manager
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+             and application_name like 'auth-reconciler ear %' and wait_event = 'advisory'",
+            &[],
+        )
+        .await?;
+    standby.wait_message_after(mark, STANDS_BY).await?;
+    active.sigkill()?;
+    standby.wait_message_after(mark, SERVING).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_sessions_are_read_only_reads_go_on_and_the_daemon_says_why_it_cannot() -> Result<()>
+{
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let id = scene.instance(1).await?;
+    let name: String = scene.value("select current_database()::text").await?;
+    let read_only = format!("alter database {name} set default_transaction_read_only = on");
+    scene.manager.batch_execute(&read_only).await?;
+    let status = run_command(scene.url(), &["status"], &[]).await?;
+    ensure!(
+        status.stdout.contains(&id.to_string()),
+        "{}{}",
+        status.stdout,
+        status.stderr
+    );
+    let run = run_command(scene.url(), &["run"], &[]).await?;
+    expect(&run, 1, &["default_transaction_read_only"])
+}
