@@ -300,3 +300,55 @@ fn no_answer_and_an_error_in_turn_are_one_streak() {
         world = after(&verdict, facts(now));
     }
 }
+
+#[test]
+fn a_phone_has_minutes_to_synchronise_and_is_not_told_to_restart() {
+    let profile = Profile::of(Some("whatsappweb")).expect("profile");
+    let mut world = facts(at(0));
+    loop {
+        let found = conclude(
+            &POLICY(),
+            &world,
+            profile,
+            &Answer::NotConnected,
+            world.now,
+            0.0,
+        );
+        let verdict = recorded(found);
+        let waited = world.now - at(0);
+        let failed = waited >= TimeDelta::minutes(10);
+        let right = if failed {
+            (Some(AuthStatus::Failed), Reason::WhatsappNotConnected)
+        } else {
+            (Some(AuthStatus::Pending), Reason::WhatsappConnecting)
+        };
+        assert_eq!((verdict.status, verdict.reason), right, "after {waited}");
+        assert!(!verdict.message.contains("restart"), "{}", verdict.message);
+        assert!(verdict.message.contains("phone"), "{}", verdict.message);
+        if failed {
+            return;
+        }
+        let wait = TimeDelta::from_std(verdict.retry.expect("not final")).expect("in range");
+        let now = world.now + wait;
+        world = after(&verdict, Facts { now, ..world });
+    }
+}
+
+#[test]
+fn absence_is_final_only_on_an_engine_that_has_shown_one_of_ours() {
+    for shown in [true, false] {
+        let absent = Facts {
+            container: Container::NeverSeen,
+            engine_has_shown_ours: shown,
+            ..facts(at(0))
+        };
+        let verdict = ask(&absent, REFUSED);
+        assert_eq!(verdict.retry.is_none(), shown);
+        let reason = if shown {
+            Reason::AwaitingContainer
+        } else {
+            Reason::ApiStarting
+        };
+        assert_eq!(verdict.reason, reason);
+    }
+}
