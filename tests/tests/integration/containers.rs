@@ -12,4 +12,4 @@ mod strangers;
 mod twins;
 mod way;
 
-pub(crate) use harbour::Harbour;
+pub(crate) use harbour::{Harbour, LATE};

@@ -49,8 +49,7 @@ async fn the_second_process_takes_over_when_the_first_is_killed() -> Result<()> 
         .await
 }
 
-/// A server of its own, because the queue of notifications is the server's; more than a minute, because that is how
-/// long one wait of a standby lasts.
+/// A server of its own, because the queue of notifications is the server's; as long as one wait of a standby lasts.
 #[tokio::test]
 async fn a_standby_holds_up_neither_notifications_nor_vacuum() -> Result<()> {
     let cluster = Cluster::start(ClusterOptions::default()).await?;

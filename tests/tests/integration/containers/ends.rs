@@ -7,7 +7,7 @@ use auth_reconciler_tests::docker::Container;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::harbour::{Harbour, without_backoff};
+use super::harbour::{Harbour, LATE, without_backoff};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -118,7 +118,8 @@ async fn a_paused_container_is_failed_until_it_goes_on() -> Result<()> {
     harbour.watcher.wait_status(id, "client_ready").await?;
     let ready = ["client_ready", "Ready", "container unpause"];
     assert_eq!(harbour.last_move(id).await?, ready);
-    assert_eq!(container.counts().await?.ready(), before + 1);
+    let asked = container.counts().await?.ready() - before;
+    assert!((1..=1 + LATE).contains(&asked), "{asked} requests");
     Ok(())
 }
 

@@ -24,6 +24,10 @@ pub(crate) fn without_backoff<'a>(more: &[Setting<'a>]) -> Vec<Setting<'a>> {
     [&NO_BACKOFF[..], more].concat()
 }
 
+/// The engine tells late of a start, and a busy machine hears it later: of what was counted before, so many looks may
+/// still have been to come. What must not be asked again and again is far beyond.
+pub(crate) const LATE: u64 = 1;
+
 pub(crate) struct Harbour {
     pub(crate) scene: Scene,
     pub(crate) watcher: Watcher,

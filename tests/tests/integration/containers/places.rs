@@ -8,7 +8,7 @@ use auth_reconciler_tests::docker::{Container, Engine};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 
-use super::harbour::{Harbour, without_backoff};
+use super::harbour::{Harbour, LATE, without_backoff};
 
 /// How long a stream that was let go of may take to be closed by the engine, too; less than a turn.
 const FAREWELL: TimeDelta = TimeDelta::seconds(1);
@@ -90,7 +90,8 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
         .control("flood?bytes_per_second=1000000&seconds=1&newlines=true&wait=true")
         .await?;
     harbour.caught_up(&containers[1]).await?;
-    assert_eq!(talker.counts().await?.total(), asked);
+    let more = talker.counts().await?.total() - asked;
+    assert!(more <= LATE, "{more} requests for a megabyte of output");
     let all = way.asked();
     let since: Vec<&Asked> = streams(&all).skip(begun).collect();
     ensure!(

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::faked::{KILLED, show};
 use super::{DEBUG, LOST, says_of_engine, status};
 use crate::arena::{KEY, Scene};
-use crate::containers::Harbour;
+use crate::containers::{Harbour, LATE};
 
 #[tokio::test]
 async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> Result<()> {
@@ -63,7 +63,11 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
         harbour.told(down.instance(), "reason").await?,
         "ContainerStopped"
     );
-    assert_eq!(stays.counts().await?.ready(), asked + 1, "by the operator");
+    let looked = stays.counts().await?.ready() - asked;
+    assert!(
+        (1..=1 + LATE).contains(&looked),
+        "{looked}, by the operator"
+    );
 
     recorder.set(Way::Pass).await?;
     let since = told.since;
@@ -83,7 +87,11 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
         .scene
         .barrier(dies.instance(), down.instance())
         .await?;
-    assert_eq!(stays.counts().await?.ready(), asked + 1, "nothing changed");
+    let looked = stays.counts().await?.ready() - asked;
+    assert!(
+        (1..=1 + LATE).contains(&looked),
+        "{looked}, nothing changed"
+    );
     assert!(!status(url).await?.0.contains("the engine at"));
     for id in [stays.instance(), starts] {
         assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
