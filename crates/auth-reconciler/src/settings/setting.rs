@@ -53,7 +53,7 @@ settings! {
     PROBE_CONNECT_TIMEOUT = "probe-connect-timeout", "AUTH_RECONCILER_PROBE_CONNECT_TIMEOUT", Some("200ms");
     PROBE_CONCURRENCY = "probe-concurrency", "AUTH_RECONCILER_PROBE_CONCURRENCY", Some("64");
     POOL_SIZE = "pool-size", "AUTH_RECONCILER_POOL_SIZE", Some("8");
-    ECHO_INTERVAL = "echo-interval", "AUTH_RECONCILER_ECHO_INTERVAL", Some("60s");
+    ECHO_INTERVAL = "echo-interval", "AUTH_RECONCILER_ECHO_INTERVAL", Some("20s");
     ECHO_TIMEOUT = "echo-timeout", "AUTH_RECONCILER_ECHO_TIMEOUT", Some("5s");
     BACKOFF_MIN = "backoff-min", "AUTH_RECONCILER_BACKOFF_MIN", Some("50ms");
     BACKOFF_MAX = "backoff-max", "AUTH_RECONCILER_BACKOFF_MAX", Some("60s");

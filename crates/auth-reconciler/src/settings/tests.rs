@@ -68,7 +68,7 @@ fn without_settings_the_defaults_hold() {
     assert_eq!((run.probe.concurrency, run.pool_size), (64, 8));
     assert_eq!(
         (run.echo_interval, run.echo_timeout),
-        (Duration::from_secs(60), Duration::from_secs(5))
+        (Duration::from_secs(20), Duration::from_secs(5))
     );
     assert_eq!(run.verdict.backoff_min, Duration::from_millis(50));
     assert_eq!(run.verdict.backoff_max, Duration::from_secs(60));

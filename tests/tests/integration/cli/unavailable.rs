@@ -141,3 +141,29 @@ async fn where_sessions_are_read_only_reads_go_on_and_the_daemon_says_why_it_can
     let run = run_command(scene.url(), &["run"], &[]).await?;
     expect(&run, 1, &["default_transaction_read_only"])
 }
+
+/// With the settings that everybody has: a link that swallows everything is open to the kernel, so only an echo that is
+/// not heard tells.
+#[tokio::test]
+async fn an_ear_behind_a_link_that_swallows_everything_is_noticed_within_half_a_minute()
+-> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let proxy = Proxy::to(scene.url()).await?;
+    let ear = proxy.url(scene.url())?;
+    let settings = [("AUTH_RECONCILER_LISTEN_URL", ear.as_str())];
+    let daemon = Daemon::spawn(scene.url(), &["run"], &settings)?;
+    daemon.wait_message(SERVING).await?;
+    let mark = daemon.mark();
+    let swallowed = std::time::Instant::now();
+    proxy.set(Link::BlackHole).await?;
+    daemon
+        .wait_message_after(mark, "lost the ear, making another")
+        .await?;
+    let took = swallowed.elapsed();
+    ensure!(took.as_secs() < 30, "noticed after {took:?}");
+    proxy.cut_all().await?;
+    proxy.set(Link::Pass).await?;
+    daemon.wait_message_after(mark, SERVING).await?;
+    Ok(())
+}
