@@ -34,6 +34,7 @@ comment on function auth_reconciler.lock_briefly(regclass, text) is
 create or replace function auth_reconciler.missing_triggers(relation regclass, assigned boolean) returns text[]
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $body$
     -- Of a partition, the copies that the server makes: they can be disabled one by one.
     select coalesce(array_agg(
@@ -151,6 +152,7 @@ comment on function auth_reconciler.check_watchable(regclass) is
 create or replace function auth_reconciler.is_watched(relation regclass, assigned boolean, typed boolean)
 returns boolean
 language sql
+set search_path = pg_catalog, pg_temp
 as $body$
     select exists (
         select
@@ -167,6 +169,7 @@ comment on function auth_reconciler.is_watched(regclass, boolean, boolean) is
 create or replace function auth_reconciler.facts_differ(typed boolean) returns text
 language sql
 immutable
+set search_path = pg_catalog, pg_temp
 as $body$
     -- WHEN, not UPDATE OF: a BEFORE trigger may change a column that the statement did not name.
     select 'old.id is distinct from new.id'
@@ -183,6 +186,7 @@ comment on function auth_reconciler.facts_differ(boolean) is
 create or replace function auth_reconciler.foreign_write(watched_id integer) returns text
 language sql
 immutable
+set search_path = pg_catalog, pg_temp
 as $body$
     -- Our own write is marked with key and value; only exactly that is no drift. A marker of an earlier
     -- transaction reads as the empty string, not as null.

@@ -132,6 +132,7 @@ revoke all on function auth_reconciler.keep_status() from public;
 create or replace function auth_reconciler.is_guarded(relation regclass) returns boolean
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $body$
     select exists (
         select

@@ -4,6 +4,7 @@
 create or replace function auth_reconciler.answer(watched_id integer, instance_id uuid, changes bigint[])
 returns boolean
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 begin
@@ -33,6 +34,7 @@ create or replace function auth_reconciler.prune(
     watched_id integer, instance_id uuid, per_instance integer, max_age interval
 ) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
     delete from auth_reconciler.transition as t

@@ -11,6 +11,7 @@
 
 create or replace function auth_reconciler.begin_watching() returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
     perform pg_advisory_lock_shared(1635087465, 1);
@@ -25,6 +26,7 @@ comment on function auth_reconciler.begin_watching() is
 
 create or replace function auth_reconciler.tell_watchers(transition_id bigint) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
     -- One expression: nothing can end this statement between taking the first lock and giving it back. Two

@@ -20,6 +20,7 @@ comment on function auth_reconciler.key_hash(integer, uuid) is 'Second number of
 
 create or replace function auth_reconciler.lock_key(watched_id integer, instance_id uuid) returns boolean
 language sql
+set search_path = pg_catalog, pg_temp
 as $body$
     select pg_catalog.pg_try_advisory_xact_lock(
         auth_reconciler.key_class(), auth_reconciler.key_hash(watched_id, instance_id))
@@ -32,6 +33,7 @@ create or replace function auth_reconciler.refusal(
     epoch uuid, watched_id integer, instance_id uuid, version uuid, changes bigint[]
 ) returns text
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     current_epoch uuid;
@@ -75,6 +77,7 @@ create or replace function auth_reconciler.spend(
     verdict auth_reconciler.instance, changes bigint[]
 ) returns void
 language sql
+set search_path = pg_catalog, pg_temp
 as $body$
     update auth_reconciler.instance as i
     set version = gen_random_uuid(),
@@ -111,6 +114,7 @@ create or replace function auth_reconciler.record(
     out reaction_ms double precision
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 declare
@@ -121,6 +125,7 @@ declare
     overridden_retry_ms constant double precision := (p_context ->> 'overridden_retry_ms')::double precision;
     kept_path constant text := current_setting('search_path');
     relation text;
+    change_status text;
     present boolean;
     current_status text;
     written text;
@@ -211,17 +216,18 @@ begin
             'auth_reconciler.writing',
             verdict.watched_id || '/' || verdict.instance_id || '/' || verdict.auth_status,
             true);
+        change_status := format(
+            'update %s set auth_status = $2, updated_at = localtimestamp where id operator(pg_catalog.=) $1 '
+            'returning auth_status::pg_catalog.text',
+            relation);
         -- The table's own triggers run in it, deferred ones too, and find what they name without its
         -- schema where the session would find it, not where our statements do.
-        perform set_config(
+        perform pg_catalog.set_config(
             'search_path',
             coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
             true);
-        execute format(
-            'update %s set auth_status = $2, updated_at = localtimestamp where id operator(pg_catalog.=) $1 '
-            'returning auth_status::pg_catalog.text',
-            relation)
-            into written using verdict.instance_id, verdict.auth_status;
+        -- Nothing is named in here until the path is ours again, but what is qualified.
+        execute change_status into written using verdict.instance_id, verdict.auth_status;
         set constraints all immediate;
         perform pg_catalog.set_config('search_path', kept_path, true);
         perform set_config('auth_reconciler.writing', '', true);
@@ -327,6 +333,7 @@ create or replace function auth_reconciler.forget(
     p_epoch uuid, p_watched_id integer, p_instance_id uuid, p_version uuid, p_changes bigint[]
 ) returns text
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     refused text;

@@ -4,7 +4,7 @@
 create or replace function auth_reconciler.leadership_lock() returns bigint
 language sql
 immutable
-as $body$ select 7022647185898824559 $body$;
+return 7022647185898824559;
 
 comment on function auth_reconciler.leadership_lock() is
     'Key of the advisory lock that the active process of this database holds.';
@@ -19,6 +19,7 @@ comment on function auth_reconciler.epoch_lock(uuid) is
 
 create or replace function auth_reconciler.take_over(p_epoch uuid) returns bigint
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
     new_term bigint;
@@ -56,6 +57,7 @@ comment on function auth_reconciler.take_over(uuid) is
 
 create or replace function auth_reconciler.expand_truncations() returns bigint
 language sql
+set search_path = pg_catalog, pg_temp
 as $body$
     with truncation as (
         delete from auth_reconciler.change as c where c.instance_id is null returning c.watched_id, c.changed_at

@@ -4,6 +4,7 @@ create or replace function auth_reconciler.note_engine(
     p_epoch uuid, p_address text, p_seen boolean, p_detail text
 ) returns boolean
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
     perform set_config('synchronous_commit', 'off', true);

@@ -23,5 +23,6 @@ mod quiet;
 mod race;
 mod scene;
 mod schema_change;
+mod search_path;
 mod secrets;
 mod stage;

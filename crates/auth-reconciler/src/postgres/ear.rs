@@ -145,7 +145,7 @@ impl Ear {
             let query = |act| move |source| EarError::Query { act, source };
             let row = client
                 .query_typed_one(
-                    "select pid, backend_start from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()",
+                    "select pid, backend_start from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()",
                     &[],
                 )
                 .await

@@ -7,6 +7,7 @@ use deadpool_postgres::{
 };
 
 use thiserror::Error;
+use tokio_postgres::Client;
 
 use super::error::StoreError;
 use crate::database::{Database, TlsError};
@@ -31,22 +32,25 @@ pub(crate) const TRANSACTION: &str = "\
     set local statement_timeout = '8s';\
     set local lock_timeout = '1s';";
 
-/// The same for a read: a table that the manager has locked must not keep a session of the server
-/// waiting for longer than we wait, or given up sessions pile up until nobody can connect.
-const READ: &str = "\
+/// The same for any other statement: nothing is looked up where somebody else can write, and a table that the
+/// manager has locked must not keep a session of the server waiting for longer than we wait, or given up
+/// sessions pile up until nobody can connect.
+const STATEMENT: &str = "\
     begin isolation level read committed;\
+    set local search_path = pg_catalog, pg_temp;\
     set local statement_timeout = '8s';\
     set local lock_timeout = '1s'";
 
-/// Runs one statement within the limits of a read. Everything is sent at once: no transaction stays open
-/// while nothing runs in it, and no setting outlives it.
-pub(crate) async fn limited<T>(
-    client: &Object,
+/// Runs one statement in a transaction that begins with these settings. Everything is sent at once: no
+/// transaction stays open while nothing runs in it, and no setting outlives it.
+pub(super) async fn within<T>(
+    client: &Client,
+    begin: &str,
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, tokio_postgres::Error> {
     // In this order, which is the order of the first poll.
     let (begun, done, ended) = futures_util::future::join3(
-        client.batch_execute(READ),
+        client.batch_execute(begin),
         statement,
         client.batch_execute("commit"),
     )
@@ -125,9 +129,23 @@ pub(crate) fn open(database: &Database, size: usize, session: Session) -> Result
     builder.build().map_err(OpenError::Build)
 }
 
-/// Runs one act on a pooled connection, within [`LIMIT`]. A connection on which it failed to answer
-/// is not used again: it may be half open, and its statement may still run.
+/// Runs one statement on a pooled connection, in a transaction of its own and with none of the session's
+/// settings, within [`LIMIT`].
 pub(crate) async fn with<T>(
+    pool: &Pool,
+    act: &'static str,
+    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+) -> Result<T, StoreError> {
+    bare(pool, act, async |client| {
+        within(client, STATEMENT, statement(client)).await
+    })
+    .await
+}
+
+/// Runs one message that brings its own settings ([`TRANSACTION`]) on a pooled connection, within [`LIMIT`].
+/// A connection on which it failed to answer is not used again: it may be half open, and its statement may
+/// still run.
+pub(super) async fn bare<T>(
     pool: &Pool,
     act: &'static str,
     work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,

@@ -12,7 +12,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::pool::{TRANSACTION, with};
+use super::pool::{TRANSACTION, bare};
 use super::store::Look;
 use super::tables::Key;
 
@@ -235,7 +235,7 @@ async fn in_transaction(
 ) -> Result<SimpleQueryRow, StoreError> {
     let mut statement = String::from(TRANSACTION);
     statement.push_str(&filled(template, values));
-    let messages = with(pool, act, async |client| {
+    let messages = bare(pool, act, async |client| {
         client.simple_query(&statement).await
     })
     .await?;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{Oid, Type};
+use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
-use super::pool::{TRANSACTION, with};
+use super::pool::{TRANSACTION, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
 
@@ -65,6 +65,12 @@ const OLDEST_SERVER: i32 = 140_000;
 
 /// Tries of a change of the schema that a lock or another session came in between of.
 const TRIES: u32 = 150;
+
+/// What every statement of a change of the schema begins with, where it has no transaction of its own: nothing
+/// is looked up where somebody else can write.
+const PINNED: &str = "\
+    begin isolation level read committed, read write;\
+    set local search_path = pg_catalog, pg_temp";
 
 /// The version that this program needs.
 pub(crate) fn needed_version() -> i32 {
@@ -155,8 +161,8 @@ pub(crate) async fn migrate(
     tables: &[TableName],
 ) -> Result<Vec<String>, SchemaError> {
     let client = connect(database).await?;
-    let server = client
-        .query_typed_one(sql!("queries/server_version.sql"), &[])
+    let asked = client.query_typed_one(sql!("queries/server_version.sql"), &[]);
+    let server = within(&client, PINNED, asked)
         .await
         .map_err(|source| query("ask for the server's version", source))?;
     if server.get::<_, i32>(1) < OLDEST_SERVER {
@@ -179,8 +185,8 @@ pub(crate) async fn migrate(
 /// Removes every trigger and the schema. Returns what it did.
 pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError> {
     let client = connect(database).await?;
-    let exists = client
-        .query_typed_one(sql!("queries/schema_exists.sql"), &[])
+    let asked = client.query_typed_one(sql!("queries/schema_exists.sql"), &[]);
+    let exists = within(&client, PINNED, asked)
         .await
         .map_err(|source| query("look for the schema", source))?;
     if !exists.get::<_, bool>(0) {
@@ -264,19 +270,19 @@ async fn install_locked(client: &Client) -> Result<String, SchemaError> {
 
 async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, SchemaError> {
     let act = format!("watch table {table}");
-    client
-        .query_typed_one(sql!("queries/watch.sql"), &[(&oid, Type::OID)])
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oid, Type::OID)];
+    let watched = client.query_typed_one(sql!("queries/watch.sql"), &parameters);
+    within(client, PINNED, watched)
         .await
         .map(|row| row.get(0))
         .map_err(|source| query(&act, source))
 }
 
 async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError> {
-    client
-        .query_typed_one(
-            "select pg_catalog.to_regclass($1)::oid",
-            &[(&table.to_sql(), Type::TEXT)],
-        )
+    let name = table.to_sql();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
+    let asked = client.query_typed_one("select pg_catalog.to_regclass($1)::oid", &parameters);
+    within(client, PINNED, asked)
         .await
         .map_err(|source| query("look for the table", source))?
         .get::<_, Option<Oid>>(0)

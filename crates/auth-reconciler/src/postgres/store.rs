@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
-use super::pool::{limited, with};
+use super::pool::with;
 use super::tables::{Fault, Key, Table, Tables, Watched};
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
@@ -57,7 +57,7 @@ pub(crate) async fn read(pool: &Pool, table: &Table, key: Key) -> Result<Look, S
             (&key.watched_id, Type::INT4),
             (&key.instance_id, Type::UUID),
         ];
-        limited(client, client.query_typed_one(&table.read, &parameters)).await
+        client.query_typed_one(&table.read, &parameters).await
     })
     .await?;
     let look = look_from(&row).map_err(|source| StoreError::Query { act, source })?;
@@ -192,7 +192,7 @@ pub(crate) async fn recorded_containers(pool: &Pool) -> Result<Vec<RecordedConta
     let act = "read what was recorded of the containers";
     let rows = with(pool, act, async |client| {
         let statement = include_str!("../../../../sql/queries/recorded_containers.sql");
-        limited(client, client.query_typed(statement, &[])).await
+        client.query_typed(statement, &[]).await
     })
     .await?;
     let recorded = rows.iter().map(|row| {
@@ -226,7 +226,7 @@ pub(crate) async fn note_engine(
             (&not_seen, Type::TEXT),
         ];
         let statement = "select auth_reconciler.note_engine($1, $2, $3, $4)";
-        limited(client, client.query_typed_one(statement, &parameters)).await
+        client.query_typed_one(statement, &parameters).await
     })
     .await
     .map(|row| row.get(0))
@@ -247,7 +247,7 @@ pub(crate) async fn note_trouble(
             (&detail, Type::TEXT),
         ];
         let statement = "select auth_reconciler.note_trouble($1, $2, $3)";
-        limited(client, client.query_typed_one(statement, &parameters)).await
+        client.query_typed_one(statement, &parameters).await
     })
     .await
     .map(|row| row.get(0))
@@ -317,10 +317,13 @@ pub(crate) fn faults_from(rows: &[tokio_postgres::Row]) -> Vec<Fault> {
 
 /// Every key with changes, and every one that was not recorded as final, each with its cause.
 pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError> {
-    let rows = with(pool, "read the backlog", async |client| {
+    with(pool, "expand truncations", async |client| {
         client
             .query_typed("select auth_reconciler.expand_truncations()", &[])
-            .await?;
+            .await
+    })
+    .await?;
+    let rows = with(pool, "read the backlog", async |client| {
         client
             .query_typed(include_str!("../../../../sql/queries/backlog.sql"), &[])
             .await
@@ -343,7 +346,7 @@ pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), St
     for table in tables.values() {
         with(pool, "log a change of every row", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            limited(client, client.query_typed(&table.log_all_rows, &parameters)).await
+            client.query_typed(&table.log_all_rows, &parameters).await
         })
         .await?;
     }
@@ -356,7 +359,7 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
     for table in tables.values() {
         let rows = with(pool, "list all rows", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            limited(client, client.query_typed(&table.all_rows, &parameters)).await
+            client.query_typed(&table.all_rows, &parameters).await
         })
         .await?;
         keys.extend(rows.iter().map(|row| Key {

@@ -44,6 +44,7 @@ const MAX_RINGS: usize = 10_000;
 /// The server's side of a dead terminal is found within a minute: records ring for nobody as long.
 const SESSION: &str = "\
     set default_transaction_isolation = 'read committed';\
+    set search_path = pg_catalog, pg_temp;\
     set idle_session_timeout = 0;\
     set statement_timeout = '10s';\
     set lock_timeout = '10s';\
