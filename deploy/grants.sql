@@ -83,7 +83,9 @@ grant execute on function
     auth_reconciler.table_faults(oid),
     auth_reconciler.take_over(uuid),
     auth_reconciler.tell_watchers(bigint),
-    auth_reconciler.watched_rows()
+    auth_reconciler.unwritable(regclass),
+    auth_reconciler.watched_rows(),
+    auth_reconciler.write_status(integer, text, uuid, text)
     to auth_reconciler;
 
 -- Actions, for people who are members.

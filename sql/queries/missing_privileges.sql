@@ -56,6 +56,6 @@ wanted (privilege, remedy, held) as (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'is_typed', 'faults_of', 'table_faults', 'faults',
-        'processes', 'tell_watchers')
+        'processes', 'tell_watchers', 'write_status', 'unwritable')
 )
 select privilege, remedy from wanted where not held

@@ -29,6 +29,7 @@ select
     i.hold_until,
     i.foreign_at,
     i.next_attempt_at,
+    i.recorded_at,
     i.container_engine,
     i.container_id,
     i.container_name,

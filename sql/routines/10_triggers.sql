@@ -9,6 +9,29 @@
 -- that is renamed and a right that is taken away, is asked each time. What is made from the row, whose
 -- columns somebody may rename, stands in a block always: without a write, a block takes no id.
 
+create or replace function auth_reconciler.is_ours(watched_id integer, instance_id uuid, status text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    -- Anybody may set this, so it only tells whether it is worth a look: no statement of the manager's reads our
+    -- tables in it. A setting of an earlier transaction reads as the empty string, not as null.
+    if current_setting('auth_reconciler.writing', true) is distinct from watched_id || '/' || instance_id || '/' || status then
+        return false;
+    end if;
+    -- What record() wrote in this very transaction; nobody else ever sees it, or may write it.
+    return exists (
+        select
+        from auth_reconciler.instance as i
+        where i.watched_id = is_ours.watched_id and i.instance_id = is_ours.instance_id and i.writing = is_ours.status
+    );
+end
+$body$;
+
+comment on function auth_reconciler.is_ours(integer, uuid, text) is
+    'Whether the write of auth_status that is under way is our own record. Called by the triggers, with the rights of the owner.';
+
 create or replace function auth_reconciler.log_change() returns trigger
 language plpgsql
 security definer
@@ -27,6 +50,7 @@ declare
     rings integer;
     acting text;
     written_by text;
+    ours boolean := false;
     -- Who wrote what: for the operator alone, never in the ring, which anybody may hear.
     from_value text;
     to_value text;
@@ -54,6 +78,7 @@ begin
             ids := array[old.id, new.id];
             causes := array['id', 'id'];
         else
+            ours := auth_reconciler.is_ours(watched, new.id, new.auth_status::text);
             ids := array[new.id];
             causes := array[case
                 when new.api_key is distinct from old.api_key then 'api_key'
@@ -64,7 +89,10 @@ begin
                 when new.auth_status is distinct from old.auth_status then 'drift'
                 else 'type_instance'
             end];
-            if new.auth_status is distinct from old.auth_status and tg_argv[1] is null then
+            if ours and causes = array['drift'] then
+                return null;
+            end if;
+            if new.auth_status is distinct from old.auth_status and tg_argv[1] is null and not ours then
                 from_value := left(old.auth_status, 64);
                 to_value := left(new.auth_status, 64);
                 if causes <> array['drift'] then
@@ -105,7 +133,8 @@ begin
             return null;
         end;
     end if;
-    rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
+    -- Anybody may set it: what is no number of ours is none.
+    rings := coalesce(substring(current_setting('auth_reconciler.rings', true) from '^[0-9]{1,4}$'), '0')::integer;
     for i in 1 .. cardinality(ids) loop
         if ids[i] is null or rings >= max_rings then
             -- Equal notifications of one transaction are sent once.

@@ -57,11 +57,13 @@ as $body$
             from pg_catalog.pg_trigger as t
             where t.tgrelid = place.relation and t.tgname = wanted.name and t.tgenabled in ('O', 'A')
                 and t.tgfoid = 'auth_reconciler.log_change()'::regprocedure
+                -- One of an earlier version let anybody write in silence.
+                and pg_get_triggerdef(t.oid) not like '%auth_reconciler.writing%'
         )
 $body$;
 
 comment on function auth_reconciler.missing_triggers(regclass, boolean) is
-    'Names of our triggers that are absent or disabled, on the table or on one of its partitions.';
+    'Names of our triggers that are absent, disabled or of an earlier version, on the table or on one of its partitions.';
 
 create or replace function auth_reconciler.check_watchable(relation regclass) returns void
 language plpgsql
@@ -183,23 +185,6 @@ $body$;
 comment on function auth_reconciler.facts_differ(boolean) is
     'Text of the trigger condition that something changed of what verdicts are made from.';
 
-create or replace function auth_reconciler.foreign_write(watched_id integer) returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $body$
-    -- Our own write is marked with key and value; only exactly that is no drift. A marker of an earlier
-    -- transaction reads as the empty string, not as null.
-    select pg_catalog.format(
-        $sql$old.auth_status is distinct from new.auth_status
-                    and coalesce(pg_catalog.current_setting('auth_reconciler.writing', true), '')
-                        is distinct from %L || '/' || new.id::text || '/' || coalesce(new.auth_status::text, '')$sql$,
-        watched_id::text)
-$body$;
-
-comment on function auth_reconciler.foreign_write(integer) is
-    'Text of the trigger condition that auth_status changed and it was not our own record.';
-
 create or replace function auth_reconciler.settle_name(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -258,6 +243,7 @@ declare
     typed boolean;
     known auth_reconciler.watched_table;
     facts text;
+    reason text;
     found_rows bigint;
 begin
     perform auth_reconciler.check_watchable(relation);
@@ -277,6 +263,10 @@ begin
             relation;
     end if;
 
+    for reason in select r from auth_reconciler.unwritable(relation) as r loop
+        raise warning 'not every status can be written to %: %', relation, reason
+            using hint = 'Correct the table: what it refuses is shown in auth_reconciler.problems as Unwritable.';
+    end loop;
     -- A trigger that is no longer wanted can only be dropped under the stronger lock. One lock, not one
     -- after the other: what is held while we wait for the second is held against the manager.
     perform auth_reconciler.lock_briefly(
@@ -305,11 +295,11 @@ begin
             for each statement execute function auth_reconciler.log_change(%2$L);
         create or replace trigger auth_reconciler_update after update on %1$s
             for each row when (
-                %3$s or (%4$s)
+                %3$s or old.auth_status is distinct from new.auth_status
             )
             execute function auth_reconciler.log_change(%2$L);
         $sql$,
-        relation, known.id::text, facts, auth_reconciler.foreign_write(known.id));
+        relation, known.id::text, facts);
     if auth_reconciler.is_guarded(relation) then
         perform auth_reconciler.attach_guard(relation, known.id, typed);
     end if;

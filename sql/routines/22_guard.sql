@@ -50,7 +50,7 @@ begin
         acting := current_setting('role');
         written_by := session_user || case when acting in ('none', session_user) then '' else ' as ' || acting end;
         isolation := current_setting('transaction_isolation');
-        if isolation = 'serializable' then
+        if isolation = 'serializable' or auth_reconciler.is_ours(watched, new.id, new.auth_status::text) then
             return new;
         end if;
         from_value := left(old.auth_status, 64);
@@ -113,7 +113,7 @@ begin
             return came;
         end;
     end if;
-    rings := coalesce(nullif(current_setting('auth_reconciler.rings', true), ''), '0')::integer;
+    rings := coalesce(substring(current_setting('auth_reconciler.rings', true) from '^[0-9]{1,4}$'), '0')::integer;
     if rings >= max_rings then
         perform pg_notify('auth_reconciler', 'scan');
     else
@@ -153,12 +153,12 @@ begin
     execute format(
         $sql$
         create or replace trigger zz_auth_reconciler_guard before update on %1$s
-            for each row when (%3$s and not (%4$s))
+            for each row when (old.auth_status is distinct from new.auth_status and not (%3$s))
             execute function auth_reconciler.keep_status(%2$L);
         -- Somebody may have disabled it.
         alter table %1$s enable trigger zz_auth_reconciler_guard;
         $sql$,
-        relation, watched_id::text, auth_reconciler.foreign_write(watched_id), auth_reconciler.facts_differ(typed));
+        relation, watched_id::text, auth_reconciler.facts_differ(typed));
 end
 $body$;
 

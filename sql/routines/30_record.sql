@@ -123,12 +123,12 @@ declare
     retry_ms double precision := (p_context ->> 'retry_ms')::double precision;
     trouble_ms double precision := (p_context ->> 'trouble_ms')::double precision;
     overridden_retry_ms constant double precision := (p_context ->> 'overridden_retry_ms')::double precision;
-    kept_path constant text := current_setting('search_path');
+    unwritable_retry_ms constant double precision := (p_context ->> 'unwritable_retry_ms')::double precision;
     relation text;
-    change_status text;
     present boolean;
     current_status text;
     written text;
+    refusal text;
     wrote boolean := false;
     overridden boolean := false;
     moved boolean;
@@ -212,34 +212,26 @@ begin
     -- 3. Write the column if it differs.
     from_status := current_status;
     if verdict.auth_status is not null and current_status is distinct from verdict.auth_status then
-        perform set_config(
-            'auth_reconciler.writing',
-            verdict.watched_id || '/' || verdict.instance_id || '/' || verdict.auth_status,
-            true);
-        change_status := format(
-            'update %s set auth_status = $2, updated_at = localtimestamp where id operator(pg_catalog.=) $1 '
-            'returning auth_status::pg_catalog.text',
-            relation);
-        -- The table's own triggers run in it, deferred ones too, and find what they name without its
-        -- schema where the session would find it, not where our statements do.
-        perform pg_catalog.set_config(
-            'search_path',
-            coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
-            true);
-        -- Nothing is named in here until the path is ours again, but what is qualified.
-        execute change_status into written using verdict.instance_id, verdict.auth_status;
-        set constraints all immediate;
-        perform pg_catalog.set_config('search_path', kept_path, true);
-        perform set_config('auth_reconciler.writing', '', true);
+        select w.written, w.refusal into written, refusal
+        from auth_reconciler.write_status(
+            verdict.watched_id, relation, verdict.instance_id, verdict.auth_status) as w;
         -- A BEFORE trigger of somebody else may have replaced the value, or stopped the write.
-        overridden := written is distinct from verdict.auth_status;
-        wrote := not overridden;
+        overridden := refusal is null and written is distinct from verdict.auth_status;
+        wrote := refusal is null and not overridden;
     end if;
 
     -- 4. Note what was found, and delete exactly the changes that were read.
     this_moment := clock_timestamp();
     select min(c.changed_at) into noticed_at from auth_reconciler.change as c where c.id = any (p_changes);
     reaction_ms := coalesce(extract(epoch from this_moment - noticed_at)::double precision * 1000, woken_ms);
+    if refusal is not null then
+        verdict.reason := 'Unwritable';
+        verdict.message := format(
+            'auth_status of table %s cannot be set to %s: %s; correct the table or unwatch it',
+            relation, verdict.auth_status, refusal);
+        retry_ms := unwritable_retry_ms;
+        trouble_ms := 0;
+    end if;
     if known.auth_status is not distinct from verdict.auth_status and known.reason = verdict.reason then
         verdict.since := known.since;
     else
@@ -268,7 +260,8 @@ begin
         recorded_at = this_moment,
         looks = coalesce(known.looks, 0) + 1,
         epoch = p_epoch,
-        final = coalesce(verdict.final, false) and not overridden,
+        final = coalesce(verdict.final, false) and not overridden and refusal is null,
+        writing = null,
         attempts = verdict.attempts,
         misses = verdict.misses,
         first_miss_at = verdict.first_miss_at,
@@ -294,7 +287,7 @@ begin
         from_status := known.auth_status;
     end if;
     -- Hands off moves nothing.
-    moved := not overridden and verdict.auth_status is not null
+    moved := not overridden and refusal is null and verdict.auth_status is not null
         and from_status is distinct from verdict.auth_status and (wrote or known.auth_status is not null);
     answered := auth_reconciler.answer(verdict.watched_id, verdict.instance_id, p_changes);
     if moved then
@@ -322,12 +315,13 @@ begin
             (p_context ->> 'history_per_instance')::integer,
             (p_context ->> 'history_max_age_ms')::double precision * interval '1 ms');
     end if;
-    outcome := case when overridden then 'overridden' when wrote then 'written' else 'right' end;
+    outcome := case when refusal is not null then 'unwritable: ' || refusal
+        when overridden then 'overridden' when wrote then 'written' else 'right' end;
 end
 $body$;
 
 comment on function auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb) is
-    'Records one verdict behind the fence and writes auth_status if it differs. Outcome: written, right (it was so already), overridden (a trigger of the table replaced it), busy (somebody holds the row), gone, unwatched, or the part of the fence that refused: epoch, version, change.';
+    'Records one verdict behind the fence and writes auth_status if it differs. Outcome: written, right (it was so already), overridden (a trigger of the table replaced it), unwritable: and what of the table refuses it, busy (somebody holds the row), gone, unwatched, or the part of the fence that refused: epoch, version, change.';
 
 create or replace function auth_reconciler.forget(
     p_epoch uuid, p_watched_id integer, p_instance_id uuid, p_version uuid, p_changes bigint[]

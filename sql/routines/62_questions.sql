@@ -80,6 +80,7 @@ cross join lateral (
             when i.looks is null then 'Unseen'
             -- Hands off: what it should be is not for us to say.
             when i.verdict is null then null
+            when i.reason = 'Unwritable' then 'Unwritable'
             when i.auth_status is distinct from i.verdict and i.unobserved = 0 then 'Overwritten'
             when i.auth_status is distinct from 'client_ready' then i.reason
         end as problem,
@@ -92,7 +93,7 @@ comment on view auth_reconciler.problems is
     'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NobodyLeads; TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

@@ -42,6 +42,14 @@ impl Backoff {
     }
 }
 
+/// How long to wait before a status that the table refused is written again, after `last` was waited: a
+/// minute, twice as long each time, up to an hour. Only somebody who changes the table can make it succeed.
+#[must_use]
+pub fn after_refusal(last: Option<Duration>) -> Duration {
+    let (first, longest) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    last.map_or(first, |last| last.saturating_mul(2).clamp(first, longest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +71,18 @@ mod tests {
             );
             assert_eq!(BACKOFF.delay(attempt, 0.999), BACKOFF.max);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_tried_again_after_a_minute_and_ever_more_rarely() {
+        let mut last = None;
+        let waits: Vec<_> = std::iter::repeat_with(|| {
+            last = Some(after_refusal(last));
+            last.map_or(0, |wait| wait.as_secs())
+        })
+        .take(8)
+        .collect();
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub enum Reason {
     UnsupportedType,
     /// An operator paused it: hands off.
     Paused,
+    /// The table refuses the status: a check, a type, a trigger.
+    Unwritable,
 }
 
 /// What kind of not-being-ready a reason is. A streak of the same kind is what patience is counted in.
@@ -74,7 +76,7 @@ pub enum Streak {
 }
 
 impl Reason {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::Ready,
         Self::Authenticated,
         Self::AwaitingScan,
@@ -102,6 +104,7 @@ impl Reason {
         Self::UnsupportedProvider,
         Self::UnsupportedType,
         Self::Paused,
+        Self::Unwritable,
     ];
 
     /// The word as it stands in views and logs.
@@ -135,6 +138,7 @@ impl Reason {
             Self::UnsupportedProvider => "UnsupportedProvider",
             Self::UnsupportedType => "UnsupportedType",
             Self::Paused => "Paused",
+            Self::Unwritable => "Unwritable",
         }
     }
 
@@ -174,7 +178,8 @@ impl Reason {
             | Self::InvalidPort
             | Self::UnsupportedProvider
             | Self::UnsupportedType
-            | Self::Paused => None,
+            | Self::Paused
+            | Self::Unwritable => None,
         }
     }
 
@@ -227,7 +232,8 @@ impl Reason {
             | Self::InvalidPort
             | Self::UnsupportedProvider
             | Self::UnsupportedType
-            | Self::Paused => false,
+            | Self::Paused
+            | Self::Unwritable => false,
         }
     }
 
@@ -265,7 +271,8 @@ impl Reason {
             | Self::WhatsappNotConnected
             | Self::WhatsappError
             | Self::InvalidApiKey
-            | Self::InvalidPort => Some(false),
+            | Self::InvalidPort
+            | Self::Unwritable => Some(false),
         }
     }
 }

@@ -26,3 +26,4 @@ mod schema_change;
 mod search_path;
 mod secrets;
 mod stage;
+mod unwritable;

@@ -35,7 +35,7 @@ const SHADOWS: &str = r#"
             from pg_proc as p
             where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'f' and p.provariadic = 0
                 and not p.proretset
-                and not p.proargtypes && array['internal', 'cstring', 'any', 'trigger', 'event_trigger']::regtype[]::oid[]
+                and not p.proargtypes::oid[] && array['internal', 'cstring', '"any"', 'trigger', 'event_trigger']::regtype[]::oid[]
                 and not array['internal', 'cstring', 'trigger', 'event_trigger', 'language_handler', 'fdw_handler',
                     'index_am_handler', 'tsm_handler', 'table_am_handler', 'record']::regtype[]::oid[] @> array[p.prorettype]
                 and (p.prorettype <> all (array['anyelement', 'anyarray', 'anynonarray', 'anyenum', 'anyrange',
@@ -203,7 +203,8 @@ async fn no_command_and_no_statement_of_ours_calls_what_stands_in_the_path() -> 
         line.text.contains("\"event\":\"connected\"")
     };
     watching.wait_line(0, "the watcher", connected).await?;
-    let write = format!("update public.message_instances set auth_status = 'failed' where id = '{id}'");
+    let write =
+        format!("update public.message_instances set auth_status = 'failed' where id = '{id}'");
     scene.manager.batch_execute(&write).await?;
     let moved = |line: &auth_reconciler_tests::daemon::LogLine| {
         line.text.contains("\"event\":\"transition\"")
@@ -260,7 +261,10 @@ async fn questions(scene: &Scene, id: Uuid) -> Result<()> {
         let view: String = row.get(0);
         let victim = victim(scene).await?;
         let asked = format!("select * from auth_reconciler.{view}");
-        victim.batch_execute(&asked).await.with_context(|| view.clone())?;
+        victim
+            .batch_execute(&asked)
+            .await
+            .with_context(|| view.clone())?;
         nothing_bitten(scene, &view).await?;
     }
     // Whatever a function makes of such arguments: it calls nothing of the path.
@@ -274,7 +278,7 @@ async fn questions(scene: &Scene, id: Uuid) -> Result<()> {
             from unnest(p.proargtypes) with ordinality as t (oid, place)))
          from pg_proc as p
          where p.pronamespace = 'auth_reconciler'::regnamespace and p.prorettype <> 'trigger'::regtype
-            and not p.proargtypes && array['auth_reconciler.instance'::regtype::oid]
+            and not p.proargtypes::oid[] && array['auth_reconciler.instance'::regtype::oid]
          order by p.proname in ('unwatch', 'detach'), p.proname"
     );
     for row in scene.manager.query(&functions, &[]).await? {

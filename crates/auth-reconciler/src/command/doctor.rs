@@ -46,6 +46,9 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
     }
     if allowed && report.schema(&pool, &settings.tables).await {
         report.tables(&pool).await;
+        for table in &settings.tables {
+            report.writable(&pool, table).await;
+        }
         report.leader(&pool).await;
     }
     report
@@ -318,6 +321,32 @@ impl Report {
             );
         }
         allowed
+    }
+
+    /// What of the table would refuse a status.
+    async fn writable(&mut self, pool: &Pool, table: &TableName) {
+        let asked = with(
+            pool,
+            "see whether statuses can be written",
+            async |client| {
+                client
+                    .query_typed(
+                        "select auth_reconciler.unwritable(pg_catalog.to_regclass($1))",
+                        &[(&table.to_sql(), Type::TEXT)],
+                    )
+                    .await
+            },
+        )
+        .await;
+        for row in self.asked("writable", asked).unwrap_or_default() {
+            self.line(
+                "writable",
+                Finding::Wrong {
+                    what: format!("table {table}: {}", row.get::<_, String>(0)),
+                    remedy: "correct the table, so that every status can be written".to_owned(),
+                },
+            );
+        }
     }
 
     async fn leader(&mut self, pool: &Pool) {

@@ -3,7 +3,7 @@
 use deadpool_postgres::Pool;
 
 use super::error::StoreError;
-use super::pool::{limited, with};
+use super::pool::with;
 use super::tables::Key;
 
 /// A few instances that count as ready, to be asked for their word.
@@ -11,7 +11,7 @@ pub(crate) async fn ready_instances(pool: &Pool) -> Result<Vec<Key>, StoreError>
     let act = "find instances that count as ready";
     let rows = with(pool, act, async |client| {
         let statement = include_str!("../../../../sql/queries/ready_instances.sql");
-        limited(client, client.query_typed(statement, &[])).await
+        client.query_typed(statement, &[]).await
     })
     .await?;
     let keys = rows.iter().map(|row| {

@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     Right,
     /// A trigger of the table replaced the value.
     Overridden,
+    /// The table refuses the value; that is recorded.
+    Unwritable,
     /// Somebody holds the row; nothing was recorded.
     Busy,
     /// The row is gone; nothing was recorded.
@@ -46,6 +48,8 @@ pub(crate) struct Recording {
     pub(crate) from: Option<String>,
     /// Time from the cause to the record.
     pub(crate) reaction_ms: Option<f64>,
+    /// What of the table refused the write.
+    pub(crate) refusal: Option<String>,
 }
 
 /// What goes with every record.
@@ -64,6 +68,7 @@ struct RecordContext<'a> {
     #[serde(flatten)]
     settings: &'a RecordSettings,
     woken_ms: f64,
+    unwritable_retry_ms: f64,
     retry_ms: Option<f64>,
     trouble_ms: Option<f64>,
 }
@@ -169,6 +174,7 @@ pub(crate) async fn record(
     let context = RecordContext {
         settings,
         woken_ms: millis(waited),
+        unwritable_retry_ms: millis(look.unwritable_retry()),
         retry_ms: verdict.retry.map(millis),
         trouble_ms: verdict.trouble_after.map(millis),
     };
@@ -189,8 +195,13 @@ pub(crate) async fn record(
         ],
     )
     .await?;
+    let (outcome, refusal) = match row.get("outcome").and_then(|told| told.split_once(": ")) {
+        Some(("unwritable", refusal)) => (Outcome::Unwritable, Some(refusal.to_owned())),
+        Some(_) | None => (parse_outcome(act, row.get("outcome"))?, None),
+    };
     Ok(Recording {
-        outcome: parse_outcome(act, row.get("outcome"))?,
+        outcome,
+        refusal,
         from: row.get("from_status").map(str::to_owned),
         reaction_ms: row.get("reaction_ms").and_then(|ms| ms.parse().ok()),
     })

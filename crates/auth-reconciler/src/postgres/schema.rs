@@ -46,6 +46,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/24_faults.sql"),
     sql!("routines/25_history.sql"),
     sql!("routines/28_watchers.sql"),
+    sql!("routines/29_write.sql"),
     sql!("routines/30_record.sql"),
     sql!("routines/40_leadership.sql"),
     sql!("routines/45_engine.sql"),

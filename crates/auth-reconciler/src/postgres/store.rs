@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::corrections::Corrections;
@@ -30,12 +31,19 @@ pub(crate) struct Look {
     pub(crate) version: Option<Uuid>,
     /// Number of the last change of this instance, ever.
     pub(crate) generation: i64,
+    /// The pause that was recorded when the status could not be written last time.
+    unwritable_for: Option<Duration>,
 }
 
 impl Look {
     /// Whether there is no such row, and never was one that anybody noticed.
     pub(crate) fn is_of_nothing(&self) -> bool {
         self.facts.row.is_none() && self.version.is_none() && self.changes.is_empty()
+    }
+
+    /// When to try again should the table refuse the status.
+    pub(crate) fn unwritable_retry(&self) -> Duration {
+        auth_reconciler_core::backoff::after_refusal(self.unwritable_for)
     }
 
     /// The greatest cause among the changes of this look, else the one that woke it.
@@ -121,7 +129,18 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
         changes: row.try_get("change_ids")?,
         version,
         generation: row.try_get("generation")?,
+        unwritable_for: unwritable_for(row)?,
     })
+}
+
+fn unwritable_for(row: &tokio_postgres::Row) -> Result<Option<Duration>, tokio_postgres::Error> {
+    let reason: Option<String> = row.try_get("recorded_reason")?;
+    let from: Option<DateTime<Utc>> = row.try_get("recorded_at")?;
+    let until: Option<DateTime<Utc>> = row.try_get("next_attempt_at")?;
+    let pause = until.zip(from).map(|(until, from)| until - from);
+    Ok(pause
+        .filter(|_| reason.as_deref() == Some(Reason::Unwritable.as_str()))
+        .and_then(|pause| pause.to_std().ok()))
 }
 
 fn recorded_from(row: &tokio_postgres::Row) -> Result<Recorded, tokio_postgres::Error> {

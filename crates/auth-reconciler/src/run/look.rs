@@ -276,6 +276,7 @@ async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result
             | Outcome::Written
             | Outcome::Right
             | Outcome::Overridden
+            | Outcome::Unwritable
             | Outcome::Busy => {
                 info!("row is gone, forgotten");
                 End::Settled
@@ -337,6 +338,22 @@ async fn record(
             End::Again {
                 after: verdict.retry.map_or(limit, |retry| retry.min(limit)),
                 hold_drift: true,
+                follow: None,
+                wants_witness: false,
+            }
+        }
+        Outcome::Unwritable => {
+            let after = proposal.look.unwritable_retry();
+            warn!(
+                table = table.relation,
+                wanted,
+                why = recording.refusal,
+                retry_in = ?after,
+                "the table refuses the status; correct the table or unwatch it"
+            );
+            End::Again {
+                after,
+                hold_drift: false,
                 follow: None,
                 wants_witness: false,
             }

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::lead::LeadError;
 use crate::postgres::ear::{Ear, Identity};
 use crate::postgres::error::StoreError;
-use crate::postgres::pool::{limited, with};
+use crate::postgres::pool::with;
 use crate::postgres::store;
 use crate::telemetry::chain;
 
@@ -62,7 +62,7 @@ async fn progress(pool: &Pool) -> Result<Option<Seen>, StoreError> {
     let act = "see whether the leader moves";
     let row = with(pool, act, async |client| {
         let statement = include_str!("../../../../sql/queries/leader_progress.sql");
-        limited(client, client.query_typed_opt(statement, &[])).await
+        client.query_typed_opt(statement, &[]).await
     })
     .await?;
     Ok(row.map(|row| Seen {

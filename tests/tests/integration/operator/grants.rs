@@ -135,7 +135,9 @@ const FUNCTIONS: &[&str] = &[
     "table_faults",
     "take_over",
     "tell_watchers",
+    "unwritable",
     "watched_rows",
+    "write_status",
 ];
 
 #[tokio::test]

@@ -76,6 +76,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
         ("faults", include_str!("../../../../../sql/queries/faults.sql").to_owned()),
         ("doctor of tables", include_str!("../../../../../sql/queries/all_table_faults.sql").to_owned()),
+        ("writable", "select auth_reconciler.unwritable('public.message_instances')".to_owned()),
         ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),
         ("resume", "select auth_reconciler.resume('{gone}')".to_owned()),
         ("reconcile", "select auth_reconciler.reconcile('{one}')".to_owned()),

@@ -1,0 +1,169 @@
+//! A status that the table refuses: an outcome with a name, told once, tried again rarely, foreseen where the catalog
+//! shows it; and nothing of the row in the server's log.
+
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::daemon::{Daemon, run_command};
+use auth_reconciler_tests::postgres::{Cluster, ClusterOptions};
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use uuid::Uuid;
+
+use crate::scene::Scene;
+
+/// How the daemon says it.
+pub(crate) const REFUSED: &str = "the table refuses the status; correct the table or unwatch it";
+
+const SECRET: &str = "Zq8sR4-a-key-that-nobody-may-log";
+
+/// What is done to the table, what `problems` says of it, and whether the catalog shows it beforehand.
+const TABLES: [(&str, &str, bool); 8] = [
+    (
+        "alter table public.message_instances add constraint few check (auth_status in ('pending', 'failed'))",
+        "constraint few refuses it (SQLSTATE 23514)",
+        true,
+    ),
+    (
+        "alter table public.message_instances add constraint odd check (auth_status <> 'client_ready' or port_api < 0)",
+        "constraint odd refuses it (SQLSTATE 23514)",
+        false,
+    ),
+    (
+        "alter table public.message_instances alter auth_status type varchar(10)",
+        "its type is too short (SQLSTATE 22001)",
+        true,
+    ),
+    (
+        "alter table public.message_instances drop auth_status;
+         alter table public.message_instances add auth_status varchar(50) generated always as ('pending') stored",
+        "it is a generated column (SQLSTATE 428C9)",
+        true,
+    ),
+    (
+        "create unique index one_ready on public.message_instances (auth_status) where auth_status = 'client_ready';
+         insert into public.message_instances (id, provider, auth_status, token)
+            values (gen_random_uuid(), 'of the future', 'client_ready', 'Zq8sR4-token')",
+        "constraint one_ready refuses it (SQLSTATE 23505)",
+        false,
+    ),
+    (
+        "create function public.hostile() returns trigger language plpgsql as
+            $$ begin raise exception 'no: %', new using detail = new::text, hint = new::text; end $$;
+         create trigger hostile before update on public.message_instances
+            for each row execute function public.hostile()",
+        "trigger function hostile() fails (SQLSTATE P0001)",
+        false,
+    ),
+    (
+        "create function public.late() returns trigger language plpgsql as
+            $$ begin insert into nowhere values (new.token); return null; end $$;
+         create constraint trigger late after update on public.message_instances deferrable initially deferred
+            for each row execute function public.late()",
+        "trigger function late() fails (SQLSTATE 42P01)",
+        false,
+    ),
+    (
+        "create function public.cast_it() returns trigger language plpgsql as
+            $$ begin new.port_mcp := new.api_key::pg_catalog.int4; return new; end $$;
+         create trigger cast_it before update on public.message_instances
+            for each row execute function public.cast_it()",
+        "trigger function cast_it() fails (SQLSTATE 22P02)",
+        false,
+    ),
+];
+
+#[tokio::test]
+async fn what_the_table_refuses_is_told_and_nothing_of_the_row_reaches_the_servers_log()
+-> Result<()> {
+    let options = ClusterOptions::default().set("log_min_messages", "info");
+    let cluster = Cluster::start(options).await?;
+    for (change, told, foreseen) in TABLES {
+        let scene = Scene::on(&cluster.url("postgres")).await?;
+        scene.manager.batch_execute(change).await?;
+        let stub = Stub::start(Behaviour::Ready).await?;
+        let id = Uuid::new_v4();
+        scene
+            .manager
+            .execute(
+                "insert into public.message_instances (id, provider, port_api, api_key, token)
+                 values ($1, 'telegram', $2, $3::text, $3::text)",
+                &[&id, &i32::from(stub.port()), &SECRET],
+            )
+            .await?;
+        let daemon = Daemon::start(&scene.database, &[]).await?;
+        daemon
+            .wait_line(0, told, |line| line.is(REFUSED) && line.has("why", told))
+            .await?;
+        let row = scene
+            .manager
+            .query_one(
+                "select problem, replace(why, e'\\n', ' '),
+                    extract(epoch from i.next_attempt_at - i.recorded_at)::float8, i.trouble
+                 from auth_reconciler.problems as p join auth_reconciler.instances as i using (id) where id = $1",
+                &[&id],
+            )
+            .await?;
+        let (problem, why): (String, String) = (row.get(0), row.get(1));
+        ensure!(problem == "Unwritable", "{told}: {problem}: {why}");
+        ensure!(why.contains(told), "{why} instead of {told}");
+        let pause: f64 = row.get(2);
+        ensure!((pause - 60.0).abs() < 0.1, "tried again after {pause} s");
+        ensure!(row.get::<_, bool>(3), "{told}: in trouble");
+        ensure!(
+            !cluster.log().contains(&SECRET[..6]),
+            "{told}: in the server's log"
+        );
+        ensure!(!daemon.output().contains(&SECRET[..6]), "{told}: in ours");
+
+        // A second try that an event leads to: once, with a longer pause, not over and over.
+        scene.looked_at(&daemon, id).await?;
+        let pause: f64 = scene
+            .value(&format!(
+                "select extract(epoch from next_attempt_at - recorded_at)::float8 from auth_reconciler.instances where id = '{id}'"
+            ))
+            .await?;
+        ensure!((pause - 120.0).abs() < 0.1, "then after {pause} s");
+        ensure!(
+            stub.counts().total() <= 3,
+            "{told}: {} probes",
+            stub.counts().total()
+        );
+        let done = run_command(scene.url(), &["doctor"], &[]).await?;
+        let shown = done.stdout.contains("FAIL  writable");
+        ensure!(shown == foreseen, "{told}: {}", done.stdout);
+        ensure!(
+            !cluster.log().contains(&SECRET[..6]),
+            "{told}: in the server's log"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_is_written_once_the_table_is_mended_and_foreseen_when_it_is_watched() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.manager.batch_execute(TABLES[0].0).await?;
+    let done = run_command(scene.url(), &["migrate"], &[]).await?;
+    ensure!(
+        done.stderr
+            .contains("check constraint few refuses qr_ready, authenticated, client_ready"),
+        "watch said nothing: {}",
+        done.stderr
+    );
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.instance(stub.port()).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    daemon.wait_message(REFUSED).await?;
+    scene
+        .manager
+        .batch_execute("alter table public.message_instances drop constraint few")
+        .await?;
+    scene.looked_at(&daemon, id).await?;
+    scene
+        .eventually(&format!(
+            "select auth_status = 'client_ready' from public.message_instances where id = '{id}'"
+        ))
+        .await?;
+    scene
+        .eventually("select not exists (select from auth_reconciler.problems)")
+        .await
+        .context("nothing is left of it")
+}
