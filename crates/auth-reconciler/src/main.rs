@@ -33,6 +33,7 @@ mod probe;
 mod run;
 mod settings;
 mod telemetry;
+mod witness;
 
 fn main() -> ExitCode {
     let settings = match Settings::load() {

@@ -15,7 +15,7 @@ use auth_reconciler_tests::daemon::Output;
 
 /// Fails unless the command exited with `code` and all of `parts` are in what it printed.
 #[track_caller]
-fn expect(output: &Output, code: i32, parts: &[&str]) -> Result<()> {
+pub(crate) fn expect(output: &Output, code: i32, parts: &[&str]) -> Result<()> {
     let caller = std::panic::Location::caller();
     let shown = format!("{}{}", output.stdout, output.stderr);
     ensure!(

@@ -4,9 +4,11 @@ use anyhow::Result;
 use auth_reconciler_tests::database::TestDatabase;
 use auth_reconciler_tests::manager::ManagerTable;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
-use crate::arena::Scene;
+use crate::arena::{KEY, Scene};
 
+mod address;
 mod names;
 mod shortage;
 
@@ -17,6 +19,12 @@ async fn prepared() -> Result<(TestDatabase, Client, ManagerTable)> {
     let client = database.client().await?;
     table.create(&client).await?;
     Ok((database, client, table))
+}
+
+/// Inserts a Telegram instance that somebody has already called `client_ready`.
+async fn insert_ready(client: &Client, table: &ManagerTable, id: Uuid, port: u16) -> Result<()> {
+    table.insert(client, id, Some(port), Some(KEY)).await?;
+    table.write_status(client, id, Some("client_ready")).await
 }
 
 /// What `problems` says under this name, of whatever instance or of the daemon itself.

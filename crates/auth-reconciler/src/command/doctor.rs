@@ -21,6 +21,8 @@ use crate::settings::docker::{Choice, DockerSettings};
 use crate::settings::{RunSettings, Settings, TableName};
 use crate::telemetry::chain;
 
+mod instances;
+
 /// What a check found.
 enum Finding {
     Fine(String),
@@ -50,6 +52,7 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
             report.writable(&pool, table).await;
         }
         report.leader(&pool).await;
+        report.instances(&pool, run).await;
     }
     report
         .echo(

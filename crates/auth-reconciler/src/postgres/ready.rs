@@ -8,9 +8,21 @@ use super::tables::Key;
 
 /// A few instances that count as ready, to be asked for their word.
 pub(crate) async fn ready_instances(pool: &Pool) -> Result<Vec<Key>, StoreError> {
+    keys(
+        pool,
+        include_str!("../../../../sql/queries/ready_instances.sql"),
+    )
+    .await
+}
+
+/// A few rows that say `client_ready`, whether or not a daemon ever looked at them.
+pub(crate) async fn ready_rows(pool: &Pool) -> Result<Vec<Key>, StoreError> {
+    keys(pool, include_str!("../../../../sql/queries/ready_rows.sql")).await
+}
+
+async fn keys(pool: &Pool, statement: &str) -> Result<Vec<Key>, StoreError> {
     let act = "find instances that count as ready";
     let rows = with(pool, act, async |client| {
-        let statement = include_str!("../../../../sql/queries/ready_instances.sql");
         client.query_typed(statement, &[]).await
     })
     .await?;

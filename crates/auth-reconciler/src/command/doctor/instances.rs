@@ -1,0 +1,61 @@
+//! Whether instances answer where the settings say that they are.
+
+use deadpool_postgres::Pool;
+
+use super::{Finding, Report};
+use crate::postgres::store;
+use crate::probe::Prober;
+use crate::settings::RunSettings;
+use crate::witness::{self, SOME, Testimony};
+
+const REMEDY: &str = "set AUTH_RECONCILER_PROBE_URL to where their APIs are reached from here: http://localhost:{port} \
+     on their host, http://wweb-{id}-api:{port} in a container on their network";
+
+impl Report {
+    /// Asks up to three rows that count as ready.
+    pub(super) async fn instances(&mut self, pool: &Pool, run: &RunSettings) {
+        let probe = &run.probe;
+        if probe.url.needs_container() {
+            let what = "not asked: only the running daemon knows the addresses of containers";
+            return self.line("instances", Finding::Fine(what.to_owned()));
+        }
+        let prober = Prober {
+            url: probe.url.clone(),
+            limit: probe.timeout,
+            connect_limit: probe.connect_timeout,
+        };
+        let asked = async {
+            let (tables, _) = store::watched_tables(pool).await?;
+            witness::ask_some(pool, &prober, &tables).await
+        };
+        let Some(said) = self.asked("instances", asked.await) else {
+            return;
+        };
+        self.line("instances", judge(&said, &probe.url.to_string()));
+    }
+}
+
+fn judge(said: &[Testimony], url: &str) -> Finding {
+    if said.is_empty() {
+        return Finding::Fine("none counts as ready, so none was asked".to_owned());
+    }
+    let answered = said.iter().filter(|one| one.answer.in_own_words()).count();
+    if answered > 0 {
+        return Finding::Fine(format!(
+            "{answered} of {} that count as ready answer at {url}",
+            said.len()
+        ));
+    }
+    let what = format!(
+        "none of {} that count as ready answers at {url}: {}",
+        said.len(),
+        witness::tried(said)
+    );
+    let remedy = REMEDY.to_owned();
+    // One or two may be down by themselves.
+    if said.len() < SOME {
+        Finding::Warning { what, remedy }
+    } else {
+        Finding::Wrong { what, remedy }
+    }
+}
