@@ -1,23 +1,5 @@
 -- What an operator asks and does: who wrote what, what happened to an instance, hands off, guard.
 
--- Nullable and without a default: no row is rewritten, and the manager's triggers wait for a moment only.
-alter table auth_reconciler.change
-    add column from_status text,
-    add column to_status text,
-    add column application text,
-    add column role text,
-    add column kept boolean,
-    add column note text;
-
-comment on column auth_reconciler.change.from_status is 'What auth_status was before a foreign write of it; null for other changes.';
-comment on column auth_reconciler.change.to_status is 'What the foreign write wanted it to be.';
-comment on column auth_reconciler.change.application is 'application_name of the session that wrote.';
-comment on column auth_reconciler.change.role is
-    'Role of the session that wrote; with "as" and another role where it had set one.';
-comment on column auth_reconciler.change.kept is
-    'True for a foreign write of auth_status that guard put aside: the column kept the true value.';
-comment on column auth_reconciler.change.note is 'What an operator did, for people.';
-
 alter table auth_reconciler.instance
     add column epoch uuid,
     -- Verdicts recorded earlier say nothing of it.
@@ -95,5 +77,3 @@ comment on schema auth_reconciler is
     'auth-reconciler: keeps auth_status of the watched tables true. Start with: select * from auth_reconciler.problems; \d+ explains every view.';
 comment on table auth_reconciler.instance is
     'What was recorded of each instance: the last verdict and what the next one builds on. Read auth_reconciler.instances instead.';
-comment on column auth_reconciler.change.cause is
-    'What changed: insert, delete, id, api_key, account, port_api, provider, type_instance, assigned, drift (auth_status, by somebody else), truncate, watch, operator (somebody asked, paused or resumed), resync (a change that could not be logged).';

@@ -29,19 +29,5 @@ from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where c.oid = w.relation;
 
--- Evidence: whether a verdict stands on an answer or the engine's word, and how often somebody else wrote.
-alter table auth_reconciler.instance
-    add column established boolean,
-    add column foreign_at timestamptz[];
-
-comment on column auth_reconciler.instance.established is
-    'Whether an answer of the API, the engine''s word or misses with a witness stand behind the verdict. One that merely repeats what somebody else wrote is not established. Null in what an earlier version recorded.';
-comment on column auth_reconciler.instance.foreign_at is
-    'When the last looks found foreign writes of auth_status, the newest first, 13 at most: more than 12 within an hour are a slow fight, which is told.';
-
--- By what our triggers know our own write; a setting of the session was anybody's to make.
-alter table auth_reconciler.instance add column writing text;
+-- Our triggers know our own write by instance.writing; a setting of the session was anybody's to make.
 drop function if exists auth_reconciler.foreign_write(integer);
-
-comment on column auth_reconciler.instance.writing is
-    'The auth_status that the transaction of a record is writing; always null where anybody else can see it.';

@@ -6,4 +6,5 @@ set local client_min_messages = warning;
 set local statement_timeout = '5min';
 set local lock_timeout = '2min';
 select pg_catalog.pg_advisory_xact_lock(7022647185898824560);
-set local lock_timeout = '200ms'
+select pg_catalog.set_config('lock_timeout', greatest(1, least(200, (250 * extract(
+    epoch from pg_catalog.current_setting('deadlock_timeout')::interval))::integer))::text, true)

@@ -1,4 +1,4 @@
--- Views are dropped and made anew, and what was granted on them would go with them. Kept for the length of
+-- Where views must be dropped to be made anew, what was granted on them would go with them. Kept for the length of
 -- this transaction, in a setting because a temporary table would leave a trace in the catalog, and given
 -- back by the last of these files. Rights on columns of views are kept, too.
 
@@ -15,14 +15,3 @@ from (
     cross join lateral aclexplode(a.attacl) as acl
     where c.relnamespace = 'auth_reconciler'::regnamespace and c.relkind = 'v' and acl.grantee <> c.relowner
 ) as g;
-
-drop view if exists auth_reconciler.problems;
-drop view if exists auth_reconciler.status;
-drop view if exists auth_reconciler.backlog;
-drop view if exists auth_reconciler.drift;
-drop view if exists auth_reconciler.latency;
-drop view if exists auth_reconciler.tables;
-drop view if exists auth_reconciler.history;
-drop view if exists auth_reconciler.transitions;
-drop view if exists auth_reconciler.instances;
-drop view if exists auth_reconciler.reconcilers;

@@ -1,5 +1,5 @@
 -- Attaching and removing the triggers. Whoever changes the watched table's schema waits at most
--- 200 ms at a time for its lock, because the manager's statements queue behind a waiting lock.
+-- 40 ms at a time for its lock, because the manager's statements queue behind a waiting lock.
 --
 -- The search path is pinned: these are called by the owner, in whose own path somebody else may have
 -- put a function or an operator that fits better than ours.
@@ -9,12 +9,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    tries constant integer := 150;
+    tries constant integer := 400;
+    -- Of two who wait for each other, the one gives way first that nobody else depends on.
+    wait_ms constant integer := greatest(
+        1, least(40, 250 * extract(epoch from current_setting('deadlock_timeout')::interval)))::integer;
     kept constant text := current_setting('lock_timeout');
 begin
     for attempt in 1 .. tries loop
         begin
-            perform set_config('lock_timeout', '200ms', true);
+            perform set_config('lock_timeout', wait_ms::text, true);
             execute format('lock table %s in %s mode', relation, mode);
             perform set_config('lock_timeout', kept, true);
             return;
@@ -22,7 +25,7 @@ begin
             perform pg_sleep(0.05 + random() * 0.1);
         end;
     end loop;
-    raise exception 'could not lock table % within % tries of 200 ms', relation, tries
+    raise exception 'could not lock table % within % tries of % ms', relation, tries, wait_ms
         using errcode = 'lock_not_available',
               hint = 'A long transaction holds the table; see pg_locks, end it or try again later.';
 end

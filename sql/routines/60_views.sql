@@ -1,7 +1,7 @@
 -- What an operator reads. Ages and trouble are computed when asked, so they are true even when no
 -- daemon runs.
 
-create view auth_reconciler.instances as
+create or replace view auth_reconciler.instances as
 select
     r.instance_id as id,
     r.provider,
@@ -74,7 +74,7 @@ comment on column auth_reconciler.instances.unobserved is 'Changes that no look 
 comment on column auth_reconciler.instances.unobserved_since is 'When the oldest of them was made.';
 comment on column auth_reconciler.instances.watched_table is 'The table of the row.';
 
-create view auth_reconciler.status as
+create or replace view auth_reconciler.status as
 select
     i.id,
     i.auth_status,
@@ -109,7 +109,7 @@ comment on column auth_reconciler.status.next_in is 'In what time it is looked a
 comment on column auth_reconciler.status.container is
     'State of its container as the last look saw it, in the engine''s words, or removed; null if none was seen.';
 
-create view auth_reconciler.transitions as
+create or replace view auth_reconciler.transitions as
 select
     t.id,
     t.instance_id,

@@ -25,7 +25,7 @@ $body$;
 comment on function auth_reconciler.faults() is
     'What is wrong with the whole rather than with one instance, in words: nobody leads, or a table is not seen as it was watched.';
 
-create view auth_reconciler.problems as
+create or replace view auth_reconciler.problems as
 select
     null::uuid as id,
     f.problem,
@@ -99,7 +99,7 @@ comment on column auth_reconciler.problems.why is 'What is the case and what to 
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';
 comment on column auth_reconciler.problems.since is 'Since when.';
 
-create view auth_reconciler.backlog as
+create or replace view auth_reconciler.backlog as
 select
     c.instance_id as id,
     count(*) as changes,
@@ -131,7 +131,7 @@ comment on column auth_reconciler.backlog.why is 'What they wait for.';
 comment on column auth_reconciler.backlog.since is 'When the oldest of them was made.';
 comment on column auth_reconciler.backlog.watched_table is 'The table of the row.';
 
-create view auth_reconciler.drift as
+create or replace view auth_reconciler.drift as
 select
     w.instance_id as id,
     bool_or(coalesce(i.contested, 0) > 0) as contested,
@@ -172,7 +172,7 @@ comment on column auth_reconciler.drift.guarded is 'How many of these guard put 
 comment on column auth_reconciler.drift.age is 'How long ago the last time was.';
 comment on column auth_reconciler.drift.last_at is 'When the last time was.';
 
-create view auth_reconciler.latency as
+create or replace view auth_reconciler.latency as
 select
     p.period,
     coalesce(t.cause, 'all') as cause,
@@ -196,7 +196,7 @@ comment on column auth_reconciler.latency.p95_ms is '95 of 100 took at most so m
 comment on column auth_reconciler.latency.p99_ms is '99 of 100 took at most so many.';
 comment on column auth_reconciler.latency.max_ms is 'The slowest.';
 
-create view auth_reconciler.history as
+create or replace view auth_reconciler.history as
 select
     h.kept,
     h.rows,
@@ -226,7 +226,7 @@ comment on column auth_reconciler.history.size is 'On disk, indexes included, fo
 comment on column auth_reconciler.history.bytes is 'The same in bytes.';
 comment on column auth_reconciler.history.oldest is 'Time of the oldest.';
 
-create view auth_reconciler.tables as
+create or replace view auth_reconciler.tables as
 select
     w.relation as watched_table,
     exists (

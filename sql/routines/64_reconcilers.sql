@@ -113,7 +113,7 @@ $body$;
 comment on function auth_reconciler.processes() is
     'What the view reconcilers shows. A function, because a standby could not read a view over unlogged tables.';
 
-create view auth_reconciler.reconcilers as
+create or replace view auth_reconciler.reconcilers as
 select
     p.role, p.hears, p.host, p.version, p.process, p.since, p.active_since, p.term, p.last_sign, p.pid, p.engine,
     p.engine_since, p.engine_address, p.engine_detail, p.db_user, p.client_addr, p.remark

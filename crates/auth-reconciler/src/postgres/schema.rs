@@ -1,7 +1,7 @@
 //! The schema `auth_reconciler`: bringing it to this version, checking it, removing it.
 //!
 //! Migrations are numbered files that only ever go forward; routines (functions, views, rights) are
-//! made anew whenever their text has changed. Each watched table is attached in a transaction of its
+//! made anew whenever their text has changed ([`install`]). Each watched table is attached in a transaction of its
 //! own, because that one may have to wait for the manager and nothing else should wait with it.
 
 use std::time::Duration;
@@ -16,67 +16,30 @@ use super::pool::{TRANSACTION, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
 
-mod error;
-
-pub(crate) use error::SchemaError;
-
 macro_rules! sql {
     ($path:literal) => {
-        include_str!(concat!("../../../../sql/", $path))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/", $path))
     };
 }
 
-/// Numbered from 1, in order; never edited once released.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_foundation", sql!("migrations/0001_foundation.sql")),
-    ("0002_containers", sql!("migrations/0002_containers.sql")),
-    ("0003_operator", sql!("migrations/0003_operator.sql")),
-    (
-        "0004_evidence_and_trust",
-        sql!("migrations/0004_evidence_and_trust.sql"),
-    ),
-];
+mod error;
+mod install;
 
-/// Functions, views and rights, in the order in which they build on each other.
-const ROUTINES: &[&str] = &[
-    sql!("routines/05_keep_grants.sql"),
-    sql!("routines/10_triggers.sql"),
-    sql!("routines/20_watch.sql"),
-    sql!("routines/22_guard.sql"),
-    sql!("routines/24_faults.sql"),
-    sql!("routines/25_history.sql"),
-    sql!("routines/28_watchers.sql"),
-    sql!("routines/29_write.sql"),
-    sql!("routines/30_record.sql"),
-    sql!("routines/40_leadership.sql"),
-    sql!("routines/45_engine.sql"),
-    sql!("routines/46_own_trouble.sql"),
-    sql!("routines/50_operator.sql"),
-    sql!("routines/55_words.sql"),
-    sql!("routines/60_views.sql"),
-    sql!("routines/62_questions.sql"),
-    sql!("routines/64_reconcilers.sql"),
-    sql!("routines/70_explain.sql"),
-    sql!("routines/90_rights.sql"),
-    sql!("routines/95_give_back_grants.sql"),
-];
+pub(crate) use error::SchemaError;
+pub(crate) use install::needed_version;
+use install::{install, routines};
 
 /// Oldest server that has everything the SQL uses (`create or replace trigger`).
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Tries of a change of the schema that a lock or another session came in between of.
-const TRIES: u32 = 150;
+const TRIES: u32 = 400;
 
 /// What every statement of a change of the schema begins with, where it has no transaction of its own: nothing
 /// is looked up where somebody else can write.
 const PINNED: &str = "\
     begin isolation level read committed, read write;\
     set local search_path = pg_catalog, pg_temp";
-
-/// The version that this program needs.
-pub(crate) fn needed_version() -> i32 {
-    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
-}
 
 /// Checks that there is a schema of ours, of whatever version.
 pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
@@ -176,7 +139,7 @@ pub(crate) async fn migrate(
     for table in tables {
         relations.push(relation(&client, table).await?);
     }
-    let mut done = vec![repeated(async || install(&client).await).await?];
+    let mut done = vec![install(&client).await?];
     for (table, oid) in tables.iter().zip(relations) {
         done.push(watch(&client, table, oid).await?);
     }
@@ -200,73 +163,6 @@ pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError
     })
     .await?;
     Ok("triggers and schema auth_reconciler are removed".to_owned())
-}
-
-/// One try in one transaction; it lets go of everything when it fails.
-async fn install(client: &Client) -> Result<String, SchemaError> {
-    let installed = install_locked(client).await;
-    let end = if installed.is_ok() {
-        "commit"
-    } else {
-        "rollback"
-    };
-    let ended = client.batch_execute(end).await;
-    let done = installed?;
-    ended.map_err(|source| query("install the schema", source))?;
-    Ok(done)
-}
-
-async fn install_locked(client: &Client) -> Result<String, SchemaError> {
-    let failed = |source| query("install the schema", source);
-    client
-        .batch_execute(sql!("queries/begin_migration.sql"))
-        .await
-        .map_err(failed)?;
-    let exists = client
-        .query_typed_one(sql!("queries/schema_exists.sql"), &[])
-        .await
-        .map_err(failed)?;
-    let installed = if exists.get(0) {
-        client
-            .query_typed_opt(sql!("queries/installed.sql"), &[])
-            .await
-            .map_err(failed)?
-    } else {
-        None
-    };
-    let found: i32 = installed.as_ref().map_or(0, |row| row.get("version"));
-    let known = needed_version();
-    if found > known {
-        return Err(SchemaError::Newer { found, known });
-    }
-    let digest: String = client
-        .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
-        .await
-        .map_err(failed)?
-        .get(0);
-    if found == known && installed.is_some_and(|row| row.get::<_, String>("routines") == digest) {
-        return Ok(format!(
-            "schema auth_reconciler has version {known} already"
-        ));
-    }
-    let mut script = String::new();
-    for (number, (name, text)) in (1..).zip(MIGRATIONS) {
-        if number > found {
-            script.push_str(text);
-            script.push_str(&format!(
-                "\ninsert into auth_reconciler.migration (version, name) values ({number}, '{name}');\n"
-            ));
-        }
-    }
-    script.push_str(&routines());
-    // Names and digest are ours: constants and hexadecimal digits.
-    script.push_str(&format!(
-        "\nupdate auth_reconciler.migration set routines = '{digest}' where version = {known};"
-    ));
-    client.batch_execute(&script).await.map_err(failed)?;
-    Ok(format!(
-        "schema auth_reconciler brought from version {found} to {known}"
-    ))
 }
 
 async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, SchemaError> {
@@ -346,10 +242,6 @@ where
             }
         }
     }
-}
-
-fn routines() -> String {
-    ROUTINES.concat()
 }
 
 fn query(act: &str, source: tokio_postgres::Error) -> SchemaError {

@@ -38,6 +38,10 @@ pub(crate) enum SchemaError {
          changed"
     )]
     Newer { found: i32, known: i32 },
+    #[error(
+        "a view that must change is used by what somebody built on it: {names}; nothing of it was dropped"
+    )]
+    Dependents { names: String },
     #[error("table {table} does not exist")]
     NoTable { table: String },
     #[error("table {table} is not watched")]
@@ -67,6 +71,9 @@ impl SchemaError {
             Self::Newer { .. } => Some("run the newer program"),
             Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
             Self::OldServer { .. } => Some("upgrade the server"),
+            Self::Dependents { .. } => Some(
+                "keep their definitions (pg_dump, \\d+), drop them, run `auth-reconciler migrate` again, and make them anew",
+            ),
             // The manager may be in the middle of a migration of its own.
             Self::TriggersMissing { .. }
             | Self::RowsHidden { .. }
@@ -104,6 +111,7 @@ impl SchemaError {
             | Self::Older { .. }
             | Self::OtherBuild { .. }
             | Self::Newer { .. }
+            | Self::Dependents { .. }
             | Self::NoTable { .. }
             | Self::NotWatched { .. } => self.end(),
         }
