@@ -1,6 +1,6 @@
 -- Watched tables first, then ours: the order in which everybody locks. One try, which the caller repeats:
 -- whatever is locked is let go of before the next, because the manager queues behind it meanwhile.
-set local lock_timeout = '200ms';
+-- How long is waited, the transaction's settings say.
 do $body$
 declare
     watched regclass;

@@ -104,7 +104,10 @@ async fn a_broken_trigger_of_the_table_ends_nothing_and_is_met_with_backoff() ->
 #[tokio::test]
 async fn a_locked_table_piles_up_no_sessions() -> Result<()> {
     let scene = Scene::shared().await?;
-    let few = [("AUTH_RECONCILER_POOL_SIZE", "2")];
+    let few = [
+        ("AUTH_RECONCILER_POOL_SIZE", "2"),
+        ("RUST_LOG", "auth_reconciler=debug"),
+    ];
     let daemon = Daemon::start(&scene.database, &few).await?;
     for _ in 0..4 {
         scene.instance(1).await?;
@@ -115,11 +118,11 @@ async fn a_locked_table_piles_up_no_sessions() -> Result<()> {
         .batch_execute("lock table message_instances in access exclusive mode")
         .await?;
     let mark = daemon.mark();
-    let mut failed = 0;
+    let mut gave_way = 0;
     daemon
-        .wait_line(mark, "looks that gave up", |line| {
-            failed += usize::from(line.is("look failed, will be repeated"));
-            failed >= 4
+        .wait_line(mark, "looks that gave way", |line| {
+            gave_way += usize::from(line.is("somebody holds what this look needs"));
+            gave_way >= 4
         })
         .await?;
     let sessions: i64 = scene

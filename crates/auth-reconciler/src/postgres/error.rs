@@ -79,6 +79,14 @@ impl StoreError {
         }
     }
 
+    /// Whether somebody holds what it needs: it gave way, and comes again. What the triggers of the
+    /// watched table wait for counts as well.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.code().is_some_and(|code| {
+            *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED
+        })
+    }
+
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
         let Some(code) = self.code().filter(|_| !self.in_their_code()) else {

@@ -19,9 +19,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// transaction pooler may be in between, which hands the session to somebody else afterwards, so no
 /// setting may outlive the transaction and no statement may be prepared. Each statement of a record
 /// must see what was committed before it; rows that row level security hides are an error rather
-/// than a deletion; no lock is waited for long; nothing is looked up where somebody else can write;
+/// than a deletion; nothing is looked up where somebody else can write;
 /// and notices are not even sent, because a trigger of the manager's may put its row into one. The path
 /// of the session is kept for the triggers of the table, which find what they name by it.
+///
+/// No lock is waited for long. A trigger of the manager's runs in our write, and may want what the
+/// manager holds while it wants our row: of two who wait for each other the server ends the one that
+/// has waited for `deadlock_timeout` when it finds them. Ours has given way long before that.
 pub(crate) const TRANSACTION: &str = "\
     set transaction isolation level read committed, read write;\
     select pg_catalog.set_config(\
@@ -30,7 +34,8 @@ pub(crate) const TRANSACTION: &str = "\
     set local search_path = pg_catalog, pg_temp;\
     set local client_min_messages = error;\
     set local statement_timeout = '8s';\
-    set local lock_timeout = '1s';";
+    select pg_catalog.set_config('lock_timeout', greatest(1, least(50, (250 * extract(\
+        epoch from pg_catalog.current_setting('deadlock_timeout')::interval))::integer))::text, true);";
 
 /// The same for any other statement: nothing is looked up where somebody else can write, and a table that the
 /// manager has locked must not keep a session of the server waiting for longer than we wait, or given up
@@ -40,6 +45,14 @@ const STATEMENT: &str = "\
     set local search_path = pg_catalog, pg_temp;\
     set local statement_timeout = '8s';\
     set local lock_timeout = '1s'";
+
+/// The same for a read of a watched table: one that the manager has locked must not keep the few sessions
+/// waiting that the instances of other tables are read with. Whoever meets it comes again with backoff.
+const READ: &str = "\
+    begin isolation level read committed;\
+    set local search_path = pg_catalog, pg_temp;\
+    set local statement_timeout = '8s';\
+    set local lock_timeout = '20ms'";
 
 /// Runs one statement in a transaction that begins with these settings. Everything is sent at once: no
 /// transaction stays open while nothing runs in it, and no setting outlives it.
@@ -138,6 +151,18 @@ pub(crate) async fn with<T>(
 ) -> Result<T, StoreError> {
     bare(pool, act, async |client| {
         within(client, STATEMENT, statement(client)).await
+    })
+    .await
+}
+
+/// The same for a statement that reads a watched table, which waits for no lock on it.
+pub(crate) async fn read_with<T>(
+    pool: &Pool,
+    act: &'static str,
+    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+) -> Result<T, StoreError> {
+    bare(pool, act, async |client| {
+        within(client, READ, statement(client)).await
     })
     .await
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
-use super::pool::with;
+use super::pool::{read_with, with};
 use super::tables::{Fault, Key, Table, Tables, Watched};
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
@@ -60,7 +60,7 @@ impl Look {
 /// Reads one instance afresh.
 pub(crate) async fn read(pool: &Pool, table: &Table, key: Key) -> Result<Look, StoreError> {
     let act = "read an instance";
-    let row = with(pool, act, async |client| {
+    let row = read_with(pool, act, async |client| {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [
             (&key.watched_id, Type::INT4),
             (&key.instance_id, Type::UUID),
@@ -360,27 +360,35 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
         .collect())
 }
 
-/// Logs a change of every row of every watched table, and of every instance that was recorded.
+/// Logs a change of every row of every watched table, and of every instance that was recorded. One table
+/// that fails, because somebody has it locked, keeps no other from it.
 pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
+    let mut logged = Ok(());
     for table in tables.values() {
-        with(pool, "log a change of every row", async |client| {
+        let done = read_with(pool, "log a change of every row", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
             client.query_typed(&table.log_all_rows, &parameters).await
         })
-        .await?;
+        .await;
+        logged = logged.and(done.map(drop));
     }
-    Ok(())
+    logged
 }
 
-/// Every row of every watched table, and every instance that was recorded.
+/// Every row of every watched table that nobody has locked, and every instance that was recorded of it. The
+/// others are found with a later echo: this is what is done while changes of every row cannot be logged.
 pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     for table in tables.values() {
-        let rows = with(pool, "list all rows", async |client| {
+        let listed = read_with(pool, "list all rows", async |client| {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
             client.query_typed(&table.all_rows, &parameters).await
         })
-        .await?;
+        .await;
+        let rows = match listed {
+            Err(failure) if failure.is_busy() => continue,
+            listed => listed?,
+        };
         keys.extend(rows.iter().map(|row| Key {
             watched_id: table.id,
             instance_id: row.get(0),

@@ -133,6 +133,14 @@ impl Daemon {
             {
                 End::UnknownTable
             }
+            Some(Err(failure)) if failure.is_busy() => {
+                debug!(
+                    instance = %key.instance_id,
+                    error = chain(&failure),
+                    "somebody holds what this look needs"
+                );
+                End::Stumbled
+            }
             Some(Err(failure)) => {
                 if let Policy::End(advice) = failure.policy() {
                     return Err(RunError::End {

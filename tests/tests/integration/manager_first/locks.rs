@@ -1,0 +1,167 @@
+//! Who waits for whom: a trigger of the manager's that wants what the manager holds, a table that it has locked.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use auth_reconciler_tests::daemon::Daemon;
+use auth_reconciler_tests::manager::ManagerTable;
+use auth_reconciler_tests::stub::{Behaviour, Stub};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::scene::{ALL_TRUE, KEY, Scene, insert_many};
+
+const COMPANY: &str = "
+    create table public.company (id integer primary key, instances integer not null);
+    insert into public.company values (1, 0);
+    create function public.count_instances() returns trigger language plpgsql as $$
+    begin
+        update public.company set instances = instances + 1 where id = 1;
+        return null;
+    end $$;
+    create trigger count_instances after update of auth_status on public.message_instances
+        for each row execute function public.count_instances()";
+
+/// Whether a session of ours has waited for a lock for longer than the server lets anybody wait before it looks for
+/// a deadlock: from then on whoever comes next is the one that is ended.
+const WAITED_TOO_LONG: &str = "select exists (
+    select from pg_stat_activity
+    where datname = current_database() and application_name like 'auth-reconciler pool%' and wait_event_type = 'Lock'
+        and clock_timestamp() - query_start > current_setting('deadlock_timeout')::interval * 0.8)";
+
+async fn too_long(client: &Client) -> Result<()> {
+    while !client
+        .query_one(WAITED_TOO_LONG, &[])
+        .await?
+        .try_get::<_, bool>(0)?
+    {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// The manager takes the company first and the instance second; our write takes them the other way round.
+async fn meet(deadlock_timeout: &str) -> Result<()> {
+    let mut scene = Scene::shared().await?;
+    scene
+        .manager
+        .batch_execute(&format!(
+            "do $$ begin execute format('alter database %I set deadlock_timeout = ''{deadlock_timeout}''',
+                current_database()); end $$; {COMPANY}"
+        ))
+        .await?;
+    scene.manager = scene.database.client().await?;
+    let observer = scene.database.client().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let settings = [
+        ("RUST_LOG", "auth_reconciler=debug"),
+        ("AUTH_RECONCILER_CORRECTIONS_PER_MINUTE", "600"),
+    ];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
+    let id = scene.instance(stub.port()).await?;
+    scene.eventually(ALL_TRUE).await?;
+    for round in 0..5 {
+        let mark = daemon.mark();
+        let transaction = scene.manager.transaction().await?;
+        transaction
+            .batch_execute("update public.company set instances = instances + 1 where id = 1")
+            .await?;
+        // By somebody else, and without the trigger: what we are to correct.
+        observer
+            .batch_execute(&format!(
+                "begin; alter table public.message_instances disable trigger count_instances;
+                 update public.message_instances set auth_status = 'pending' where id = '{id}';
+                 alter table public.message_instances enable trigger count_instances; commit"
+            ))
+            .await?;
+        tokio::select! {
+            gave_way = daemon.wait_message_after(mark, "somebody holds what this look needs") => { gave_way?; }
+            waited = too_long(&observer) => waited?,
+        }
+        let written = scene
+            .table
+            .set(&transaction, id, "whatsapp_state", &"x")
+            .await;
+        ensure!(
+            written.is_ok(),
+            "{deadlock_timeout}, round {round}: {written:?}"
+        );
+        transaction.commit().await?;
+        scene.eventually(ALL_TRUE).await?;
+    }
+    let failed = daemon.count(|line| line.is("look failed, will be repeated"));
+    assert_eq!(failed, 0, "to give way is no failure");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deadlock_with_a_trigger_of_the_manager_never_falls_on_it() -> Result<()> {
+    for deadlock_timeout in ["10ms", "50ms", "1s"] {
+        meet(deadlock_timeout).await?;
+    }
+    Ok(())
+}
+
+/// As many instances as keep a pool of eight busy for long, if each waits for the lock for a second.
+#[tokio::test]
+async fn a_table_that_the_manager_has_locked_delays_no_other() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let other = ManagerTable::message_instances_named("public.other_instances");
+    other.create(&scene.manager).await?;
+    for _ in 0..100 {
+        let id = Uuid::new_v4();
+        other
+            .insert(&scene.manager, id, Some(stub.port()), Some(KEY))
+            .await?;
+    }
+    let settings = [
+        (
+            "AUTH_RECONCILER_TABLE",
+            "public.message_instances,public.other_instances",
+        ),
+        ("AUTH_RECONCILER_LOOK_BURST", "1000"),
+        ("RUST_LOG", "auth_reconciler=debug"),
+    ];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
+    scene
+        .eventually("select count(*) = 100 and every(settled) from auth_reconciler.instance")
+        .await?;
+    let mut locker = scene.database.client().await?;
+    let transaction = locker.transaction().await?;
+    transaction
+        .batch_execute("lock table public.other_instances in access exclusive mode")
+        .await?;
+    let mark = daemon.mark();
+    scene
+        .manager
+        .batch_execute(
+            "insert into auth_reconciler.change (watched_id, instance_id, cause)
+             select watched_id, instance_id, 'operator' from auth_reconciler.instance;
+             notify auth_reconciler, 'scan'",
+        )
+        .await?;
+    daemon
+        .wait_message_after(mark, "somebody holds what this look needs")
+        .await?;
+    let began = Instant::now();
+    let ids = insert_many(&scene, &stub, 3).await?;
+    let there = format!(
+        "select count(*) = 3 from public.message_instances where auth_status = 'client_ready' and id in ('{}')",
+        ids.iter()
+            .map(Uuid::to_string)
+            .collect::<Vec<_>>()
+            .join("', '")
+    );
+    scene.eventually(&there).await?;
+    // With every session waiting a second at a time it took five and more.
+    let took = began.elapsed();
+    ensure!(took < Duration::from_secs(4), "it took {took:?}");
+    transaction.commit().await?;
+    scene
+        .eventually("select not exists (select from auth_reconciler.change)")
+        .await?;
+    let failed = daemon.count(|line| line.is("look failed, will be repeated"));
+    assert_eq!(failed, 0, "a table that is locked is no failure");
+    Ok(())
+}
