@@ -20,13 +20,13 @@ const TABLES: [&str; 3] = [
 ];
 
 /// What stands for the routines of an earlier version: the trigger as it was, with its block around every row, and
-/// views as far as their locks are concerned. That of `watched_rows` reads what guard reads in a statement of the manager's.
+/// views as far as their locks are concerned. From version 3 on guard reads what was recorded in such a statement.
 const ROUTINES: &str = "
     create function auth_reconciler.log_change() returns trigger language plpgsql security definer
     set search_path = pg_catalog, pg_temp as $$
     begin
         begin
-            perform from auth_reconciler.instance as i where i.instance_id = new.id;
+            READ
             insert into auth_reconciler.change (watched_id, instance_id, cause)
             values (tg_argv[0]::integer, new.id, 'account');
             perform pg_notify('auth_reconciler', 'scan');
@@ -59,7 +59,9 @@ async fn install(scene: &Scene, version: usize) -> Result<()> {
         );
         scene.manager.batch_execute(&note).await?;
     }
-    scene.manager.batch_execute(ROUTINES).await?;
+    let guard = "perform from auth_reconciler.instance as i where i.instance_id = new.id;";
+    let routines = ROUTINES.replace("READ", if version >= 3 { guard } else { "" });
+    scene.manager.batch_execute(&routines).await?;
     Ok(())
 }
 
