@@ -126,36 +126,7 @@ impl Daemon {
         let run = self.runs.remove(&key);
         let end = match result {
             Some(Ok(end)) => end,
-            // Dropped or renamed: the next scan knows.
-            Some(Err(failure))
-                if failure.code() == Some(&SqlState::UNDEFINED_TABLE)
-                    && !failure.in_their_code() =>
-            {
-                End::UnknownTable
-            }
-            Some(Err(failure)) if failure.is_busy() => {
-                debug!(
-                    instance = %key.instance_id,
-                    error = chain(&failure),
-                    "somebody holds what this look needs"
-                );
-                End::Stumbled
-            }
-            Some(Err(failure)) => {
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: Box::new(failure.into()),
-                    });
-                }
-                warn!(
-                    instance = %key.instance_id,
-                    error = chain(&failure),
-                    advice = failure.advice(),
-                    "look failed, will be repeated"
-                );
-                End::Stumbled
-            }
+            Some(Err(failure)) => failed(&key, failure)?,
             None => End::Stumbled,
         };
         if !matches!(end, End::Stumbled | End::Unsure | End::NotAsked(_)) {
@@ -235,6 +206,35 @@ impl Daemon {
         self.queue.finish(&key, next, now);
         Ok(())
     }
+}
+
+/// What follows from a look that failed.
+fn failed(key: &Key, failure: StoreError) -> Result<End, RunError> {
+    // Dropped or renamed: the next scan knows.
+    if failure.code() == Some(&SqlState::UNDEFINED_TABLE) && !failure.in_their_code() {
+        return Ok(End::UnknownTable);
+    }
+    if failure.is_busy() {
+        debug!(
+            instance = %key.instance_id,
+            error = chain(&failure),
+            "somebody holds what this look needs"
+        );
+        return Ok(End::Stumbled);
+    }
+    if let Policy::End(advice) = failure.policy() {
+        return Err(RunError::End {
+            advice,
+            source: Box::new(failure.into()),
+        });
+    }
+    warn!(
+        instance = %key.instance_id,
+        error = chain(&failure),
+        advice = failure.advice(),
+        "look failed, will be repeated"
+    );
+    Ok(End::Stumbled)
 }
 
 /// Nothing is mended in silence: somebody did it, and what was missed since is unknown.
