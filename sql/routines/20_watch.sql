@@ -43,12 +43,18 @@ as $body$
     select coalesce(array_agg(
         wanted.name || case when place.level > 0 then ' on partition ' || place.relation::text else '' end
         order by place.level, place.relation::text, wanted.name), '{}')
+    -- From the catalog's rows alone: pg_partition_tree() and pg_get_triggerdef() lock the tables, and would wait for
+    -- whoever has one locked.
     from (
-        select missing_triggers.relation as relation, 0 as level
-        union all
-        select p.relid, p.level
-        from pg_catalog.pg_partition_tree(missing_triggers.relation) as p
-        where p.level > 0
+        with recursive tree (relation, level) as (
+            select missing_triggers.relation::oid, 0
+            union all
+            select i.inhrelid, t.level + 1
+            from tree as t
+            join pg_catalog.pg_inherits as i on i.inhparent = t.relation
+            join pg_catalog.pg_class as c on c.oid = i.inhrelid and c.relispartition
+        )
+        select t.relation::regclass as relation, t.level from tree as t
     ) as place
     cross join unnest(
         array['auth_reconciler_delete', 'auth_reconciler_insert', 'auth_reconciler_truncate', 'auth_reconciler_update']
@@ -61,7 +67,8 @@ as $body$
             where t.tgrelid = place.relation and t.tgname = wanted.name and t.tgenabled in ('O', 'A')
                 and t.tgfoid = 'auth_reconciler.log_change()'::regprocedure
                 -- One of an earlier version let anybody write in silence.
-                and pg_get_triggerdef(t.oid) not like '%auth_reconciler.writing%'
+                and coalesce(t.tgqual::text, '') not like format(
+                    '%%:funcid %s %%', 'pg_catalog.current_setting(text, boolean)'::regprocedure::oid)
         )
 $body$;
 
