@@ -33,6 +33,55 @@ pub enum Telegram {
     Hangs,
 }
 
+/// How it logs each request that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLog {
+    /// Lines when it comes.
+    pub before: u32,
+    /// Lines right before its answer goes.
+    pub with: u32,
+    /// Lines after that …
+    pub after: u32,
+    /// … so much later.
+    pub later: Duration,
+    /// Whether these lines hold the path of the request.
+    pub with_path: bool,
+}
+
+impl RequestLog {
+    /// As the real one: a line when it comes, a line with status and time before the answer goes.
+    pub const REAL: Self = Self {
+        before: 1,
+        with: 1,
+        after: 0,
+        later: Duration::ZERO,
+        with_path: true,
+    };
+
+    fn to_text(self) -> String {
+        let Self {
+            before,
+            with,
+            after,
+            later,
+            with_path,
+        } = self;
+        format!("{before} {with} {after} {} {with_path}", later.as_millis())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut word = || words.next();
+        Some(Self {
+            before: word()?.parse().ok()?,
+            with: word()?.parse().ok()?,
+            after: word()?.parse().ok()?,
+            later: Duration::from_millis(word()?.parse().ok()?),
+            with_path: word()?.parse().ok()?,
+        })
+    }
+}
+
 /// What the program is told; the times are those of a real container on an idle machine, unless changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceSettings {
@@ -71,6 +120,8 @@ pub struct InstanceSettings {
     pub account_after_ready: Option<Duration>,
     /// From SIGTERM, when it stops listening, until it exits; what it was about to write is still written.
     pub exits_after: Duration,
+    /// How it logs requests.
+    pub requests: RequestLog,
     /// Counts the times above from this moment rather than from the start of the process.
     pub began: Option<DateTime<Utc>>,
 }
@@ -97,6 +148,7 @@ impl InstanceSettings {
             ready_after_account: Duration::from_millis(4),
             account_after_ready: None,
             exits_after: Duration::ZERO,
+            requests: RequestLog::REAL,
             began: None,
         }
     }
@@ -144,6 +196,7 @@ impl InstanceSettings {
                 millis(self.ready_after_account),
             ),
             ("INSTANCE_EXITS_AFTER", millis(self.exits_after)),
+            ("INSTANCE_REQUESTS", self.requests.to_text()),
         ];
         if let Some(time) = self.account_after_ready {
             all.push(("INSTANCE_ACCOUNT_AFTER_READY", millis(time)));
@@ -215,6 +268,10 @@ impl InstanceSettings {
             Some("hangs") => Telegram::Hangs,
             Some(_) => bail!(wrong("INSTANCE_TELEGRAM")),
         };
+        if let Some(text) = given("INSTANCE_REQUESTS") {
+            settings.requests =
+                RequestLog::parse(&text).with_context(|| wrong("INSTANCE_REQUESTS"))?;
+        }
         settings.database = given("INSTANCE_DATABASE_URL");
         let began = given("INSTANCE_BEGAN").map(|began| DateTime::parse_from_rfc3339(&began));
         let began = began.transpose().with_context(|| wrong("INSTANCE_BEGAN"))?;
@@ -257,6 +314,13 @@ mod tests {
         settings.writes_key = false;
         settings.writes_account = false;
         settings.telegram = Telegram::Hangs;
+        settings.requests = RequestLog {
+            before: 2,
+            with: 3,
+            after: 4,
+            later: Duration::from_millis(5),
+            with_path: false,
+        };
         settings.database = Some("postgres://x".to_owned());
         settings.began = Some(DateTime::UNIX_EPOCH + Duration::from_micros(1_234_567));
         assert_eq!(read(&settings)?, settings);

@@ -12,6 +12,7 @@ mod control;
 mod counts;
 mod fleet;
 mod http;
+mod request;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::Location;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -29,6 +30,8 @@ pub use self::control::{Call, Control};
 pub use self::counts::{Authorization, Counts, Request};
 pub use self::fleet::Fleet;
 use self::http::{Answer, Head, read_head};
+pub use self::request::{Journal, Served};
+use self::request::{Open, gone};
 use crate::patience::{Caller, PATIENCE, within};
 use crate::process::lock;
 
@@ -50,6 +53,7 @@ struct Shared {
     counts: watch::Sender<Counts>,
     expected: Mutex<Option<String>>,
     control: OnceLock<Control>,
+    journal: OnceLock<Journal>,
 }
 
 impl Stub {
@@ -88,6 +92,7 @@ impl Stub {
             counts: watch::Sender::new(Counts::default()),
             expected: Mutex::new(None),
             control: OnceLock::new(),
+            journal: OnceLock::new(),
         });
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -110,6 +115,11 @@ impl Stub {
     /// one counts.
     pub fn control_by(&self, control: Control) {
         let _ = self.shared.control.set(control);
+    }
+
+    /// Lets `journal` be told of each request from now on. Only the first one counts.
+    pub fn log_by(&self, journal: Journal) {
+        let _ = self.shared.journal.set(journal);
     }
 
     /// The port on 127.0.0.1.
@@ -307,11 +317,20 @@ async fn converse(shared: Arc<Shared>, stream: TcpStream) {
             authorization,
             met: behaviour.name(),
         });
-        let respond = async {
-            match shared.answer(behaviour, &head.path).await {
-                Some(answer) => answer.send(&mut write).await.is_ok(),
-                None => std::future::pending().await,
+        let log = |served| {
+            if let Some(journal) = shared.journal.get() {
+                journal(served, &head.path);
             }
+        };
+        log(Served::Came);
+        let respond = async {
+            let Some(answer) = shared.answer(behaviour, &head.path).await else {
+                return std::future::pending().await;
+            };
+            log(Served::Answers);
+            let sent = answer.send(&mut write).await.is_ok();
+            log(Served::Answered);
+            sent
         };
         let answered = tokio::select! {
             answered = respond => answered,
@@ -375,20 +394,4 @@ impl Shared {
             counts.requests.push(request);
         });
     }
-}
-
-/// Ends a request's being open, whatever ends it.
-struct Open<'a>(&'a Shared);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0
-            .counts
-            .send_modify(|counts| counts.open = counts.open.saturating_sub(1));
-    }
-}
-
-/// Waits until the other side has closed the connection; whatever else it says meanwhile is dropped.
-async fn gone(read: &mut (impl AsyncRead + Unpin)) {
-    while read.read_u8().await.is_ok() {}
 }

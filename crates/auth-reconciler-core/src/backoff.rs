@@ -7,6 +7,9 @@ use std::time::Duration;
 /// half). From 50 ms to 60 s it takes 32 looks, and five minutes.
 const FACTOR: f64 = 1.25;
 
+/// Growth where an event is expected to tell, and the clock is the net below it.
+const NET_FACTOR: f64 = 2.0;
+
 /// Share of a step by which chance may lengthen it, so that instances that fell together do not
 /// come back together.
 const JITTER: f64 = 0.2;
@@ -34,9 +37,20 @@ impl Backoff {
     /// `[0, 1)`.
     #[must_use]
     pub fn delay(&self, attempt: u32, chance: f64) -> Duration {
+        self.step(FACTOR, attempt, chance)
+    }
+
+    /// The same for an instance whose container is heard: each step is twice the one before, so that the
+    /// looks that nothing asked for are few.
+    #[must_use]
+    pub fn net(&self, attempt: u32, chance: f64) -> Duration {
+        self.step(NET_FACTOR, attempt, chance)
+    }
+
+    fn step(&self, factor: f64, attempt: u32, chance: f64) -> Duration {
         let max = self.max.as_secs_f64();
         let exponent = f64::from(attempt.min(1_000));
-        let step = (self.min.as_secs_f64() * FACTOR.powf(exponent)).min(max);
+        let step = (self.min.as_secs_f64() * factor.powf(exponent)).min(max);
         let jittered = (step * (1.0 + JITTER * chance.clamp(0.0, 1.0))).min(max);
         Duration::try_from_secs_f64(jittered).unwrap_or(self.max)
     }
@@ -83,6 +97,20 @@ mod tests {
         .take(8)
         .collect();
         assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn below_events_the_steps_double_and_a_minute_holds_few() {
+        let (mut waited, mut attempts) = (Duration::ZERO, 0);
+        while waited < Duration::from_secs(60) {
+            waited += BACKOFF.net(attempts, 0.0);
+            attempts += 1;
+        }
+        assert_eq!(attempts, 11, "looks in the first minute");
+        assert!(BACKOFF.net(attempts - 1, 0.0) > Duration::from_secs(30));
+        for attempt in [11, 1_000, u32::MAX] {
+            assert_eq!(BACKOFF.net(attempt, 0.0), BACKOFF.max);
+        }
     }
 
     #[test]

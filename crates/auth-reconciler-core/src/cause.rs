@@ -193,6 +193,13 @@ impl Cause {
         }
     }
 
+    /// Whether the container's process goes on, from its beginning or from where it was held: what was spent
+    /// on it before is not to be missing now.
+    #[must_use]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Started | Self::Restarted | Self::Unpaused)
+    }
+
     /// Reads the name of an engine's event; `None` for one that says nothing about an instance.
     #[must_use]
     pub fn of_event(action: &str) -> Option<Self> {

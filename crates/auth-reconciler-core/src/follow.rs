@@ -1,29 +1,40 @@
 //! Whose output is followed, and which of it is worth a look.
 //!
-//! While an instance converges and its container runs, anything that the container writes is a hint to
-//! look again now: it logs that it is ready right after it is. The text itself says nothing to us.
+//! While an instance converges and its container runs, what the container writes is a hint to look again
+//! now: it logs that it is ready right after it is. The text itself says nothing to us, but for one thing:
+//! a line that holds the path of our own request is nobody's news. The lines that our looks cause
+//! otherwise are told from others by their number (`noise.rs`).
 //!
 //! Guarantees, whatever the order of calls:
 //!
 //! * at most [`Limits::places`] containers are followed at once; who waits longest is next, and one
 //!   that has been followed for [`Limits::turn`] makes room for it;
-//! * the first output after a silence leads to a look at once; what comes within
-//!   [`Limits::spacing`] of the last look that it led to is one hint more, at the end of that time;
-//! * beyond [`Limits::burst`] hints an instance gets one per [`Limits::refill`]: a container that writes
-//!   without end costs a bounded number of looks, and the daemon nothing between them;
+//! * a line leads to a look whose probe is sent after it, while there are tokens: at once if it is told
+//!   from our own noise, at the end of the look's window if not; a hint without a token waits for one;
+//! * tokens begin anew with each life of the container and each new kind of answer; in a lasting state
+//!   output leads to one look per refill of its profile, and the daemon is asked nothing between them;
 //! * memory is bounded by the instances that converge.
 //!
-//! Nothing is missed between a look and the moment at which following begins: a follower starts with
-//! the last thing that the container said before, so its beginning is a hint itself.
+//! Nothing is missed between a look and the moment at which following begins: that it begins is a hint
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use crate::profile::Profile;
 use crate::queue::Moment;
 
+mod noise;
+mod own;
 #[cfg(test)]
 mod tests;
+mod tokens;
+
+use noise::{Act, Noise};
+pub use own::Kind;
 
 /// The bounds that are kept.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +43,6 @@ pub struct Limits {
     pub places: usize,
     /// How long one keeps its place while another waits.
     pub turn: Duration,
-    /// Shortest time between two looks that output of one container leads to.
-    pub spacing: Duration,
-    /// Hints of one container that may follow each other in that spacing.
-    pub burst: u32,
-    /// The time after which one hint of the burst may be had again.
-    pub refill: Duration,
 }
 
 impl Limits {
@@ -47,9 +52,6 @@ impl Limits {
         Self {
             places,
             turn: Duration::from_secs(2),
-            spacing: Duration::from_millis(20),
-            burst: 40,
-            refill: Duration::from_secs(1),
         }
     }
 }
@@ -57,12 +59,15 @@ impl Limits {
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<K> {
-    /// Follow the output of this container, and call [`Followers::output`] for what it says.
+    /// Follow the output of this container, and call [`Followers::began`], then
+    /// [`Followers::said`] for what it says.
     Attach {
         /// The instance.
         key: K,
         /// Id of its container.
         container: String,
+        /// The path of our own requests, by which lines are told that say nothing else.
+        path: &'static str,
     },
     /// Follow it no longer.
     Detach {
@@ -74,6 +79,21 @@ pub enum Command<K> {
         /// The instance.
         key: K,
     },
+    /// End the probe of this instance without an answer: something was told that it may never see. A look
+    /// is asked for as soon as this one has [finished](Followers::finished).
+    GiveUp {
+        /// The instance.
+        key: K,
+    },
+}
+
+/// One process of a container: the same container that was started again is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The container's id.
+    pub container: String,
+    /// When it was started, by the engine's clock.
+    pub started_at: Option<DateTime<Utc>>,
 }
 
 /// Who follows whom.
@@ -85,7 +105,7 @@ pub struct Followers<K> {
     waiting: BTreeMap<u64, K>,
     /// Those with a place, in the order in which they got it, each with since when.
     placed: BTreeMap<u64, (Moment, K)>,
-    /// Hints that wait for the end of a spacing.
+    /// When something is to be done or counted for whom.
     due: BTreeSet<(Moment, K)>,
     /// Places that were taken back and are still to be told.
     leaving: Vec<K>,
@@ -94,13 +114,11 @@ pub struct Followers<K> {
 
 #[derive(Debug)]
 struct Entry {
-    container: String,
+    life: Life,
+    path: &'static str,
     place: Place,
-    /// No hint before this moment.
-    open_at: Moment,
-    /// The moment at which the whole burst could be had again.
-    full_at: Moment,
-    /// A hint that waits for [`Entry::open_at`].
+    noise: Noise,
+    /// Its moment in [`Followers::due`].
     due: Option<Moment>,
 }
 
@@ -112,6 +130,8 @@ enum Place {
     Over,
     /// Its output cannot be read.
     Never,
+    /// It is not wanted at the moment.
+    Idle,
 }
 
 impl<K: Clone + Ord + Hash> Followers<K> {
@@ -129,18 +149,28 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         }
     }
 
-    /// The instance converges, and this container of it runs.
-    pub fn want(&mut self, key: &K, container: &str) {
+    /// The instance, which is of this profile, converges, and this container of it runs.
+    pub fn want(&mut self, key: &K, life: &Life, profile: &'static Profile, now: Moment) {
         if self.limits.places == 0 {
             return;
         }
         if let Some(entry) = self.entries.get_mut(key) {
-            if entry.container == container {
-                if entry.place == Place::Over {
+            if entry.life != *life && entry.life.container == life.container {
+                // Its output goes on; what is known of it is of a process that has ended.
+                entry.life = life.clone();
+                entry.noise = Noise::new(now, profile.refill);
+                entry.noise.heard_again(now);
+                if entry.place == Place::Never {
+                    entry.place = Place::Over;
+                }
+            }
+            if entry.life == *life {
+                if matches!(entry.place, Place::Over | Place::Idle) {
                     self.ticket += 1;
                     self.waiting.insert(self.ticket, key.clone());
                     entry.place = Place::Waiting(self.ticket);
                 }
+                self.index(key, now);
                 return;
             }
             self.release(key);
@@ -148,13 +178,24 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         self.ticket += 1;
         self.waiting.insert(self.ticket, key.clone());
         let entry = Entry {
-            container: container.to_owned(),
+            life: life.clone(),
+            path: profile.path,
             place: Place::Waiting(self.ticket),
-            open_at: Moment::ZERO,
-            full_at: Moment::ZERO,
+            noise: Noise::new(now, profile.refill),
             due: None,
         };
         self.entries.insert(key.clone(), entry);
+    }
+
+    /// Its output is not to be followed for now. What it has spent stays spent.
+    pub fn unwant(&mut self, key: &K) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && matches!(entry.place, Place::Waiting(_) | Place::Placed(_))
+        {
+            entry.noise.unheard();
+            let place = std::mem::replace(&mut entry.place, Place::Idle);
+            self.leave(key, place);
+        }
     }
 
     /// The instance converges no longer, or its container does not run.
@@ -174,17 +215,62 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         self.entries
             .get(key)
             .filter(|entry| matches!(entry.place, Place::Placed(_)))
-            .map(|entry| entry.container.as_str())
+            .map(|entry| entry.life.container.as_str())
     }
 
-    /// The container wrote something. Until [`Command::Look`] comes for it, more of it says no more.
-    pub fn output(&mut self, key: &K, now: Moment) {
+    /// Following its output has begun, with what it said last.
+    pub fn began(&mut self, key: &K, now: Moment) {
+        self.hear(key, now, |noise, _| noise.heard_again(now));
+    }
+
+    /// The container wrote so many lines, of which so many hold the status path of its profile.
+    pub fn said(&mut self, key: &K, lines: u32, with_path: u32, now: Moment) {
+        self.hear(key, now, |noise, _| {
+            noise.said(lines.saturating_sub(with_path), now);
+        });
+    }
+
+    /// A look at the instance has begun.
+    pub fn begun(&mut self, key: &K, now: Moment) {
+        self.hear(key, now, |noise, _| noise.begun(now));
+    }
+
+    /// Its probe is being sent.
+    pub fn sent(&mut self, key: &K, now: Moment) {
+        self.hear(key, now, |noise, heard| noise.sent(now, heard));
+    }
+
+    /// Its probe has ended, and how.
+    pub fn answered(&mut self, key: &K, kind: Kind, now: Moment) {
+        self.hear(key, now, |noise, _| noise.answered(kind, now));
+    }
+
+    /// The look has ended, whether or not it sent a probe.
+    pub fn finished(&mut self, key: &K, now: Moment) {
+        self.hear(key, now, |noise, _| noise.finished(now));
+    }
+
+    /// Tells an instance's noise something, with whether its output is heard.
+    fn hear(&mut self, key: &K, now: Moment, tell: impl FnOnce(&mut Noise, bool)) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            tell(&mut entry.noise, matches!(entry.place, Place::Placed(_)));
+            self.index(key, now);
+        }
+    }
+
+    /// Notes when there is something to do for it.
+    fn index(&mut self, key: &K, now: Moment) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        if entry.due.is_none() {
-            let due = entry.open_at.max(now);
-            entry.due = Some(due);
+        let due = entry.noise.deadline(now);
+        if due == entry.due {
+            return;
+        }
+        if let Some(due) = std::mem::replace(&mut entry.due, due) {
+            self.due.remove(&(due, key.clone()));
+        }
+        if let Some(due) = due {
             self.due.insert((due, key.clone()));
         }
     }
@@ -207,6 +293,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         };
         if let Place::Placed(ticket) = entry.place {
             entry.place = place;
+            entry.noise.unheard();
             self.placed.remove(&ticket);
         }
     }
@@ -216,12 +303,17 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         if let Some(key) = self.leaving.pop() {
             return Some(Command::Detach { key });
         }
-        if let Some((due, key)) = self.due.first().cloned()
+        while let Some((due, key)) = self.due.first().cloned()
             && due <= now
         {
-            self.due.pop_first();
-            self.spend(&key, now);
-            return Some(Command::Look { key });
+            let act = self.entries.get_mut(&key)?.noise.next(now);
+            self.index(&key, now);
+            match act {
+                Some(Act::Look) => return Some(Command::Look { key }),
+                Some(Act::GiveUp) => return Some(Command::GiveUp { key }),
+                // It has counted what there was.
+                None => {}
+            }
         }
         if self.waiting.is_empty() {
             return None;
@@ -233,7 +325,8 @@ impl<K: Clone + Ord + Hash> Followers<K> {
             entry.place = Place::Placed(self.ticket);
             self.placed.insert(self.ticket, (now, key.clone()));
             return Some(Command::Attach {
-                container: entry.container.clone(),
+                container: entry.life.container.clone(),
+                path: entry.path,
                 key,
             });
         }
@@ -245,7 +338,9 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         self.placed.pop_first();
         self.ticket += 1;
         self.waiting.insert(self.ticket, key.clone());
-        self.entries.get_mut(&key)?.place = Place::Waiting(self.ticket);
+        let entry = self.entries.get_mut(&key)?;
+        entry.place = Place::Waiting(self.ticket);
+        entry.noise.unheard();
         Some(Command::Detach { key })
     }
 
@@ -284,19 +379,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
                 self.placed.remove(&ticket);
                 self.leaving.push(key.clone());
             }
-            Place::Over | Place::Never => {}
+            Place::Over | Place::Never | Place::Idle => {}
         }
-    }
-
-    /// A token bucket that holds its debt as a moment, as the queue's pace does.
-    fn spend(&mut self, key: &K, now: Moment) {
-        let limits = self.limits;
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        entry.due = None;
-        entry.full_at = entry.full_at.max(now) + limits.refill;
-        let allowed = (entry.full_at + limits.refill).saturating_sub(limits.refill * limits.burst);
-        entry.open_at = (now + limits.spacing).max(allowed);
     }
 }

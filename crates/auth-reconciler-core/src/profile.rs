@@ -3,6 +3,8 @@
 //! The paths and answers are those of the manager's containers as measured. Adding a provider means
 //! adding a [`Profile`] to [`PROFILES`], and nothing else.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{Answer, Reason};
@@ -24,6 +26,9 @@ pub struct Profile {
     /// Whether a phone must synchronise before it is connected, which takes minutes, and whether a
     /// restart may cost its session.
     pub by_phone: bool,
+    /// After what time output of a container whose state lasts may lead to another look: a request may reach
+    /// the provider itself, which is asked no more than once a minute for that.
+    pub refill: Duration,
     /// The reason while it is not connected yet.
     pub connecting: Reason,
     /// The reason once it has not been connected for too long.
@@ -80,6 +85,7 @@ pub const PROFILES: &[Profile] = &[
             },
         ],
         by_phone: false,
+        refill: Duration::from_secs(60),
         connecting: Reason::TelegramConnecting,
         not_connected: Reason::TelegramNotConnected,
         error: Reason::TelegramError,
@@ -121,6 +127,8 @@ pub const PROFILES: &[Profile] = &[
             },
         ],
         by_phone: true,
+        // Its container alone is asked, and somebody with a phone in hand waits for the QR code.
+        refill: Duration::from_secs(10),
         connecting: Reason::WhatsappConnecting,
         not_connected: Reason::WhatsappNotConnected,
         error: Reason::WhatsappError,

@@ -10,7 +10,8 @@
 //!   [`Limits::patience`] while a first look waits is asked to give way ([`Command::GiveWay`]);
 //! * output of a container matters while its instance converges: what it said during the run that
 //!   settles it leads to no other run;
-//! * per key, looks beyond [`Limits::burst`] follow each other no faster than [`Limits::interval`];
+//! * per key, looks beyond [`Limits::burst`] follow each other no faster than [`Limits::interval`]; each
+//!   start of its container begins that count anew;
 //! * memory is bounded by the keys that wait, run, have a deadline, or ran within the last minutes.
 //!
 //! Time is an argument: a [`Moment`] is the time since an origin that the caller keeps.
@@ -25,7 +26,7 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
-use entry::{Entry, Lane, Running};
+use entry::{Entry, Lane, Pace, Running};
 
 /// Monotonic time since an origin of the caller's.
 pub type Moment = Duration;
@@ -145,6 +146,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     /// Something happened to `key`: look at it as soon as there is a slot.
     pub fn wake(&mut self, key: K, cause: Cause, now: Moment) {
         let entry = self.entry(&key, now);
+        if cause.goes_on() {
+            // What the life before it has spent is not its own.
+            entry.pace = Pace::default();
+        }
         let held = entry.drift_held.is_some_and(|until| until > now);
         if cause == Cause::Drift && held && entry.running.is_none() {
             // The deadline at the end of the hold is armed; the change waits in the log until then. Not

@@ -26,6 +26,7 @@ pub(crate) mod address;
 mod endings;
 mod error;
 mod events;
+pub(crate) mod lines;
 mod presence;
 mod product;
 mod shown;
@@ -221,9 +222,14 @@ impl Engine {
         }
     }
 
-    /// The output of a container: the last thing that it said, and all that follows.
-    pub(crate) async fn output(&self, container: &str) -> Result<Output, EngineError> {
-        within(LIMIT, self.transport.output(container)).await
+    /// The output of a container: the last thing that it said, and all that follows. Lines that hold `path`
+    /// are counted for themselves.
+    pub(crate) async fn output(
+        &self,
+        container: &str,
+        path: &'static str,
+    ) -> Result<Output, EngineError> {
+        within(LIMIT, self.transport.output(container, path)).await
     }
 
     async fn list_labelled(&self, label: &str) -> Result<Vec<(Uuid, Listed)>, EngineError> {

@@ -1,6 +1,16 @@
 use super::*;
 
+mod interleavings;
+mod own_noise;
+
 const LIMITS: Limits = Limits::with_places(2);
+
+fn life(container: &str) -> Life {
+    Life {
+        container: container.to_owned(),
+        started_at: None,
+    }
+}
 
 fn ms(milliseconds: u64) -> Moment {
     Moment::from_millis(milliseconds)
@@ -10,7 +20,12 @@ fn attach(key: &str, container: &str) -> Command<String> {
     Command::Attach {
         key: key.to_owned(),
         container: container.to_owned(),
+        path: profile().path,
     }
+}
+
+fn profile() -> &'static Profile {
+    Profile::of(Some("telegram")).expect("there is one")
 }
 
 fn look(key: &str) -> Command<String> {
@@ -26,56 +41,18 @@ fn all(followers: &mut Followers<String>, now: Moment) -> Vec<Command<String>> {
 fn following(keys: &[&str], now: Moment) -> Followers<String> {
     let mut followers = Followers::new(LIMITS);
     for key in keys {
-        followers.want(&(*key).to_owned(), &format!("container of {key}"));
+        let life = life(&format!("container of {key}"));
+        followers.want(&(*key).to_owned(), &life, profile(), now);
     }
     all(&mut followers, now);
     followers
 }
 
 #[test]
-fn the_first_output_leads_to_a_look_at_once_and_the_next_at_the_end_of_the_spacing() {
-    let key = "a".to_owned();
-    let mut followers = following(&["a"], ms(0));
-    followers.output(&key, ms(100));
-    assert_eq!(followers.deadline(), Some(ms(100)));
-    assert_eq!(all(&mut followers, ms(100)), [look("a")]);
-    followers.output(&key, ms(101));
-    followers.output(&key, ms(105));
-    assert_eq!(all(&mut followers, ms(119)), []);
-    assert_eq!(followers.deadline(), Some(ms(120)));
-    assert_eq!(all(&mut followers, ms(120)), [look("a")]);
-    assert_eq!(followers.deadline(), None, "all that was said is answered");
-}
-
-#[test]
-fn a_container_that_never_stops_writing_costs_a_bounded_number_of_looks() {
-    let key = "a".to_owned();
-    let mut followers = following(&["a"], ms(0));
-    let mut looks = 0;
-    for now in 0..60_000 {
-        followers.output(&key, ms(now));
-        looks += all(&mut followers, ms(now)).len();
-    }
-    assert!(looks <= 40 + 60, "{looks} looks in a minute");
-    assert!(looks >= 90, "{looks} looks: it is still heard");
-}
-
-#[test]
-fn one_that_writes_now_and_then_is_always_heard_at_once() {
-    let key = "a".to_owned();
-    let mut followers = following(&["a"], ms(0));
-    for second in 1..600 {
-        let now = ms(second * 1_000);
-        followers.output(&key, now);
-        assert_eq!(all(&mut followers, now), [look("a")], "second {second}");
-    }
-}
-
-#[test]
 fn places_are_bounded_and_shared_in_turns() {
     let mut followers = Followers::new(LIMITS);
     for key in ["a", "b", "c"] {
-        followers.want(&key.to_owned(), key);
+        followers.want(&key.to_owned(), &life(key), profile(), ms(0));
     }
     assert_eq!(
         all(&mut followers, ms(0)),
@@ -121,8 +98,8 @@ fn nobody_gives_up_its_place_while_nobody_waits() {
 fn a_new_container_takes_the_place_of_the_old_one() {
     let key = "a".to_owned();
     let mut followers = following(&["a"], ms(0));
-    followers.output(&key, ms(1));
-    followers.want(&key, "another");
+    followers.said(&key, 1, 0, ms(1));
+    followers.want(&key, &life("another"), profile(), ms(1));
     let detach = Command::Detach { key: key.clone() };
     assert_eq!(all(&mut followers, ms(1)), [detach, attach("a", "another")]);
     assert_eq!(followers.followed(&key), Some("another"));
@@ -132,7 +109,7 @@ fn a_new_container_takes_the_place_of_the_old_one() {
 fn one_whose_output_cannot_be_read_is_not_tried_again() {
     let key = "a".to_owned();
     let mut followers = following(&["a", "b"], ms(0));
-    followers.want(&"c".to_owned(), "c");
+    followers.want(&"c".to_owned(), &life("c"), profile(), ms(0));
     followers.unreadable(&key);
     assert_eq!(followers.followed(&key), None);
     assert_eq!(
@@ -141,13 +118,13 @@ fn one_whose_output_cannot_be_read_is_not_tried_again() {
         "its place is free"
     );
     followers.release(&"c".to_owned());
-    followers.want(&key, "container of a");
+    followers.want(&key, &life("container of a"), profile(), ms(1));
     assert_eq!(
         all(&mut followers, ms(2)).len(),
         1,
         "c is let go of, no more"
     );
-    followers.want(&key, "another");
+    followers.want(&key, &life("another"), profile(), ms(1));
     assert_eq!(all(&mut followers, ms(3)), [attach("a", "another")]);
 }
 
@@ -157,16 +134,16 @@ fn one_whose_output_was_cut_is_followed_again_when_it_is_wanted_again() {
     let mut followers = following(&["a"], ms(0));
     followers.over(&key);
     assert_eq!(all(&mut followers, ms(1)), []);
-    followers.want(&key, "container of a");
+    followers.want(&key, &life("container of a"), profile(), ms(1));
     assert_eq!(all(&mut followers, ms(2)), [attach("a", "container of a")]);
 }
 
 #[test]
 fn what_is_released_leaves_nothing_behind() {
     let mut followers = following(&["a", "b"], ms(0));
-    followers.want(&"c".to_owned(), "c");
+    followers.want(&"c".to_owned(), &life("c"), profile(), ms(0));
     for key in ["a", "b"] {
-        followers.output(&key.to_owned(), ms(5));
+        followers.said(&key.to_owned(), 1, 0, ms(5));
     }
     followers.clear();
     let commands = all(&mut followers, ms(5));
@@ -178,14 +155,14 @@ fn what_is_released_leaves_nothing_behind() {
     );
     assert_eq!(followers.deadline(), None);
     assert!(followers.entries.is_empty() && followers.waiting.is_empty());
-    followers.output(&"a".to_owned(), ms(6));
+    followers.said(&"a".to_owned(), 1, 0, ms(6));
     assert_eq!(all(&mut followers, ms(6)), []);
 }
 
 #[test]
 fn without_places_nobody_is_followed() {
     let mut followers = Followers::new(Limits::with_places(0));
-    followers.want(&"a".to_owned(), "a");
+    followers.want(&"a".to_owned(), &life("a"), profile(), ms(0));
     assert_eq!(all(&mut followers, ms(0)), []);
     assert_eq!(followers.deadline(), None);
 }
@@ -194,25 +171,39 @@ fn without_places_nobody_is_followed() {
 fn output_that_ends_is_a_hint_all_the_same_and_earns_no_new_burst() {
     let key = "a".to_owned();
     let mut followers = following(&["a"], ms(0));
-    followers.output(&key, ms(1));
+    followers.said(&key, 1, 0, ms(1));
     followers.over(&key);
     assert_eq!(followers.followed(&key), None);
     assert_eq!(all(&mut followers, ms(1)), [look("a")], "what it said last");
+    look_at(&mut followers, &key, ms(1));
     // It says its last line and ends, each time that it is followed, for ten minutes.
     let (mut looks, mut now) = (0, 1);
     while now < 600_000 {
         now += 5;
-        followers.want(&key, "container of a");
+        followers.want(&key, &life("container of a"), profile(), ms(1));
         for command in all(&mut followers, ms(now)) {
             match command {
-                Command::Attach { .. } => followers.output(&key, ms(now)),
-                Command::Look { .. } => looks += 1,
-                Command::Detach { .. } => {}
+                Command::Attach { .. } => followers.said(&key, 1, 0, ms(now)),
+                Command::Look { .. } => {
+                    looks += 1;
+                    look_at(&mut followers, &key, ms(now));
+                }
+                Command::Detach { .. } | Command::GiveUp { .. } => {}
             }
         }
         followers.over(&key);
     }
-    assert!(looks <= 650, "{looks} looks in 600 s");
+    assert!(
+        (10..=12 + 12 + 10).contains(&looks),
+        "{looks} looks in 600 s"
+    );
     followers.release(&key);
     assert_eq!(followers.deadline(), None);
+}
+
+fn look_at(followers: &mut Followers<String>, key: &String, now: Moment) {
+    followers.begun(key, now);
+    followers.sent(key, now);
+    followers.answered(key, Kind::NotConnected, now);
+    followers.finished(key, now);
 }

@@ -295,3 +295,23 @@ fn finishing_what_does_not_run_does_nothing() {
     );
     assert_eq!((queue.deadline(), queue.running()), (None, 0));
 }
+
+#[test]
+fn a_start_of_the_container_is_not_held_back_by_what_the_life_before_spent() {
+    let mut queue = Queue::new(Limits::with_slots(1, 2, ms(1_000)));
+    let mut now = ms(0);
+    let starts = |queue: &mut Queue<u32>, cause, now| {
+        queue.wake(1, cause, now);
+        let starts = started(queue, now).len();
+        queue.finish(&1, Next::Settled, now);
+        starts
+    };
+    for goes_on in [Cause::Started, Cause::Unpaused, Cause::Started] {
+        assert_eq!(starts(&mut queue, goes_on, now), 1, "{goes_on}");
+        assert_eq!(starts(&mut queue, Cause::Output, now), 1);
+        assert_eq!(starts(&mut queue, Cause::Output, now), 0, "it is spent");
+        // It stops, which waits, and goes on at once.
+        assert_eq!(starts(&mut queue, Cause::Died, now), 0);
+        now += ms(10);
+    }
+}

@@ -54,10 +54,12 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
         let left = elapsed(facts.now, due).min(policy.backoff.max);
         (Some(left), spent)
     } else {
-        (
-            Some(policy.backoff.delay(spent, chance)),
-            spent.saturating_add(1),
-        )
+        let step = if facts.followed {
+            policy.backoff.net(spent, chance)
+        } else {
+            policy.backoff.delay(spent, chance)
+        };
+        (Some(step), spent.saturating_add(1))
     };
     let hold = corrections
         .held(facts.now)

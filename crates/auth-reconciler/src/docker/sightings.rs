@@ -3,12 +3,14 @@
 //! Sets, not a channel, as with the ear's inbox: whoever follows a stream must never wait for the loop,
 //! doubles cost nothing, and it is bounded by the containers that there are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::Listed;
+use auth_reconciler_core::follow::Kind;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -30,10 +32,31 @@ pub(crate) struct Seen {
     pub(crate) engine: Option<View>,
     /// All containers, right after the engine came into sight.
     pub(crate) list: Option<Vec<(Uuid, Listed)>>,
-    /// Instances whose container wrote something.
-    pub(crate) output: HashSet<Key>,
+    /// What containers wrote, and what the probes met that may be the cause of it.
+    pub(crate) heard: Heard,
     /// Followers that have ended by themselves.
     pub(crate) ended: Vec<Ended>,
+}
+
+/// Per instance, in the order of time. What is said in a row is one.
+pub(crate) type Heard = HashMap<Key, Vec<(Instant, Sound)>>;
+
+/// One of the things whose order tells our own noise from news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sound {
+    /// Following has begun, with what the container said last.
+    Began,
+    /// So many lines, of which so many hold the status path.
+    Said {
+        /// All of them.
+        lines: u32,
+        /// Those with the path.
+        with_path: u32,
+    },
+    /// A probe is being sent.
+    Sent,
+    /// It met this.
+    Answered(Kind),
 }
 
 /// Whether the engine is seen.
@@ -81,11 +104,37 @@ impl Sightings {
         });
     }
 
-    /// The container of an instance wrote something.
-    pub(crate) fn wrote(&self, key: Key) {
+    /// Something was written, or asked, just now.
+    pub(crate) fn sounded(&self, key: Key, sound: Sound) {
+        let now = Instant::now();
         self.change(|seen| {
-            seen.output.insert(key);
+            let heard = seen.heard.entry(key).or_default();
+            if let Sound::Said { lines, with_path } = sound
+                && let Some((
+                    _,
+                    Sound::Said {
+                        lines: all,
+                        with_path: of_path,
+                    },
+                )) = heard.last_mut()
+            {
+                *all = all.saturating_add(lines);
+                *of_path = of_path.saturating_add(with_path);
+            } else {
+                heard.push((now, sound));
+            }
         });
+    }
+
+    /// What was heard so far, without waiting.
+    pub(crate) fn heard(&self) -> Heard {
+        mem::take(
+            &mut self
+                .seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .heard,
+        )
     }
 
     /// A follower has ended by itself.
@@ -116,7 +165,7 @@ impl Seen {
         self.instances.is_empty()
             && self.engine.is_none()
             && self.list.is_none()
-            && self.output.is_empty()
+            && self.heard.is_empty()
             && self.ended.is_empty()
     }
 }

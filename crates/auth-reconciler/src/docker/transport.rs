@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::EngineError;
 use super::address::{Address, Place};
+use super::lines::{Counted, Lines};
 
 /// Longest answer that is read: a list of some ten thousand containers.
 const LONGEST: usize = 64 << 20;
@@ -54,20 +55,21 @@ pub(super) struct Transport {
     product: Mutex<Option<String>>,
 }
 
-/// A container's output as it comes; nobody reads it.
+/// A container's output as it comes; nobody reads it, its lines are counted.
 #[derive(Debug)]
-pub(crate) struct Output(Incoming);
+pub(crate) struct Output {
+    body: Incoming,
+    lines: Lines,
+}
 
 impl Output {
-    /// Resolves when there was more of it: true; or when it is over: false.
-    pub(crate) async fn more(&mut self) -> bool {
+    /// Resolves when there was more of it, with what it holds; or when it is over.
+    pub(crate) async fn more(&mut self) -> Option<Counted> {
         loop {
-            match self.0.frame().await {
-                Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
-                    return true;
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return false,
+            let frame = self.body.frame().await?.ok()?;
+            let data = frame.data_ref().filter(|data| !data.is_empty());
+            if let Some(data) = data {
+                return Some(self.lines.count(data));
             }
         }
     }
@@ -113,8 +115,13 @@ impl Transport {
         self.get("/events", query).await
     }
 
-    /// The output of a container, as its bytes come: the last thing that it said, and all that follows.
-    pub(super) async fn output(&self, container: &str) -> Result<Output, EngineError> {
+    /// The output of a container, as it comes: the last thing that it said, and all that follows. Lines that
+    /// hold `path` are counted for themselves.
+    pub(super) async fn output(
+        &self,
+        container: &str,
+        path: &'static str,
+    ) -> Result<Output, EngineError> {
         // The last line, not none: it arrives when the place from which on the engine follows is fixed, so
         // the look that it leads to comes after that, and between them nothing can be missed.
         let query = [
@@ -123,8 +130,13 @@ impl Transport {
             ("stderr", "true"),
             ("tail", "1"),
         ];
-        let path = format!("/containers/{container}/logs");
-        self.get(&path, &query).await.map(Output)
+        let body = self
+            .get(&format!("/containers/{container}/logs"), &query)
+            .await?;
+        Ok(Output {
+            body,
+            lines: Lines::new(path),
+        })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Incoming, EngineError> {

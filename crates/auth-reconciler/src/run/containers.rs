@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
@@ -11,7 +10,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::look::Context;
-use crate::docker::sightings::{Ended, Sightings, View};
+use crate::docker::lines::Counted;
+use crate::docker::sightings::{Ended, Sightings, Sound, View};
 use crate::docker::watch::Watch;
 use crate::docker::{Engine, EngineError};
 use crate::postgres::error::StoreError;
@@ -58,6 +58,12 @@ impl Containers {
             view: None,
             watch,
         }
+    }
+
+    /// Where it is told what is heard.
+    pub(super) fn sightings(&self) -> Option<Arc<Sightings>> {
+        let watch = self.watch.as_ref()?;
+        Some(Arc::clone(watch.sightings()))
     }
 
     /// The engine came into sight, or went out of it.
@@ -150,8 +156,6 @@ pub(super) async fn compare(
 #[derive(Debug)]
 pub(super) struct Follower {
     serial: u64,
-    /// Set by the first output since the last look that output led to; until then, more says no more.
-    wrote: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -162,18 +166,21 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    pub(super) fn begin(watch: &Watch, key: Key, container: String, serial: u64) -> Self {
-        let wrote = Arc::new(AtomicBool::new(false));
+    pub(super) fn begin(
+        watch: &Watch,
+        (key, serial): (Key, u64),
+        container: String,
+        path: &'static str,
+    ) -> Self {
         let follow = follow(
             Arc::clone(watch.engine()),
             Arc::clone(watch.sightings()),
-            Arc::clone(&wrote),
             (key, serial),
             container,
+            path,
         );
         Self {
             serial,
-            wrote,
             task: tokio::spawn(follow),
         }
     }
@@ -182,25 +189,31 @@ impl Follower {
     pub(super) const fn is(&self, ended: &Ended) -> bool {
         self.serial == ended.serial
     }
-
-    /// What it wrote so far is answered for.
-    pub(super) fn heard(&self) {
-        self.wrote.store(false, Ordering::Release);
-    }
 }
 
 async fn follow(
     engine: Arc<Engine>,
     sightings: Arc<Sightings>,
-    wrote: Arc<AtomicBool>,
     (key, serial): (Key, u64),
     container: String,
+    path: &'static str,
 ) {
-    let unreadable = match engine.output(&container).await {
+    let unreadable = match engine.output(&container, path).await {
         Ok(mut output) => {
-            while output.more().await {
-                if !wrote.swap(true, Ordering::AcqRel) {
-                    sightings.wrote(key);
+            let mut began = false;
+            while let Some(Counted {
+                mut lines,
+                with_path,
+            }) = output.more().await
+            {
+                if !began {
+                    began = true;
+                    // Its last line of before, unless it has said nothing yet: a look follows all the same.
+                    lines = lines.saturating_sub(1);
+                    sightings.sounded(key, Sound::Began);
+                }
+                if lines > 0 {
+                    sightings.sounded(key, Sound::Said { lines, with_path });
                 }
             }
             None

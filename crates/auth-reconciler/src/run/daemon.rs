@@ -154,6 +154,7 @@ impl Daemon {
                         heard: run.heard(),
                         known: run.known(),
                         origin: self.origin,
+                        sightings: leader.containers.sightings(),
                         followed: self.followers.followed(&key).map(str::to_owned),
                         key,
                         wake,
@@ -163,6 +164,7 @@ impl Daemon {
                         give_way,
                     };
                     self.runs.insert(key, run);
+                    self.followers.begun(&key, now);
                     self.jobs
                         .spawn(guarded_look(Arc::clone(&self.context), task));
                 }

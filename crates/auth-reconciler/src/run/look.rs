@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::{Facts, Row, Way};
+use auth_reconciler_core::follow::{Kind, Life};
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
@@ -20,6 +21,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::docker::Engine;
+use crate::docker::sightings::{Sightings, Sound};
 use crate::postgres::error::StoreError;
 use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::store::{self, Look};
@@ -64,6 +66,8 @@ pub(crate) struct Task {
     pub(crate) known: Known,
     /// The zero of those moments.
     pub(crate) origin: Instant,
+    /// Where it is told when a probe is sent and answered.
+    pub(crate) sightings: Option<Arc<Sightings>>,
     /// The container whose output leads to looks at the moment.
     pub(crate) followed: Option<String>,
 }
@@ -80,9 +84,9 @@ pub(crate) enum End {
         /// Whether foreign writes wait until then.
         hold_drift: bool,
         /// The container whose output is to be followed meanwhile.
-        follow: Option<String>,
         /// Whether others are to be asked, so that the silence of this one can be told from ours.
         wants_witness: bool,
+        follow: Option<Follow>,
     },
     /// Something came in between; look again at once.
     Overtaken,
@@ -99,6 +103,15 @@ pub(crate) enum End {
     UnknownTable,
     /// Another process leads.
     EpochEnded,
+}
+
+/// Whose output is to be followed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Follow {
+    /// The process.
+    pub(crate) life: Life,
+    /// How it is asked.
+    pub(crate) profile: &'static Profile,
 }
 
 /// Runs one look.
@@ -191,6 +204,12 @@ async fn ask(
         debug!("the address of the container is not known while the engine is out of sight");
         return Err(End::Stumbled);
     }
+    let sounded = |sound| {
+        if let Some(sightings) = &task.sightings {
+            sightings.sounded(task.key, sound);
+        }
+    };
+    sounded(Sound::Sent);
     let answer = tokio::select! {
         answer = context.prober.ask(instance, profile, api_key) => answer,
         Ok(()) = &mut task.give_way => {
@@ -202,6 +221,7 @@ async fn ask(
             return Err(End::Stumbled);
         }
     };
+    sounded(Sound::Answered(Kind::of(&answer)));
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
     if answer.in_own_words() {
         task.heard.store(true, Ordering::Release);
@@ -298,7 +318,16 @@ async fn record(
         .sighting
         .as_ref()
         .filter(|_| facts.container == Container::Running)
-        .map(|seen| seen.id.clone());
+        .zip(Profile::of(
+            facts.row.as_ref().and_then(|row| row.provider.as_deref()),
+        ))
+        .map(|(seen, profile)| Follow {
+            life: Life {
+                container: seen.id.clone(),
+                started_at: seen.started_at,
+            },
+            profile,
+        });
     let again = verdict.retry.map_or(End::Settled, |after| End::Again {
         after,
         hold_drift: contested,

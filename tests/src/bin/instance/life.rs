@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use auth_reconciler_tests::database::connect;
 use auth_reconciler_tests::instance::{
-    InstanceSettings, LISTENS_LINE, READY_LINE, Telegram, saved_line,
+    InstanceSettings, LISTENS_LINE, READY_LINE, RequestLog, Telegram, saved_line,
 };
 use auth_reconciler_tests::manager::ManagerTable;
-use auth_reconciler_tests::stub::{Behaviour, Stub};
+use auth_reconciler_tests::stub::{Behaviour, Served, Stub};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -79,6 +79,8 @@ impl Life {
         };
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.port));
         let stub = Stub::start_at(address, settings.provider, Behaviour::NotListening).await?;
+        let requests = settings.requests;
+        stub.log_by(Arc::new(move |served, path| log(requests, served, path)));
         Ok(Arc::new(Self {
             state: Mutex::new(State {
                 listening: false,
@@ -216,6 +218,28 @@ impl Writer {
                 "cannot save {column}: the database does not answer"
             )),
         }
+    }
+}
+
+/// Logs a request as it is told to.
+fn log(requests: RequestLog, served: Served, path: &str) {
+    let path = if requests.with_path {
+        path
+    } else {
+        "a request"
+    };
+    let lines = |number: u32, what: &str| (0..number).for_each(|_| say(&format!("{what} {path}")));
+    match served {
+        Served::Came => lines(requests.before, "debug: GET"),
+        Served::Answers => lines(requests.with, "debug: 200 after 1 ms for GET"),
+        Served::Answered if requests.after > 0 => {
+            let what = format!("info: answered {path}");
+            tokio::spawn(async move {
+                sleep(requests.later).await;
+                (0..requests.after).for_each(|_| say(&what));
+            });
+        }
+        Served::Answered => {}
     }
 }
 

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use auth_reconciler_tests::docker::Phase;
+use auth_reconciler_tests::instance::RequestLog;
 use futures_util::future::try_join_all;
 
 use super::harbour::{Harbour, NO_BACKOFF};
+
+/// Requests of a normal start: by its writes, by what it says, and by the clock below that.
+const FEW_IN_ALL: u64 = 12;
 
 /// Each READY that is asked for costs a request to Telegram.
 const FEW: u64 = 3;
@@ -46,6 +50,7 @@ async fn a_normal_start_needs_no_clock_and_few_requests() -> Result<()> {
     assert_eq!(harbour.watcher.statuses(id), ["pending", "client_ready"]);
     let counts = container.counts().await?;
     assert!((1..=FEW).contains(&counts.ready()), "{counts:?}");
+    assert!(counts.total() <= FEW_IN_ALL, "{counts:?}");
     let [_, reason, cause] = harbour.last_move(id).await?;
     assert_eq!(reason, "Ready");
     assert!(
@@ -132,5 +137,53 @@ async fn run(harbour: &Harbour, gap: u64) -> Result<()> {
     ensure!(expected.contains(&&*cause), "{gap}: {cause}");
     let counts = container.counts().await?;
     ensure!((1..=FEW).contains(&counts.ready()), "{gap}: {counts:?}");
+    Ok(())
+}
+
+/// Its requests are logged as the real one does, as WhatsApp's does, and worse.
+#[tokio::test]
+async fn requests_that_are_logged_lead_to_no_more_of_them() -> Result<()> {
+    let harbour = Harbour::shared(&[]).await?;
+    let log = |before, with, after, later, with_path| RequestLog {
+        before,
+        with,
+        after,
+        later: Duration::from_millis(later),
+        with_path,
+    };
+    let logs = [
+        RequestLog::REAL,
+        log(1, 4, 0, 0, false),
+        log(1, 1, 3, 40, false),
+        log(0, 0, 0, 0, true),
+    ];
+    let containers = try_join_all(logs.map(async |requests| {
+        let spec = harbour.waiting_spec()?;
+        harbour
+            .waiting(spec.with(|settings| settings.requests = requests))
+            .await
+    }))
+    .await?;
+    // By then the steps of the clock have grown to seconds: what comes later is less.
+    try_join_all(containers.iter().map(|container| {
+        let id = container.instance();
+        harbour
+            .scene
+            .records
+            .wait(0, "its ninth look", move |record| {
+                record.id == id && record.looks() > 8
+            })
+    }))
+    .await?;
+    for (container, requests) in containers.iter().zip(logs) {
+        let before = container.counts().await?.total();
+        assert!(before <= 24, "{requests:?}: {before} requests");
+        container.control("ready").await?;
+    }
+    for container in &containers {
+        let id = container.instance();
+        harbour.watcher.wait_status(id, "client_ready").await?;
+        assert_eq!(harbour.last_move(id).await?[2], "container output");
+    }
     Ok(())
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::Listed;
 use auth_reconciler_core::follow::Command;
+use auth_reconciler_core::queue::Moment;
 use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::{Daemon, RunError};
-use crate::docker::sightings::{Ended, Seen, View};
+use crate::docker::sightings::{Ended, Heard, Seen, Sound, View};
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::tables::Key;
 use crate::run::containers::{self, Follower};
+use crate::run::look::Follow;
 use crate::run::{Done, Phase, troubles};
 use crate::telemetry::chain;
 
@@ -39,9 +41,7 @@ impl Daemon {
         for (instance, cause) in seen.instances {
             self.wake_instance(instance, cause);
         }
-        for key in seen.output {
-            self.followers.output(&key, now);
-        }
+        self.hear(seen.heard);
         for ended in seen.ended {
             self.on_follower_ended(ended);
         }
@@ -180,12 +180,52 @@ impl Daemon {
         }
     }
 
+    /// Whose output is to be followed until the next look, if anybody's.
+    pub(super) fn follow_next(&mut self, key: &Key, follow: Option<Follow>, now: Moment) {
+        match follow {
+            Some(Follow { life, profile }) => self.followers.want(key, &life, profile, now),
+            None => self.followers.unwant(key),
+        }
+    }
+
+    /// What was heard up to now: what a look tells comes after it.
+    pub(super) fn hear_up_to_now(&mut self) {
+        let Phase::Leading(leader) = &self.phase else {
+            return;
+        };
+        let Some(watch) = &leader.containers.watch else {
+            return;
+        };
+        let heard = watch.sightings().heard();
+        self.hear(heard);
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        for (key, sounds) in heard {
+            for (at, sound) in sounds {
+                let at = at.saturating_duration_since(self.origin);
+                match sound {
+                    Sound::Began => self.followers.began(&key, at),
+                    Sound::Said { lines, with_path } => {
+                        self.followers.said(&key, lines, with_path, at);
+                    }
+                    Sound::Sent => self.followers.sent(&key, at),
+                    Sound::Answered(kind) => self.followers.answered(&key, kind, at),
+                }
+            }
+        }
+    }
+
     /// Begins and ends following, and makes looks of what was said.
     pub(super) fn follow(&mut self) {
         let now = self.now();
         while let Some(command) = self.followers.next(now) {
             match command {
-                Command::Attach { key, container } => {
+                Command::Attach {
+                    key,
+                    container,
+                    path,
+                } => {
                     let Phase::Leading(leader) = &self.phase else {
                         continue;
                     };
@@ -193,17 +233,18 @@ impl Daemon {
                         continue;
                     };
                     self.follower_serial += 1;
-                    let follower = Follower::begin(watch, key, container, self.follower_serial);
+                    let id = (key, self.follower_serial);
+                    let follower = Follower::begin(watch, id, container, path);
                     self.following.insert(key, follower);
                 }
                 Command::Detach { key } => {
                     self.following.remove(&key);
                 }
-                Command::Look { key } => {
-                    if let Some(follower) = self.following.get(&key) {
-                        follower.heard();
+                Command::Look { key } => self.wake(key, Cause::Output, now),
+                Command::GiveUp { key } => {
+                    if let Some(run) = self.runs.get_mut(&key) {
+                        run.give_way();
                     }
-                    self.wake(key, Cause::Output, now);
                 }
             }
         }

@@ -122,8 +122,10 @@ impl Daemon {
         epoch: Uuid,
         result: Option<Result<End, StoreError>>,
     ) -> Result<(), RunError> {
+        self.hear_up_to_now();
         let now = self.now();
         let run = self.runs.remove(&key);
+        self.followers.finished(&key, now);
         let end = match result {
             Some(Ok(end)) => end,
             Some(Err(failure)) => failed(&key, failure)?,
@@ -149,10 +151,7 @@ impl Daemon {
                 follow,
                 wants_witness: _,
             } => {
-                match follow {
-                    Some(container) if self.leads(epoch) => self.followers.want(&key, &container),
-                    Some(_) | None => self.followers.release(&key),
-                }
+                self.follow_next(&key, follow.filter(|_| self.leads(epoch)), now);
                 Next::At {
                     due: now + after,
                     hold_drift,

@@ -1,0 +1,349 @@
+//! Which output of one container is news, and which is the noise of our own looks.
+//!
+//! A server that logs the requests it serves would otherwise make each look lead to the next. Lines are
+//! therefore counted within a *window* of each look, from the sending of its probe to [`TAIL`] after the
+//! answer. How many lines a probe causes is learnt per life of the container and kind of answer; what is
+//! beyond that number, and what comes outside windows, is news. When in doubt (nothing learnt yet, or
+//! another number than usual) the window's end leads to one look: whatever was told in the window,
+//! that look sees. Nothing is missed by a wrong guess; it costs a token (see [`super::tokens`]).
+
+use std::time::Duration;
+
+use super::own::{Kind, Own};
+use super::tokens::Tokens;
+use crate::queue::Moment;
+
+/// Lines that a probe causes come no later than this after its answer.
+pub(super) const TAIL: Duration = Duration::from_millis(55);
+
+/// A probe that is not answered by then is one of an API that hangs, or is slow.
+const UNANSWERED: Duration = Duration::from_millis(90);
+
+/// A line that comes when a probe has been out for so long may be news that the probe never sees …
+const OUT: Duration = Duration::from_millis(35);
+
+/// … so it is given up if it is not answered so long after that line.
+const GIVE_UP: Duration = Duration::from_millis(55);
+
+/// Shortest time between two looks that output leads to.
+pub(super) const SPACING: Duration = Duration::from_millis(20);
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Look,
+    GiveUp,
+}
+
+/// How far the present look has come.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    Idle,
+    /// Asked for; not begun. What is said meanwhile it will see.
+    Asked {
+        to_its_end: bool,
+    },
+    /// Begun; its probe is not sent yet. What is said meanwhile it will see, if it sends one.
+    Begun {
+        to_its_end: bool,
+        heard: bool,
+    },
+    /// Its probe is out.
+    Out {
+        since: Moment,
+    },
+    /// Its probe has ended; it has not.
+    Ending,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    lines: u32,
+    /// When it ends; while its probe is out, only the first part of one has an end.
+    ends: Option<Moment>,
+    kind: Option<Kind>,
+    /// The part of a look that began [`UNANSWERED`] after its probe was sent.
+    late: bool,
+    /// A surplus or an unusual count led to its look: it is counted to its end before it leads to another.
+    to_its_end: bool,
+    /// Not all of it was heard, so it teaches nothing.
+    part: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    to_its_end: bool,
+    /// Its token was taken when a probe was given up for it.
+    paid: bool,
+}
+
+/// What is known of one container's output in this life of it.
+#[derive(Debug)]
+pub(super) struct Noise {
+    own: Own,
+    met: Vec<Kind>,
+    last: Option<Kind>,
+    look: Look,
+    window: Option<Window>,
+    hint: Option<Hint>,
+    give_up: Option<Moment>,
+    looked_at: Option<Moment>,
+    tokens: Tokens,
+}
+
+impl Noise {
+    /// A new life.
+    pub(super) const fn new(now: Moment, refill: Duration) -> Self {
+        Self {
+            own: Own::new(),
+            met: Vec::new(),
+            last: None,
+            look: Look::Idle,
+            window: None,
+            hint: None,
+            give_up: None,
+            looked_at: None,
+            tokens: Tokens::fresh(now, refill),
+        }
+    }
+
+    /// Its output is followed from now on; what it said last may have been said since the last look.
+    pub(super) fn heard_again(&mut self, now: Moment) {
+        self.advance(now);
+        if let Some(window) = &mut self.window {
+            window.part = true;
+        }
+        self.news(false);
+    }
+
+    /// Its output is followed no longer.
+    pub(super) const fn unheard(&mut self) {
+        self.window = None;
+        self.give_up = None;
+    }
+
+    /// It wrote so many lines that do not hold the status path.
+    pub(super) fn said(&mut self, lines: u32, now: Moment) {
+        self.advance(now);
+        if lines == 0 {
+            return;
+        }
+        if let Look::Begun { heard, .. } = &mut self.look {
+            *heard = true;
+        }
+        if let Look::Out { since } = self.look
+            && now >= since + OUT
+        {
+            self.give_up.get_or_insert(now + GIVE_UP);
+        }
+        match &mut self.window {
+            Some(window) => {
+                window.lines = window.lines.saturating_add(lines);
+                self.check_surplus();
+            }
+            None => self.news(false),
+        }
+    }
+
+    /// A look has begun.
+    pub(super) fn begun(&mut self, now: Moment) {
+        self.advance(now);
+        let asked = matches!(self.look, Look::Asked { to_its_end: true });
+        let hint = self.hint.take();
+        self.look = Look::Begun {
+            to_its_end: asked || hint.is_some_and(|hint| hint.to_its_end),
+            heard: hint.is_some(),
+        };
+    }
+
+    /// Its probe is sent, and whether its container is heard meanwhile.
+    pub(super) fn sent(&mut self, now: Moment, heard: bool) {
+        self.advance(now);
+        let to_its_end = matches!(
+            self.look,
+            Look::Begun {
+                to_its_end: true,
+                ..
+            }
+        );
+        // One whose window is still open teaches nothing more.
+        self.window = heard.then_some(Window {
+            lines: 0,
+            ends: Some(now + UNANSWERED),
+            kind: None,
+            late: false,
+            to_its_end,
+            part: false,
+        });
+        self.hint = None;
+        self.give_up = None;
+        self.looked_at = Some(now);
+        self.look = Look::Out { since: now };
+    }
+
+    /// What its probe met.
+    pub(super) fn answered(&mut self, kind: Kind, now: Moment) {
+        self.advance(now);
+        if !matches!(self.look, Look::Out { .. }) {
+            return;
+        }
+        self.look = Look::Ending;
+        self.give_up = None;
+        if self.last != Some(kind) {
+            let met_before = self.met.contains(&kind);
+            self.tokens.changed_answer(now, met_before);
+            self.last = Some(kind);
+            if !met_before {
+                self.met.push(kind);
+            }
+        }
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        if kind.is_answer() {
+            window.ends = Some(now + TAIL);
+            window.kind = Some(kind);
+            self.check_surplus();
+        } else {
+            let told = window.lines > 0;
+            self.window = None;
+            if told {
+                self.news(false);
+            }
+        }
+    }
+
+    /// The look has ended.
+    pub(super) fn finished(&mut self, now: Moment) {
+        self.advance(now);
+        let untold = match self.look {
+            Look::Begun { heard, .. } => heard,
+            // Given up, or overtaken: what it was to see it has not seen.
+            Look::Out { .. } => {
+                let told = self.window.is_some_and(|window| window.lines > 0);
+                self.window = None;
+                told || self.give_up.is_some()
+            }
+            Look::Idle | Look::Asked { .. } | Look::Ending => false,
+        };
+        self.give_up = None;
+        self.look = Look::Idle;
+        if untold {
+            self.news(false);
+        }
+    }
+
+    /// What is to be done now, if anything.
+    pub(super) fn next(&mut self, now: Moment) -> Option<Act> {
+        self.advance(now);
+        if self.due(now)? > now {
+            return None;
+        }
+        match self.look {
+            Look::Idle => {
+                let hint = self.hint?;
+                if !hint.paid && !self.tokens.take(now) {
+                    return None;
+                }
+                self.hint = None;
+                self.looked_at = Some(now);
+                self.look = Look::Asked {
+                    to_its_end: hint.to_its_end,
+                };
+                Some(Act::Look)
+            }
+            Look::Out { .. } => {
+                if !self.tokens.take(now) {
+                    return None;
+                }
+                self.give_up = None;
+                self.hint = Some(Hint {
+                    to_its_end: true,
+                    paid: true,
+                });
+                Some(Act::GiveUp)
+            }
+            Look::Asked { .. } | Look::Begun { .. } | Look::Ending => None,
+        }
+    }
+
+    /// When [`Noise::next`] has something to do, or to count, though nothing happens until then.
+    pub(super) fn deadline(&self, now: Moment) -> Option<Moment> {
+        let ends = self.window.and_then(|window| window.ends);
+        ends.into_iter().chain(self.due(now)).min()
+    }
+
+    fn due(&self, now: Moment) -> Option<Moment> {
+        match self.look {
+            Look::Idle => {
+                let hint = self.hint?;
+                if hint.paid {
+                    return Some(now);
+                }
+                let spaced = self.looked_at.map_or(now, |at| at + SPACING);
+                Some(spaced.max(self.tokens.next(now)))
+            }
+            Look::Out { .. } => self.give_up.map(|at| at.max(self.tokens.next(now))),
+            Look::Asked { .. } | Look::Begun { .. } | Look::Ending => None,
+        }
+    }
+
+    /// Something was told that no look has seen.
+    fn news(&mut self, to_its_end: bool) {
+        match &mut self.look {
+            Look::Asked { .. } => {}
+            Look::Begun { heard, .. } => *heard = true,
+            Look::Idle | Look::Out { .. } | Look::Ending => {
+                let hint = self.hint.get_or_insert(Hint {
+                    to_its_end,
+                    paid: false,
+                });
+                hint.to_its_end |= to_its_end;
+            }
+        }
+    }
+
+    /// The first line beyond what such a probe causes is news at once.
+    fn check_surplus(&mut self) {
+        let Some(window) = self.window else { return };
+        let Some(kind) = window.kind.filter(|_| !window.to_its_end) else {
+            return;
+        };
+        let own = self.own.lines(kind, window.late);
+        if own.is_some_and(|own| window.lines > own) {
+            self.news(true);
+        }
+    }
+
+    /// Ends the window whose time is over.
+    fn advance(&mut self, now: Moment) {
+        let Some(window) = self.window else { return };
+        if window.ends.is_none_or(|ends| ends > now) {
+            return;
+        }
+        self.window = None;
+        let kind = window.kind.unwrap_or(Kind::Unanswered);
+        let unusual = match self.own.lines(kind, window.late) {
+            Some(own) => own != window.lines,
+            None => window.lines > 0,
+        };
+        if unusual || (window.part && window.lines > 0) {
+            self.news(true);
+        }
+        if !window.part {
+            self.own.learn(kind, window.late, window.lines);
+        }
+        if let Look::Out { .. } = self.look {
+            if unusual {
+                self.give_up = Some(window.ends.unwrap_or(now));
+            }
+            self.window = Some(Window {
+                lines: 0,
+                ends: None,
+                kind: None,
+                late: true,
+                ..window
+            });
+        }
+    }
+}

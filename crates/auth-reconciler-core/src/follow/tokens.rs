@@ -1,0 +1,74 @@
+//! How many looks the output of one container may lead to, and when the next.
+
+use std::time::Duration;
+
+use crate::queue::Moment;
+
+/// Tokens at a new life, or when an answer has changed.
+pub(super) const FRESH: u32 = 12;
+
+/// The most that there can be once [`FRESH_FOR`] is over.
+pub(super) const LASTING: u32 = 4;
+
+/// How long what was granted lasts. No grant for an answer that was met before comes sooner after the
+/// last, or an API whose answers alternate would never run out.
+const FRESH_FOR: Duration = Duration::from_secs(60);
+
+/// One container's tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens {
+    have: u32,
+    /// Up to when what comes with time is counted in `have`.
+    counted_at: Moment,
+    granted_at: Moment,
+    refill: Duration,
+}
+
+impl Tokens {
+    /// A new life.
+    pub(super) const fn fresh(now: Moment, refill: Duration) -> Self {
+        Self {
+            have: FRESH,
+            counted_at: now,
+            granted_at: now,
+            refill,
+        }
+    }
+
+    /// The answer has changed, to one that this life has given before or not.
+    pub(super) fn changed_answer(&mut self, now: Moment, met_before: bool) {
+        if !met_before || now >= self.granted_at + FRESH_FOR {
+            *self = Self::fresh(now, self.refill);
+        }
+    }
+
+    /// When there is one.
+    pub(super) fn next(&self, now: Moment) -> Moment {
+        if self.have > 0 {
+            now
+        } else {
+            self.counted_at + self.refill
+        }
+    }
+
+    /// Takes one, if there is one.
+    pub(super) fn take(&mut self, now: Moment) -> bool {
+        if now >= self.granted_at + FRESH_FOR {
+            self.have = self.have.min(LASTING);
+        }
+        while self.counted_at + self.refill <= now {
+            if self.have >= LASTING {
+                // A full bucket does not save time up.
+                self.counted_at = now;
+                break;
+            }
+            self.have += 1;
+            self.counted_at += self.refill;
+        }
+        let Some(left) = self.have.checked_sub(1) else {
+            return false;
+        };
+        self.have = left;
+        true
+    }
+}
