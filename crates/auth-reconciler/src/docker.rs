@@ -11,6 +11,7 @@
 //! Answers are read field by field, as text: what is absent, null or of a strange kind makes that one thing
 //! unknown, never the whole answer (`docker/shown.rs`).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth_reconciler_core::container::{self, Container, Listed, Sighting};
-use serde_json::{Value, json};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use serde_json::Value;
 use tracing::debug;
 use uuid::Uuid;
 
@@ -233,8 +235,11 @@ impl Engine {
     }
 
     async fn list_labelled(&self, label: &str) -> Result<Vec<(Uuid, Listed)>, EngineError> {
-        let filters = json!({"label": [label, self.labels.api()]}).to_string();
-        let query = [("all", "true"), ("filters", filters.as_str())];
+        let labels = vec![label.to_owned(), self.labels.api()];
+        let query = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&HashMap::from([("label", labels)]))
+            .build();
         let Value::Array(listed) = self.transport.json("/containers/json", &query).await? else {
             return Err(EngineError::Answer);
         };
@@ -278,7 +283,11 @@ impl Engine {
     /// `None` when it is gone.
     async fn inspect(&self, id: &str) -> Result<Option<Shown>, EngineError> {
         let path = format!("/containers/{id}/json");
-        match self.transport.json(&path, &[]).await {
+        match self
+            .transport
+            .json(&path, &InspectContainerOptions::default())
+            .await
+        {
             Ok(answer) => shown::inspected(&self.id, &answer)
                 .map(Some)
                 .ok_or(EngineError::Answer),

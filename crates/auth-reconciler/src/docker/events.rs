@@ -1,12 +1,13 @@
 //! The engine's stream of events: what of it concerns an instance.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use auth_reconciler_core::Cause;
+use bollard::query_parameters::EventsOptionsBuilder;
 use chrono::{TimeDelta, Utc};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{API, Engine, EngineError, LIMIT, instance_of, within};
@@ -58,13 +59,19 @@ pub(super) struct Event {
 impl Engine {
     /// Subscribes; when this returns, everything that happens from now on will be told.
     pub(super) async fn subscribe(&self) -> Result<Events, EngineError> {
-        let filters = json!({
-            "type": ["container"],
-            "event": ACTIONS,
-            "label": [self.labels.instance, self.labels.api()],
-        });
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("event", ACTIONS.map(str::to_owned).to_vec()),
+            (
+                "label",
+                vec![self.labels.instance.clone(), self.labels.api()],
+            ),
+        ]);
         let since = (Utc::now() - OVERLAP).format("%s%.9f").to_string();
-        let query = [("since", since.as_str()), ("filters", &filters.to_string())];
+        let query = EventsOptionsBuilder::new()
+            .since(&since)
+            .filters(&filters)
+            .build();
         let stream = within(LIMIT, self.transport.events(&query)).await?;
         // What was started again meanwhile was not heard.
         self.endings.clear();

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bollard::query_parameters::{EventsOptions, LogsOptionsBuilder};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,6 +48,21 @@ pub(crate) enum TlsError {
     Unusable(PathBuf, #[source] rustls::Error),
     #[error("cannot set up the client of the engine")]
     Library,
+}
+
+/// The options of a request as the query of its address.
+fn written(options: &impl Serialize) -> Result<String, EngineError> {
+    let options = serde_json::to_value(options).map_err(|_| EngineError::Answer)?;
+    let options = options.as_object().into_iter().flatten();
+    let pairs = options.map(|(name, value)| match value {
+        Value::String(text) => (name, text.clone()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            (name, value.to_string())
+        }
+    });
+    Ok(url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish())
 }
 
 /// How requests reach the engine.
@@ -103,7 +120,7 @@ impl Transport {
     pub(super) async fn json(
         &self,
         path: &str,
-        query: &[(&str, &str)],
+        query: &impl Serialize,
     ) -> Result<Value, EngineError> {
         let body = self.get(path, query).await?;
         let bytes = collected(body, LONGEST).await?;
@@ -111,7 +128,7 @@ impl Transport {
     }
 
     /// A stream of events; it has begun when this returns.
-    pub(super) async fn events(&self, query: &[(&str, &str)]) -> Result<Incoming, EngineError> {
+    pub(super) async fn events(&self, query: &EventsOptions) -> Result<Incoming, EngineError> {
         self.get("/events", query).await
     }
 
@@ -124,12 +141,12 @@ impl Transport {
     ) -> Result<Output, EngineError> {
         // The last line, not none: it arrives when the place from which on the engine follows is fixed, so
         // the look that it leads to comes after that, and between them nothing can be missed.
-        let query = [
-            ("follow", "true"),
-            ("stdout", "true"),
-            ("stderr", "true"),
-            ("tail", "1"),
-        ];
+        let query = LogsOptionsBuilder::new()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .tail("1")
+            .build();
         let body = self
             .get(&format!("/containers/{container}/logs"), &query)
             .await?;
@@ -139,14 +156,12 @@ impl Transport {
         })
     }
 
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Incoming, EngineError> {
+    async fn get(&self, path: &str, query: &impl Serialize) -> Result<Incoming, EngineError> {
         if !permitted(&Method::GET, path) {
             // A mistake of ours, or an id that is none; the engine never hears of it.
             return Err(EngineError::Answer);
         }
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(query)
-            .finish();
+        let query = written(query)?;
         let target = match query.as_str() {
             "" => path.to_owned(),
             query => format!("{path}?{query}"),
