@@ -114,7 +114,6 @@ async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
         "postgres://me:se-cret@h:99999/db",
         "postgres://me:se-cret@h/db?sslmode=maybe",
         "mysql://me:se-cret@h/db",
-        "postgres://me:se-cret@h/db?sslrootcert=",
     ] {
         let output = run_command(url, &["run"], &[]).await?;
         ensure!(output.code != Some(0), "{output:?}");
@@ -124,6 +123,11 @@ async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
         let output = run_command(URL, &["run"], &listen).await?;
         ensure!(!output.stderr.contains("se-cret"), "{}", output.stderr);
     }
+    // An empty value is none: no mistake, but a host that is not there, which ends a command and not the daemon.
+    let nowhere = "postgres://me:se-cret@h/db?sslrootcert=";
+    let output = run_command(nowhere, &["status"], &[]).await?;
+    expect(&output, 1, &["error: "])?;
+    ensure!(!output.stderr.contains("se-cret"), "{}", output.stderr);
     let output = run_command("mysql://me:se-cret@h/db", &["status"], &[]).await?;
     expect(&output, 2, &["DATABASE_URL"])?;
     let output = run_command("", &["status"], &[]).await?;
