@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::arena::{KEY, Scene};
 
 mod address;
+mod doubt;
 mod names;
 mod shortage;
 

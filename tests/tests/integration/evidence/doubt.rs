@@ -1,0 +1,121 @@
+//! Where nobody answers, the silence may be ours: nothing follows from it until somebody does.
+
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::stub::{Behaviour, Fleet};
+use uuid::Uuid;
+
+use super::{insert_ready, prepared, problem};
+use crate::arena::Scene;
+use crate::scene::eventually;
+
+const NOBODY: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
+     nothing is written until one answers; see AUTH_RECONCILER_PROBE_URL and the network from here to the instances";
+const SOMEBODY: &str = "somebody answers: the doubt is over";
+
+/// A streak is soon long enough.
+const HASTY: [(&str, &str); 4] = [
+    ("AUTH_RECONCILER_MISS_WINDOW", "1s"),
+    ("AUTH_RECONCILER_BACKOFF_MAX", "1s"),
+    ("AUTH_RECONCILER_PROBE_TIMEOUT", "2s"),
+    ("RUST_LOG", "auth_reconciler=debug"),
+];
+
+/// So many rows that somebody has called ready, and a daemon that meets them for the first time.
+async fn met(fleet: &Fleet, settings: &[(&str, &str)]) -> Result<(Scene, Vec<Uuid>)> {
+    let (database, client, table) = prepared().await?;
+    let mut ids = Vec::new();
+    for port in fleet.ports() {
+        let id = Uuid::new_v4();
+        insert_ready(&client, &table, id, port).await?;
+        ids.push(id);
+    }
+    let all: Vec<_> = HASTY.iter().chain(settings).copied().collect();
+    let scene = Scene::serve_within(&[], (database, client, table), &all).await?;
+    Ok((scene, ids))
+}
+
+/// No status was ever written.
+async fn unchanged(scene: &Scene, ids: &[Uuid]) -> Result<()> {
+    for id in ids {
+        let status = scene.table.status(&scene.client, *id).await?;
+        ensure!(
+            status.as_deref() == Some("client_ready"),
+            "{id}: {status:?}"
+        );
+        let history = scene.history(*id).await?;
+        ensure!(history.is_empty(), "{id}: {history:?}");
+    }
+    Ok(())
+}
+
+/// Waits until every one of them has fallen silent and is left as it is.
+async fn all_held(scene: &Scene, ids: &[Uuid]) -> Result<()> {
+    scene.daemon.wait_message(NOBODY).await?;
+    eventually(
+        &scene.client,
+        "select exists (select from auth_reconciler.problems where problem = 'Doubt' and id is null)
+            and exists (select from auth_reconciler.reconcilers where remark like '%nobody else answers%')",
+    )
+    .await?;
+    unchanged(scene, ids).await
+}
+
+#[tokio::test]
+async fn an_address_at_which_nobody_listens_rewrites_nobody() -> Result<()> {
+    let fleet = Fleet::start(20, Behaviour::Ready).await?;
+    let wrong = [("AUTH_RECONCILER_PROBE_URL", "http://127.0.53.98:{port}")];
+    let (scene, ids) = met(&fleet, &wrong).await?;
+    all_held(&scene, &ids).await?;
+    let line = scene.daemon.wait_message(NOBODY).await?;
+    assert_eq!(line.level(), Some("WARN"));
+    ensure!(
+        line.text.contains("AUTH_RECONCILER_PROBE_URL"),
+        "{}",
+        line.text
+    );
+    let said = problem(&scene, "Doubt").await?.unwrap_or_default();
+    ensure!(said.contains("AUTH_RECONCILER_PROBE_URL"), "{said}");
+    assert_eq!(fleet.total(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fleet_that_falls_silent_at_once_is_held_until_somebody_answers() -> Result<()> {
+    for silence in [
+        Behaviour::NotListening,
+        Behaviour::Hang,
+        Behaviour::Status(403),
+        Behaviour::Status(404),
+    ] {
+        let fleet = Fleet::start(12, Behaviour::Ready).await?;
+        let (scene, ids) = met(&fleet, &[]).await?;
+        scene.all_recorded(12, "Ready", "watch").await?;
+        fleet.set(&silence).await?;
+        scene
+            .client
+            .execute("select auth_reconciler.reconcile_all()", &[])
+            .await?;
+        all_held(&scene, &ids)
+            .await
+            .with_context(|| format!("{silence:?}"))?;
+        let (first, others) = ids.split_first().context("twelve")?;
+        let stub = fleet.stubs.first().context("twelve")?;
+        for other in &fleet.stubs {
+            other.set(Behaviour::Ready).await?;
+        }
+        stub.set(Behaviour::NotListening).await?;
+        scene.daemon.wait_message(SOMEBODY).await?;
+        // That one is believed to be silent now: the others are its witnesses.
+        scene
+            .client
+            .execute("select auth_reconciler.reconcile($1)", &[first])
+            .await?;
+        let failed = format!(
+            "select auth_status = 'failed' from public.message_instances where id = '{first}'"
+        );
+        eventually(&scene.client, &failed).await?;
+        unchanged(&scene, others).await?;
+        ensure!(problem(&scene, "Doubt").await?.is_none());
+    }
+    Ok(())
+}
