@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use auth_reconciler_tests::daemon::{LogLine, Setting};
-use auth_reconciler_tests::docker::{Container, Engine, Reach, Spec, reach};
+use auth_reconciler_tests::docker::{Container, Engine, Phase, Reach, Spec, reach};
 use auth_reconciler_tests::instance::Telegram;
 use auth_reconciler_tests::watcher::Watcher;
 use tokio_postgres::Client;
@@ -120,14 +120,30 @@ impl Harbour {
         Ok(container)
     }
 
-    /// An instance whose container runs, and is recorded as not connected; see [`Harbour::waiting_spec`].
+    /// An instance whose container listens, and is recorded as not ready; see [`Harbour::waiting_spec`].
     pub(crate) async fn waiting(&self, spec: Spec) -> Result<Container> {
         let mark = self.scene.records.mark();
         let id = self.insert_with_key(&spec).await?;
         let container = self.engine.run(spec).await?;
-        let connecting = "TelegramConnecting";
-        self.scene.records.reason(mark, id, connecting).await?;
+        self.not_ready(mark, id).await?;
+        container.reached(Phase::Listening).await?;
         Ok(container)
+    }
+
+    /// A look after `mark` found its container running and not ready. In the first second of a life that is
+    /// called starting, and without a clock nothing may ask again.
+    pub(crate) async fn not_ready(&self, mark: usize, id: Uuid) -> Result<()> {
+        let reasons = ["ApiStarting", "TelegramConnecting"];
+        let records = &self.scene.records;
+        records
+            .wait(mark, "a look that finds it not ready", |record| {
+                record.id == id
+                    && record
+                        .text("reason")
+                        .is_some_and(|it| reasons.contains(&it))
+            })
+            .await?;
+        Ok(())
     }
 
     /// Returns when everything that the engine has told of until now has led to the looks that it leads to: something

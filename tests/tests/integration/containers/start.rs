@@ -82,7 +82,7 @@ async fn a_container_that_writes_no_row_is_found_by_its_output_alone_after_a_res
             .watcher
             .wait_status_after(seen, id, "pending")
             .await?;
-        records.reason(recorded, id, "TelegramConnecting").await?;
+        harbour.not_ready(recorded, id).await?;
         // Once more while it is followed: under the same id another process says something else.
         container.restart().await?;
         container.reached(Phase::Listening).await?;
