@@ -1,7 +1,7 @@
 //! The schema `auth_reconciler`: bringing it to this version, checking it, removing it.
 //!
 //! Migrations are numbered files that only ever go forward; routines (functions, views, rights) are
-//! made anew whenever their text has changed ([`install`]). Each watched table is attached in a transaction of its
+//! made anew whenever their text has changed ([`mod@install`]). Each watched table is attached in a transaction of its
 //! own, because that one may have to wait for the manager and nothing else should wait with it.
 
 use std::time::Duration;
