@@ -68,10 +68,12 @@ async fn a_container_that_writes_no_row_is_found_by_its_output_alone_after_a_res
     let records = &harbour.scene.records;
     let container = harbour.waiting(harbour.waiting_spec()?).await?;
     let id = container.instance();
-    let ready = ["client_ready", "Ready", "container output"];
     container.control("ready").await?;
     harbour.watcher.wait_status(id, "client_ready").await?;
-    assert_eq!(harbour.last_move(id).await?, ready);
+    // The last event of the start may come as late as this, and no write and no clock tells.
+    let [_, reason, cause] = harbour.last_move(id).await?;
+    assert_eq!(reason, "Ready");
+    assert!(cause.starts_with("container "), "{cause}");
     let before = container.counts().await?.ready();
     assert!(before <= FEW, "{before}");
 
