@@ -41,8 +41,9 @@ async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
     let mark = scene.records.mark();
     value::<String>(&scene.client, &operator("resume(ID)")).await?;
     scene.records.reason(mark, id, "Ready").await?;
-    stub.set(Behaviour::Status(401)).await?;
-    scene.reconcile(id).await?;
+    let mark = scene.records.mark();
+    table.save_api_key(&manager, id, Some(" spaced")).await?;
+    scene.records.reason(mark, id, "InvalidApiKey").await?;
     let mark = scene.records.mark();
     table.delete(&manager, id).await?;
     scene.records.forgotten(mark, id).await?;
@@ -68,8 +69,8 @@ async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
         "verdict | looked because of operator: hands off, Paused: paused by postgres: moving its number; its status is left alone until resume()".to_owned(),
         "operator | postgres resumed it".to_owned(),
         format!("verdict | looked because of operator: client_ready, Ready: {proof}"),
-        "operator | postgres asked for a look".to_owned(),
-        "transition | moved auth_status from client_ready to failed, N ms after operator: ApiKeyRejected: the API answered 401 to the key of this row; make the key of row and container agree".to_owned(),
+        format!("change | api_key changed {by}"),
+        "transition | moved auth_status from client_ready to failed, N ms after api_key: InvalidApiKey: the API key begins or ends with a blank, which HTTP would strip; give the instance another key".to_owned(),
         format!("change | row deleted {by}"),
         "gone | the row is gone, so the instance is forgotten".to_owned(),
         format!("waits | row inserted {by}; no look has answered for it yet"),

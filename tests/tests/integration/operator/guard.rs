@@ -291,7 +291,11 @@ async fn a_write_that_was_put_aside_refuses_no_verdict() -> Result<()> {
         .count(|line| line.is("verdict refused: what it was computed from no longer stands"));
     assert_eq!(refused, 0);
     let status = scene.table.status(&scene.client, id).await?;
-    assert_eq!(status.as_deref(), Some("failed"), "what is true by now");
+    assert_eq!(
+        status.as_deref(),
+        Some("client_ready"),
+        "a refusal that nobody else's answer stands beside is no evidence"
+    );
     Ok(())
 }
 
