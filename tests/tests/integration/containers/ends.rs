@@ -23,6 +23,8 @@ async fn failed(harbour: &Harbour, id: Uuid, words: &str) -> Result<()> {
     let record = told.await?;
     ensure!(record.reason() == "ContainerStopped", "{record:?}");
     ensure!(record.get("settled") == true, "no clock runs: {record:?}");
+    // Two sessions tell of the record and of the status.
+    harbour.watcher.wait_status(id, "failed").await?;
     let statuses = harbour.watcher.statuses(id);
     ensure!(
         statuses == ["pending", "client_ready", "failed"],

@@ -184,10 +184,16 @@ async fn requests_that_are_logged_lead_to_no_more_of_them() -> Result<()> {
         assert!(before <= 24, "{requests:?}: {before} requests");
         container.control("ready").await?;
     }
+    let mut by_output = 0;
     for container in &containers {
         let id = container.instance();
         harbour.watcher.wait_status(id, "client_ready").await?;
-        assert_eq!(harbour.last_move(id).await?[2], "container output");
+        // The clock's own step may fall into the very moment of one of them.
+        by_output += u32::from(harbour.last_move(id).await?[2] == "container output");
     }
+    assert!(
+        by_output >= 3,
+        "{by_output} of 4 were found by their output"
+    );
     Ok(())
 }
