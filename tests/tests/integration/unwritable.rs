@@ -167,3 +167,25 @@ async fn it_is_written_once_the_table_is_mended_and_foreseen_when_it_is_watched(
         .await
         .context("nothing is left of it")
 }
+
+/// Who watches a table may be a superuser, and who owns it is not.
+#[tokio::test]
+async fn foreseeing_runs_nothing_that_the_owner_of_the_table_made() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create sequence public.called;
+             create function public.spy(text) returns boolean language sql
+                 as $$ select pg_catalog.nextval('public.called') < 0 $$;
+             alter table public.message_instances
+                 add constraint spies check (auth_status is null or public.spy(auth_status)) not valid",
+        )
+        .await?;
+    let done = run_command(scene.url(), &["migrate"], &[]).await?;
+    ensure!(done.code == Some(0), "{}", done.stderr);
+    scene
+        .eventually("select not is_called from public.called")
+        .await
+        .context("a function of the owner's was called")
+}
