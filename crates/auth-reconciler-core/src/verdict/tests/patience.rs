@@ -1,0 +1,141 @@
+//! How long what stands is kept: streaks, the second after a beginning, a new life.
+
+use super::*;
+
+#[test]
+fn one_that_was_ready_stands_until_enough_misses_over_enough_time() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    let mut verdict = ask(&after(&ready, facts(at(100_000))), REFUSED);
+    let mut now = at(100_000);
+    let first_miss = now;
+    while now - first_miss < TimeDelta::seconds(10) {
+        assert_eq!(
+            verdict.status,
+            Some(AuthStatus::ClientReady),
+            "unchanged at {now}"
+        );
+        assert_eq!(verdict.reason, Reason::ApiUnresponsive);
+        now += TimeDelta::from_std(verdict.retry.expect("not final")).expect("in range");
+        verdict = ask(&after(&verdict, facts(now)), REFUSED);
+    }
+    assert_eq!(verdict.status, Some(AuthStatus::Failed));
+    assert!(verdict.memory.misses >= 3);
+    // Two looks far apart are long enough, but not often enough.
+    let once = ask(&after(&ready, facts(at(100_000))), REFUSED);
+    let twice = ask(&after(&once, facts(at(200_000))), REFUSED);
+    assert_eq!(twice.status, Some(AuthStatus::ClientReady));
+    let thrice = ask(&after(&twice, facts(at(300_000))), REFUSED);
+    assert_eq!(thrice.status, Some(AuthStatus::Failed));
+}
+
+#[test]
+fn an_answer_between_misses_breaks_the_streak() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    let missed = ask(&after(&ready, facts(at(100_000))), REFUSED);
+    let missed = ask(&after(&missed, facts(at(160_000))), REFUSED);
+    let again = ask(&after(&missed, facts(at(170_000))), Answer::Ready);
+    let verdict = ask(&after(&again, facts(at(300_000))), REFUSED);
+    assert_eq!(verdict.status, Some(AuthStatus::ClientReady));
+    assert_eq!(verdict.memory.misses, 1);
+}
+
+#[test]
+fn not_connected_is_pending_then_failed_with_the_remedy() {
+    let first = ask(&facts(at(100_000)), Answer::NotConnected);
+    assert_eq!(
+        (first.status, first.reason),
+        (Some(AuthStatus::Pending), Reason::TelegramConnecting)
+    );
+    let early = repeated(facts(at(100_000)), &Answer::NotConnected, at(115_000));
+    assert_eq!(early.status, Some(AuthStatus::Pending));
+    let late = repeated(facts(at(100_000)), &Answer::NotConnected, at(140_000));
+    assert_eq!(
+        (late.status, late.reason),
+        (Some(AuthStatus::Failed), Reason::TelegramNotConnected)
+    );
+    assert!(late.message.contains("restart"), "{}", late.message);
+    assert!(late.retry.is_some(), "somebody may restart it");
+}
+
+#[test]
+fn an_error_of_telegram_is_a_hiccup_once() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    let once = ask(&after(&ready, facts(at(100_000))), Answer::ProviderError);
+    assert_eq!(
+        (once.status, once.reason),
+        (Some(AuthStatus::ClientReady), Reason::TelegramError)
+    );
+    let soon = ask(&after(&once, facts(at(100_050))), Answer::ProviderError);
+    assert_eq!(
+        soon.status,
+        Some(AuthStatus::ClientReady),
+        "a second has not gone by"
+    );
+    let twice = ask(&after(&soon, facts(at(101_000))), Answer::ProviderError);
+    assert_eq!(twice.status, Some(AuthStatus::Failed));
+    let back = ask(&after(&twice, facts(at(105_000))), Answer::Ready);
+    assert_eq!(back.status, Some(AuthStatus::ClientReady));
+}
+
+#[test]
+fn not_yet_right_after_an_account_write_proves_nothing() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    for not_yet in [Answer::NotConnected, REFUSED] {
+        let just_written = changed(facts(at(100_003)), Cause::Account, 100_000);
+        let verdict = ask(&after(&ready, just_written), not_yet.clone());
+        assert_eq!(
+            verdict.status,
+            Some(AuthStatus::ClientReady),
+            "the last verdict stands"
+        );
+        let wait = verdict.retry.expect("looks again");
+        assert!(
+            wait >= Duration::from_millis(5) && wait <= Duration::from_millis(20),
+            "{wait:?}"
+        );
+        assert_eq!(verdict.memory.misses, 0, "no evidence counts for nothing");
+        // The knowledge of the write outlives the run that read it.
+        let soon = ask(&after(&verdict, facts(at(100_200))), not_yet.clone());
+        assert!(soon.retry.expect("looks again") <= Duration::from_millis(20));
+        let later = ask(&after(&verdict, facts(at(100_600))), not_yet.clone());
+        assert!(later.retry.expect("looks again") >= Duration::from_millis(50));
+        assert_eq!(later.status, Some(AuthStatus::ClientReady));
+    }
+    let too_late = changed(facts(at(102_000)), Cause::Account, 100_000);
+    let verdict = ask(&after(&ready, too_late), Answer::NotConnected);
+    assert_eq!(
+        verdict.status,
+        Some(AuthStatus::Pending),
+        "after a second it is evidence"
+    );
+}
+
+#[test]
+fn a_new_key_begins_a_new_life() {
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    for cause in [Cause::ApiKey, Cause::Port, Cause::Insert, Cause::Assigned] {
+        let fresh = changed(facts(at(100_001)), cause, 100_000);
+        let mut unready = after(&ready, fresh);
+        unready.row.as_mut().expect("row").auth_status = Some("pending".to_owned());
+        let verdict = ask(&unready, REFUSED);
+        assert_eq!(verdict.memory.ready_at, None, "{cause}");
+        let verdict = ask(&after(&verdict, facts(at(101_500))), REFUSED);
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (Some(AuthStatus::Pending), Reason::ApiStarting)
+        );
+        // Silence is no evidence that one that calls itself ready is not.
+        let ready = ask(
+            &after(&ready, changed(facts(at(100_001)), cause, 100_000)),
+            REFUSED,
+        );
+        assert_eq!(ready.status, Some(AuthStatus::ClientReady), "{cause}");
+    }
+    // The backoff begins anew, too.
+    let tired = repeated(facts(at(0)), &REFUSED, at(3_600_000));
+    let woken = changed(facts(at(4_000_001)), Cause::ApiKey, 4_000_000);
+    assert_eq!(
+        ask(&after(&tired, woken), REFUSED).retry,
+        Some(Duration::from_millis(50))
+    );
+}
