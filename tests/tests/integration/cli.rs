@@ -7,6 +7,7 @@ mod rows_hidden;
 mod schema;
 mod settings;
 mod status;
+mod time_limits;
 mod unavailable;
 mod watch;
 

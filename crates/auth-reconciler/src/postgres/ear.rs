@@ -44,8 +44,8 @@ const SESSION: &str = "\
     set search_path = pg_catalog, pg_temp;\
     set idle_session_timeout = 0;\
     set idle_in_transaction_session_timeout = 0;\
-    select pg_catalog.set_config('transaction_timeout', '0', false) from pg_catalog.pg_settings \
-        where name = 'transaction_timeout';\
+    select pg_catalog.set_config('transaction_timeout', '0', false) \
+        where pg_catalog.current_setting('transaction_timeout', true) is not null;\
     set statement_timeout = 0;\
     set tcp_keepalives_idle = 30;\
     set tcp_keepalives_interval = 10;\

@@ -15,6 +15,17 @@ use crate::database::{Database, TlsError};
 /// Longest wait for a free connection, for a new one, and for the answer to one statement.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
+/// No limit that the server, the database or the role sets for the manager's statements ends a transaction of ours
+/// half-way: each brings its own limit beside this. Of a whole transaction there is one from version 17 on.
+macro_rules! no_foreign_limits {
+    () => {
+        "set local idle_in_transaction_session_timeout = 0;\
+         select pg_catalog.set_config('transaction_timeout', '0', true) \
+            where pg_catalog.current_setting('transaction_timeout', true) is not null;"
+    };
+}
+pub(super) use no_foreign_limits;
+
 /// What every transaction that writes begins with, sent in one message with its statement: a
 /// transaction pooler may be in between, which hands the session to somebody else afterwards, so no
 /// setting may outlive the transaction and no statement may be prepared. Each statement of a record
@@ -26,8 +37,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// No lock is waited for long. A trigger of the manager's runs in our write, and may want what the
 /// manager holds while it wants our row: of two who wait for each other the server ends the one that
 /// has waited for `deadlock_timeout` when it finds them. Ours has given way long before that.
-pub(crate) const TRANSACTION: &str = "\
-    set transaction isolation level read committed, read write;\
+pub(crate) const TRANSACTION: &str = concat!(
+    "set transaction isolation level read committed, read write;",
+    no_foreign_limits!(),
+    "\
     select pg_catalog.set_config(\
         'auth_reconciler.session_path', pg_catalog.current_setting('search_path'), true);\
     set local row_security = off;\
@@ -35,24 +48,31 @@ pub(crate) const TRANSACTION: &str = "\
     set local client_min_messages = error;\
     set local statement_timeout = '8s';\
     select pg_catalog.set_config('lock_timeout', greatest(1, least(50, (250 * extract(\
-        epoch from pg_catalog.current_setting('deadlock_timeout')::interval))::integer))::text, true);";
+        epoch from pg_catalog.current_setting('deadlock_timeout')::interval))::integer))::text, true);"
+);
 
 /// The same for any other statement: nothing is looked up where somebody else can write, and a table that the
 /// manager has locked must not keep a session of the server waiting for longer than we wait, or given up
 /// sessions pile up until nobody can connect.
-const STATEMENT: &str = "\
-    begin isolation level read committed;\
+const STATEMENT: &str = concat!(
+    "begin isolation level read committed;",
+    no_foreign_limits!(),
+    "\
     set local search_path = pg_catalog, pg_temp;\
     set local statement_timeout = '8s';\
-    set local lock_timeout = '1s'";
+    set local lock_timeout = '1s'"
+);
 
 /// The same for a read of a watched table: one that the manager has locked must not keep the few sessions
 /// waiting that the instances of other tables are read with. Whoever meets it comes again with backoff.
-const READ: &str = "\
-    begin isolation level read committed;\
+const READ: &str = concat!(
+    "begin isolation level read committed;",
+    no_foreign_limits!(),
+    "\
     set local search_path = pg_catalog, pg_temp;\
     set local statement_timeout = '8s';\
-    set local lock_timeout = '20ms'";
+    set local lock_timeout = '20ms'"
+);
 
 /// Runs one statement in a transaction that begins with these settings. Everything is sent at once: no
 /// transaction stays open while nothing runs in it, and no setting outlives it.

@@ -12,7 +12,7 @@ use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
-use super::pool::{TRANSACTION, with, within};
+use super::pool::{TRANSACTION, no_foreign_limits, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
 
@@ -36,10 +36,16 @@ const OLDEST_SERVER: i32 = 140_000;
 const TRIES: u32 = 400;
 
 /// What every statement of a change of the schema begins with, where it has no transaction of its own: nothing
-/// is looked up where somebody else can write.
-const PINNED: &str = "\
-    begin isolation level read committed, read write;\
-    set local search_path = pg_catalog, pg_temp";
+/// is looked up where somebody else can write, and it may take as long as a change of the schema takes. (`watch` takes
+/// the locks that the manager would feel with a limit of its own.)
+const PINNED: &str = concat!(
+    "begin isolation level read committed, read write;",
+    no_foreign_limits!(),
+    "\
+    set local search_path = pg_catalog, pg_temp;\
+    set local statement_timeout = '5min';\
+    set local lock_timeout = '2min'"
+);
 
 /// Checks that there is a schema of ours, of whatever version.
 pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {

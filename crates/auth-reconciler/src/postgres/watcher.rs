@@ -46,6 +46,9 @@ const SESSION: &str = "\
     set default_transaction_isolation = 'read committed';\
     set search_path = pg_catalog, pg_temp;\
     set idle_session_timeout = 0;\
+    set idle_in_transaction_session_timeout = 0;\
+    select pg_catalog.set_config('transaction_timeout', '0', false) \
+        where pg_catalog.current_setting('transaction_timeout', true) is not null;\
     set statement_timeout = '10s';\
     set lock_timeout = '10s';\
     set tcp_keepalives_idle = 30;\
