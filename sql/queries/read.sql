@@ -7,7 +7,9 @@ select
     w.provider::text as provider,
     w.api_key::text as api_key,
     w.port_api::bigint as port_api,
-    w.auth_status::text as auth_status,
+    -- What guard has put aside was written all the same: what it is worth is decided by the look.
+    coalesce(c.put_aside, w.auth_status::text) as auth_status,
+    c.put_aside is not null as put_aside,
     {serves_api} as serves_api,
     coalesce(c.ids, '{}') as change_ids,
     coalesce(c.causes, '{}') as change_causes,
@@ -48,7 +50,9 @@ left join lateral (
         array_agg(change.id order by change.id) as ids,
         array_agg(change.cause order by change.id) as causes,
         array_agg(change.changed_at order by change.id) as times,
-        max(change.id) as last
+        max(change.id) as last,
+        (array_agg(case when change.kept then change.to_status end order by change.id desc)
+            filter (where change.cause = 'drift'))[1] as put_aside
     from auth_reconciler.change
     where change.watched_id = wanted.watched_id and change.instance_id = wanted.instance_id
 ) as c on true

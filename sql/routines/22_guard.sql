@@ -14,7 +14,12 @@
 --   REPEATABLE READ it is locked for a moment, which fails if it is not the newest, and lets the write through.
 -- * Whether the daemon lives and leads. Never from a table: its session holds a lock for its epoch.
 -- * Whether it still answers. A write that was put aside asks for a look; if none has answered for it within a few
---   seconds, the next one goes through, and from then on all do until a look has answered.
+--   seconds, the next one goes through, and from then on all do until a look has answered. A look that finds no
+--   answer gives back what was put aside.
+-- * Whether it knows. In a doubt it is as if it were not there. That it doubts is read as of the snapshot, so one that
+--   is old keeps nothing.
+-- * What stands behind the verdict: an answer, the engine's word, or the row itself. Never a bad value over a good one
+--   that somebody else wrote, for that is looked at first; never over a word that is no status of ours.
 -- * SERIALIZABLE writers are let through: reading a log into which others insert is what makes them fail.
 
 create or replace function auth_reconciler.keep_status() returns trigger
@@ -41,6 +46,8 @@ declare
     isolation text;
     recorded_in uuid;
     touched boolean;
+    bad constant text[] := array['pending', 'failed'];
+    good constant text[] := array['qr_ready', 'authenticated', 'client_ready'];
     came constant record := new;
 begin
     if logged = this_transaction || ' cannot' then
@@ -53,6 +60,9 @@ begin
         if isolation = 'serializable' or auth_reconciler.is_ours(watched, new.id, new.auth_status::text) then
             return new;
         end if;
+        if isolation <> 'read committed' and transaction_timestamp() < clock_timestamp() - patience then
+            return new;
+        end if;
         from_value := left(old.auth_status, 64);
         to_value := left(new.auth_status, 64);
         select i.epoch, i.xmax::text <> '0' into recorded_in, touched
@@ -60,6 +70,11 @@ begin
         where i.watched_id = watched and i.instance_id = new.id
             -- Without an epoch it was taken back, by a pause.
             and i.final and i.epoch is not null and i.auth_status = old.auth_status::text
+            and i.established
+            and (new.auth_status::text = any (bad) or new.auth_status::text = any (good) and i.auth_status = any (good))
+            and not exists (
+                select from auth_reconciler.own_trouble as o where o.problem = 'Doubt' and o.epoch = i.epoch
+            )
             -- What was put aside before is no news. But somebody must have looked at it by now: a daemon that leads
             -- and does not move would hide the truth for ever.
             and not exists (
@@ -125,7 +140,7 @@ end
 $body$;
 
 comment on function auth_reconciler.keep_status() is
-    'Trigger of a guarded table: puts a foreign write of auth_status aside while our verdict on the row is final, of the living epoch, and nothing is unanswered.';
+    'Trigger of a guarded table: puts a foreign write of auth_status aside while our verdict on the row is final, established, of the living epoch, undoubted, and nothing is unanswered; never good news over which ours is bad.';
 
 revoke all on function auth_reconciler.keep_status() from public;
 
@@ -193,4 +208,4 @@ end
 $body$;
 
 comment on function auth_reconciler.guard(regclass, boolean) is
-    'Has the database itself keep verdicts that are current: with true, a foreign write of auth_status that contradicts one is put aside (the rest of the statement goes through, RETURNING shows the kept value, drift shows the writer), so no reader sees a stale value. A verdict is current while it is final, was recorded in the term of the daemon that leads now, no change of the instance waits for a look, and none that was put aside waits for longer than 5 s. The price: writers of auth_status are told nothing, a trigger reads our tables within such a write, and what only the writer knew of the world outside is true in the column only after the look that each such write causes. SERIALIZABLE transactions are never guarded. With false, such writes go through and are corrected.';
+    'Has the database itself keep verdicts that are current: with true, a foreign write of auth_status that contradicts one is put aside (the rest of the statement goes through, RETURNING shows the kept value, drift shows the writer), so no reader sees a stale value. A verdict is current while it is final, an answer, the engine''s word or the row itself stands behind it, it was recorded in the term of the daemon that leads now and does not doubt its own way, no change of the instance waits for a look, and none that was put aside waits for longer than 5 s. Good news over a bad verdict goes through and is looked at; what was put aside is given back where the look that it causes finds no answer. The price: writers of auth_status are told nothing, a trigger reads our tables within such a write, and what only the writer knew of the world outside is true in the column only after the look that each such write causes. SERIALIZABLE transactions, and REPEATABLE READ ones older than 5 s, are never guarded. With false, such writes go through and are corrected.';

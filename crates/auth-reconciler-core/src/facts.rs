@@ -72,8 +72,11 @@ pub struct Row {
     pub api_key: Result<Option<ApiKey>, KeyFault>,
     /// `port_api`.
     pub port: Option<i64>,
-    /// `auth_status` as it stands now, whoever wrote it.
+    /// `auth_status` as it was written last, whoever wrote it.
     pub auth_status: Option<String>,
+    /// The database has put that write aside, so that the column does not show it: somebody else's, over a
+    /// verdict of ours.
+    pub put_aside: bool,
 }
 
 impl Row {

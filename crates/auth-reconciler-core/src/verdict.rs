@@ -120,6 +120,9 @@ pub fn plan(policy: &Policy, facts: &Facts, chance: f64) -> Plan {
     };
     // Before anything else, a hold included: whoever works on it is not to wait for us.
     if let Some(words) = &facts.paused {
+        if let Some(verdict) = given_back(policy, facts, chance) {
+            return Plan::Settle(Box::new(verdict));
+        }
         return settle(None, Reason::Paused, message::on_hold(words));
     }
     if let Some(until) = hold(facts) {
@@ -252,6 +255,20 @@ pub fn conclude(
         Some(draft) => Conclusion::Record(Box::new(finish(policy, facts, draft, chance))),
         None => Conclusion::Doubted,
     }
+}
+
+/// What is to be recorded where nothing is known of an instance, but the database has put aside what somebody
+/// wrote: its write stands, as it would without us.
+#[must_use]
+pub fn given_back(policy: &Policy, facts: &Facts, chance: f64) -> Option<Verdict> {
+    let row = facts.row.as_ref().filter(|row| row.put_aside)?;
+    AuthStatus::parse(row.auth_status.as_deref()?)?;
+    let message = message::GIVEN_BACK.to_owned();
+    let draft = Draft {
+        net: Some(RESTORED_NET),
+        ..Draft::left(facts, Reason::ApiUnresponsive, message)
+    };
+    Some(finish(policy, facts, draft, chance))
 }
 
 fn hold(facts: &Facts) -> Option<DateTime<Utc>> {

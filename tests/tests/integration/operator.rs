@@ -14,6 +14,7 @@ mod frozen;
 pub(crate) mod grants;
 mod guard;
 mod history;
+mod put_aside;
 pub(crate) mod questions;
 mod reconcilers;
 mod snapshots;

@@ -65,7 +65,7 @@ impl Draft {
     }
 
     /// Leaves the column as it is, whoever wrote it.
-    fn left(facts: &Facts, reason: Reason, message: String) -> Self {
+    pub(super) fn left(facts: &Facts, reason: Reason, message: String) -> Self {
         Self {
             status: facts.said(),
             reason,

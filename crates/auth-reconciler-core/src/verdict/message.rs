@@ -160,6 +160,9 @@ pub(super) fn unresponsive(what: &str, misses: u32) -> String {
 
 pub(super) const RESTORED: &str = "it was failed before, and no answer has said otherwise since: what somebody else wrote over it was put right before the next look";
 
+pub(super) const GIVEN_BACK: &str =
+    "whether it answers is not known, so what somebody else wrote stands until it is";
+
 pub(super) fn still_failed(what: &str) -> String {
     format!(
         "stays failed until it answers: its API {what}; see the container, restart it if it hangs"

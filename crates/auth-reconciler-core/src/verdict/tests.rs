@@ -11,6 +11,7 @@ use crate::key::ApiKey;
 
 mod budget;
 mod containers;
+mod guard;
 mod lives;
 mod patience;
 mod pause;
@@ -29,6 +30,7 @@ fn row() -> Row {
         api_key: ApiKey::parse("a-key"),
         port: Some(4001),
         auth_status: Some("pending".to_owned()),
+        put_aside: false,
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn facts(
                 .map_or(Ok(None), |key| ApiKey::parse(&format!("key-{key}"))),
             port: Some(4001),
             auth_status: row.status.clone(),
+            put_aside: false,
         }),
         changes: changes.iter().map(|entry| entry.change).collect(),
         recorded: instance.map(|instance| instance.memory.clone()),

@@ -100,6 +100,7 @@ fn look_from(row: &tokio_postgres::Row) -> Result<Look, tokio_postgres::Error> {
             api_key: key.as_deref().map_or(Ok(None), ApiKey::parse),
             port: row.try_get("port_api")?,
             auth_status: row.try_get("auth_status")?,
+            put_aside: row.try_get("put_aside")?,
         })
     } else {
         None

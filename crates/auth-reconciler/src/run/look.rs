@@ -143,6 +143,8 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
     let seen = see_container(&context, &task, &mut look).await;
     look.facts.way = way(&task, &look.facts, read_at);
     let Task { key, epoch, .. } = task;
+    // How it ends where what is recorded is not of this instance's making.
+    let mut instead = None;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
         Plan::Forget => return forget(&context, epoch, key, &look).await,
         Plan::Defer { until } => {
@@ -164,6 +166,15 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
             };
             match ask(&context, &mut task, &look, read_at, (&instance, profile)).await {
                 Ok(verdict) => verdict,
+                Err(end @ (End::NotAsked(_) | End::Doubted)) => {
+                    match verdict::given_back(&context.policy, &look.facts, fastrand::f64()) {
+                        Some(verdict) => {
+                            instead = Some(end);
+                            verdict
+                        }
+                        None => return Ok(end),
+                    }
+                }
                 Err(end) => return Ok(end),
             }
         }
@@ -182,10 +193,11 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         waited,
     };
     let end = record(&context, table, &proposal).await?;
-    if end == End::Settled && seen.unanswered {
-        return Ok(End::Unsure);
-    }
-    Ok(end)
+    Ok(match (end, instead) {
+        (End::Again { .. }, Some(instead)) => instead,
+        (End::Settled, _) if seen.unanswered => End::Unsure,
+        (end, _) => end,
+    })
 }
 
 /// Asks the API and concludes; how the run ends where there is nothing to conclude.

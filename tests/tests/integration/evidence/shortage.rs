@@ -147,6 +147,33 @@ async fn without_a_resolver_nobody_was_asked() -> Result<()> {
     Ok(())
 }
 
+/// Nobody knows better than whoever wrote it.
+#[tokio::test]
+async fn what_guard_put_aside_is_given_back_where_nobody_can_be_asked() -> Result<()> {
+    let Some(names) = Names::new("files dns")? else {
+        return Ok(());
+    };
+    let script = names.script();
+    let template = [("AUTH_RECONCILER_PROBE_URL", "http://wweb-{id}-api:{port}")];
+    let scene = Scene::serve_within(&Names::wrapper(&script), prepared().await?, &template).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = Uuid::new_v4();
+    names.know(&[format!("wweb-{id}-api")])?;
+    let (table, client) = (&scene.table, &scene.client);
+    table
+        .insert(client, id, Some(stub.port()), Some(KEY))
+        .await?;
+    scene.records.reason(0, id, "Ready").await?;
+    let guard = "select auth_reconciler.guard('public.message_instances', true)";
+    client.execute(guard, &[]).await?;
+    let watcher = scene.watch().await?;
+    names.know(&[])?;
+    table.write_status(client, id, Some("failed")).await?;
+    watcher.wait_status(id, "failed").await?;
+    names.know(&[format!("wweb-{id}-api")])?;
+    watcher.wait_status(id, "client_ready").await
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_silence() -> Result<()> {
     let Some(names) = Names::new("files")? else {

@@ -293,8 +293,8 @@ async fn a_write_that_was_put_aside_refuses_no_verdict() -> Result<()> {
     let status = scene.table.status(&scene.client, id).await?;
     assert_eq!(
         status.as_deref(),
-        Some("client_ready"),
-        "a refusal that nobody else's answer stands beside is no evidence"
+        Some("pending"),
+        "a refusal that nobody else's answer stands beside is no evidence, so what was put aside is given back"
     );
     Ok(())
 }
