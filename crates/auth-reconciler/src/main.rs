@@ -68,8 +68,9 @@ fn main() -> ExitCode {
 
 async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
     match &settings.command {
-        Command::Migrate => {
-            for line in schema::migrate(&settings.database, &settings.tables).await? {
+        Command::Migrate { into_publication } => {
+            let (database, tables) = (&settings.database, &settings.tables);
+            for line in schema::migrate(database, tables, *into_publication).await? {
                 command::say(line);
             }
             Ok(ExitCode::SUCCESS)
@@ -77,7 +78,7 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
         Command::Run(run) => {
             pass_over_signals()?;
             if run.migrate {
-                for done in migrate_when_there(settings).await? {
+                for done in migrate_when_there(settings, run.into_publication).await? {
                     info!(done, "migrated");
                 }
             }
@@ -135,10 +136,13 @@ fn pass_over_signals() -> anyhow::Result<()> {
 }
 
 /// A database that is not there yet is waited for, as the daemon does later; what no wait mends is an error.
-async fn migrate_when_there(settings: &Settings) -> Result<Vec<String>, schema::SchemaError> {
+async fn migrate_when_there(
+    settings: &Settings,
+    into_publication: bool,
+) -> Result<Vec<String>, schema::SchemaError> {
     let mut failures = 0;
     loop {
-        let done = schema::migrate(&settings.database, &settings.tables).await;
+        let done = schema::migrate(&settings.database, &settings.tables, into_publication).await;
         let Some(failure) = done.as_ref().err().filter(|failure| failure.may_pass()) else {
             return done;
         };

@@ -3,6 +3,7 @@
 mod doctor;
 mod link;
 mod logs;
+mod publications;
 mod rows_hidden;
 mod schema;
 mod settings;

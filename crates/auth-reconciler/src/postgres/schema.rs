@@ -24,10 +24,12 @@ macro_rules! sql {
 
 mod error;
 mod install;
+pub(crate) mod publication;
 
 pub(crate) use error::SchemaError;
 pub(crate) use install::needed_version;
 use install::{install, routines};
+use publication::publications;
 
 /// Oldest server that has everything the SQL uses (`create or replace trigger`).
 const OLDEST_SERVER: i32 = 140_000;
@@ -124,11 +126,13 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     Ok(())
 }
 
-/// Brings the schema to this version and watches `tables`. Safe to repeat, and to run twice at once.
+/// Brings the schema to this version and watches `tables`. Safe to repeat, and to run twice at once. Unless
+/// `into_publication`, no table is made that a publication would take in.
 /// Returns what it did, a line for each thing.
 pub(crate) async fn migrate(
     database: &Database,
     tables: &[TableName],
+    into_publication: bool,
 ) -> Result<Vec<String>, SchemaError> {
     let client = connect(database).await?;
     let asked = client.query_typed_one(sql!("queries/server_version.sql"), &[]);
@@ -145,9 +149,16 @@ pub(crate) async fn migrate(
     for table in tables {
         relations.push(relation(&client, table).await?);
     }
-    let mut done = vec![install(&client).await?];
+    let mut done = vec![install(&client, into_publication).await?];
     for (table, oid) in tables.iter().zip(relations) {
         done.push(watch(&client, table, oid).await?);
+    }
+    let published = within(&client, PINNED, publications(&client)).await;
+    for publication in published.map_err(|source| query("look for publications", source))? {
+        done.push(format!(
+            "{publication} takes in tables of schema auth_reconciler: {}",
+            publication::REMEDY
+        ));
     }
     Ok(done)
 }

@@ -75,7 +75,7 @@ pub(crate) struct CommonArgs {
 #[derive(Subcommand)]
 pub(crate) enum CommandArgs {
     /// Brings the schema auth_reconciler to this version and attaches the triggers to every watched table
-    Migrate,
+    Migrate(MigrateArgs),
     /// The daemon: keeps auth_status true until it is told to stop
     Run(Box<RunArgs>),
     /// Shows the status of every instance; exits with 1 if one is in trouble or a table is not seen as it was watched,
@@ -97,12 +97,23 @@ pub(crate) enum CommandArgs {
     },
 }
 
+/// What `migrate` takes.
+#[derive(Args)]
+pub(crate) struct MigrateArgs {
+    /// Makes our tables although a publication takes them in, so that every subscriber needs them too; in the
+    /// environment true or false
+    #[arg(long)]
+    pub(crate) into_publication: bool,
+}
+
 /// What the daemon takes, and `doctor` checks.
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// Does what `migrate` does before it starts; in the environment true or false
     #[arg(long)]
     pub(crate) migrate: bool,
+    #[command(flatten)]
+    pub(crate) migration: MigrateArgs,
     /// Database URL for the listening connection alone, where the other one leads through a transaction pooler; by
     /// default the same as the database URL. Prefer the environment: arguments are visible in the process list
     #[arg(long, value_name = "URL")]

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::cli::RunArgs;
+use super::cli::{MigrateArgs, RunArgs};
 use super::docker::{Choice, DockerSettings};
 use super::probe_url::{ProbeUrl, shown};
 use super::setting::{self, Setting};
@@ -22,6 +22,8 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 pub(crate) struct RunSettings {
     /// Do the migration first.
     pub(crate) migrate: bool,
+    /// Although a publication takes our tables in.
+    pub(crate) into_publication: bool,
     /// Where the ear connects, if elsewhere than the pool.
     pub(crate) listen: Option<Database>,
     /// What is known of containers.
@@ -80,6 +82,15 @@ pub(crate) struct VerdictSettings {
     pub(crate) look_interval: Duration,
 }
 
+/// Whether our tables may be made although a publication takes them in.
+pub(super) fn into_publication(
+    args: &MigrateArgs,
+    environment: Environment<'_>,
+) -> Result<bool, SettingsError> {
+    let read = Reader { environment };
+    Ok(args.into_publication || read.switch(setting::INTO_PUBLICATION)?)
+}
+
 impl RunSettings {
     /// Reads all of them.
     pub(crate) fn resolve(
@@ -101,7 +112,8 @@ impl RunSettings {
             ));
         }
         Ok(Self {
-            migrate: args.migrate || read.migrate()?,
+            migrate: args.migrate || read.switch(setting::MIGRATE)?,
+            into_publication: into_publication(&args.migration, environment)?,
             listen: database.listen(args.listen_url.as_deref(), environment)?,
             docker,
             probe,
@@ -254,10 +266,9 @@ impl Reader<'_> {
         value::count(setting, &self.text(setting, flag.as_deref())?, range)
     }
 
-    fn migrate(&self) -> Result<bool, SettingsError> {
-        let text = self.text(setting::MIGRATE, None)?;
-        value::switch(&text)
-            .ok_or_else(|| value::invalid(setting::MIGRATE, &text, "give true or false"))
+    fn switch(&self, setting: &'static Setting) -> Result<bool, SettingsError> {
+        let text = self.text(setting, None)?;
+        value::switch(&text).ok_or_else(|| value::invalid(setting, &text, "give true or false"))
     }
 }
 

@@ -42,6 +42,7 @@ settings! {
     TABLE = "table", "AUTH_RECONCILER_TABLE", Some("public.message_instances");
     LOG_FORMAT = "log-format", "AUTH_RECONCILER_LOG_FORMAT", Some("human");
     MIGRATE = "migrate", "AUTH_RECONCILER_MIGRATE", Some("false");
+    INTO_PUBLICATION = "into-publication", "AUTH_RECONCILER_INTO_PUBLICATION", Some("false");
     LISTEN_URL = "listen-url", "AUTH_RECONCILER_LISTEN_URL", None;
     DOCKER = "docker", "AUTH_RECONCILER_DOCKER", Some("auto");
     DOCKER_CERTS = "docker-certs", "AUTH_RECONCILER_DOCKER_CERTS", None;

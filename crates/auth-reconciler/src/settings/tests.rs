@@ -3,6 +3,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::time::Duration;
 
+mod commands;
 mod containers;
 mod secrets;
 
@@ -154,57 +155,6 @@ fn every_setting_can_be_given_both_ways_and_says_so() {
     }
     assert_eq!(named.len(), setting::ALL.len());
     command.debug_assert();
-}
-
-#[test]
-fn commands_take_their_own_switches() {
-    assert!(matches!(
-        parse(&["status", "--json"], &[URL]).unwrap().command,
-        Command::Status { json: true }
-    ));
-    assert!(matches!(
-        parse(&["uninstall"], &[URL]).unwrap().command,
-        Command::Uninstall { yes: false }
-    ));
-    assert!(matches!(
-        parse(&["uninstall", "--yes"], &[URL]).unwrap().command,
-        Command::Uninstall { yes: true }
-    ));
-    assert!(matches!(
-        parse(&["migrate"], &[URL]).unwrap().command,
-        Command::Migrate
-    ));
-    assert!(
-        matches!(parse(&["doctor", "--misses", "5"], &[URL]).unwrap().command, Command::Doctor(run) if run.verdict.misses == 5)
-    );
-    assert!(matches!(
-        parse(&["status", "--yes"], &[URL]),
-        Err(SettingsError::CommandLine(_))
-    ));
-    assert!(matches!(
-        parse(&["uninstall", "--table", "a.b"], &[URL]),
-        Err(SettingsError::EveryTable)
-    ));
-}
-
-#[test]
-fn migrate_can_be_asked_for_both_ways() {
-    assert!(run(&["--migrate"], &[]).unwrap().migrate);
-    assert!(
-        run(&[], &[("AUTH_RECONCILER_MIGRATE", "true")])
-            .unwrap()
-            .migrate
-    );
-    assert!(
-        !run(&[], &[("AUTH_RECONCILER_MIGRATE", "0")])
-            .unwrap()
-            .migrate
-    );
-    let text = refused(&[], &[("AUTH_RECONCILER_MIGRATE", "maybe")]);
-    assert_eq!(
-        text,
-        "setting --migrate (AUTH_RECONCILER_MIGRATE) does not accept `maybe`: give true or false"
-    );
 }
 
 #[test]

@@ -22,8 +22,8 @@ use auth_reconciler_tests::daemon::{
 use auth_reconciler_tests::database::connect;
 use auth_reconciler_tests::manager::ManagerTable;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_postgres::Config;
 use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config};
 
 use crate::actor::Actor;
 
@@ -125,6 +125,7 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
     };
     let table = ManagerTable::message_instances_named(TABLE);
     let client = connect(&url).await?;
+    unpublished(&client).await?;
     client
         .batch_execute(&format!("create schema if not exists {SCHEMA}"))
         .await?;
@@ -174,6 +175,19 @@ async fn replay(arguments: &Arguments) -> Result<Replayed> {
         actor,
         code,
     })
+}
+
+/// Checks that no publication would take in the table of the replay, which stops a subscriber that lacks it.
+async fn unpublished(client: &Client) -> Result<()> {
+    let publications = "select string_agg(p.pubname, ', ') from pg_catalog.pg_publication as p where p.puballtables";
+    let found: Option<String> = client.query_one(publications, &[]).await?.try_get(0)?;
+    if let Some(found) = found {
+        bail!(
+            "this database publishes all tables ({found}), and a subscriber without {TABLE} would stop replicating: \
+             unset DATABASE_URL for a private server, or name another database"
+        );
+    }
+    Ok(())
 }
 
 /// The command for looking around; it never holds a password.

@@ -207,9 +207,15 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
             let told = help.contains(&format!("[env: AUTH_RECONCILER_{name}]"));
             ensure!(told == whole, "{command}: {name} is told: {told}");
         }
+        let migrates = whole || command == "migrate";
+        let told = help.contains("[env: AUTH_RECONCILER_INTO_PUBLICATION]");
+        ensure!(
+            told == migrates,
+            "{command}: INTO_PUBLICATION is told: {told}"
+        );
         // What it tells is all that there is: a setting that this list lacks is found here.
         let told = help.matches("[env: ").count();
-        let expected = common.len() + if whole { daemon.len() } else { 0 };
+        let expected = common.len() + if whole { daemon.len() } else { 0 } + usize::from(migrates);
         ensure!(
             told == expected,
             "{command} tells {told} settings, not {expected}"

@@ -42,6 +42,11 @@ pub(crate) enum SchemaError {
         "a view that must change is used by what somebody built on it: {names}; nothing of it was dropped"
     )]
     Dependents { names: String },
+    #[error(
+        "{publications} would take in the tables of schema auth_reconciler, and a subscriber without them stops \
+         replicating for good; nothing was changed"
+    )]
+    Published { publications: String },
     #[error("table {table} does not exist")]
     NoTable { table: String },
     #[error("table {table} is not watched")]
@@ -73,6 +78,10 @@ impl SchemaError {
             Self::OldServer { .. } => Some("upgrade the server"),
             Self::Dependents { .. } => Some(
                 "keep their definitions (pg_dump, \\d+), drop them, run `auth-reconciler migrate` again, and make them anew",
+            ),
+            Self::Published { .. } => Some(
+                "publish the manager's tables by name or by their schema instead; or go on with --into-publication \
+                 (AUTH_RECONCILER_INTO_PUBLICATION), and then every subscriber needs our tables too",
             ),
             // The manager may be in the middle of a migration of its own.
             Self::TriggersMissing { .. }
@@ -112,6 +121,7 @@ impl SchemaError {
             | Self::OtherBuild { .. }
             | Self::Newer { .. }
             | Self::Dependents { .. }
+            | Self::Published { .. }
             | Self::NoTable { .. }
             | Self::NotWatched { .. } => self.end(),
         }

@@ -19,6 +19,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use super::publication::publications;
 use super::{SchemaError, query, repeated};
 
 /// A numbered step; never edited once released.
@@ -93,9 +94,12 @@ pub(super) fn routines() -> String {
 }
 
 /// Brings the schema to this version. Returns what it did.
-pub(super) async fn install(client: &Client) -> Result<String, SchemaError> {
+pub(super) async fn install(
+    client: &Client,
+    into_publication: bool,
+) -> Result<String, SchemaError> {
     let known = needed_version();
-    let before = repeated(async || tables(client).await).await?;
+    let before = repeated(async || tables(client, into_publication).await).await?;
     let replaced = repeated(async || {
         let replaced = replace_routines(client, "").await;
         match replaced {
@@ -115,12 +119,15 @@ pub(super) async fn install(client: &Client) -> Result<String, SchemaError> {
 }
 
 /// One try at the tables; returns the version that was found.
-async fn tables(client: &Client) -> Result<i32, SchemaError> {
+async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaError> {
     transaction(client, async || {
         let known = needed_version();
         let found = installed(client).await?.map_or(0, |(version, _)| version);
         if found > known {
             return Err(SchemaError::Newer { found, known });
+        }
+        if found < known && !into_publication {
+            unpublished(client).await?;
         }
         let missing = || (1..).zip(MIGRATIONS).filter(|(number, _)| *number > found);
         let mut script = sql!("queries/lock_briefly.sql").to_owned();
@@ -140,6 +147,19 @@ async fn tables(client: &Client) -> Result<i32, SchemaError> {
         Ok(found)
     })
     .await
+}
+
+/// Checks that no publication takes in what is about to be made.
+async fn unpublished(client: &Client) -> Result<(), SchemaError> {
+    let mut published = publications(client).await.map_err(failed)?;
+    published.retain(|publication| publication.new_ones);
+    if published.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = published.iter().map(ToString::to_string).collect();
+    Err(SchemaError::Published {
+        publications: names.join(", "),
+    })
 }
 
 /// One try at functions and views; returns whether there was anything to replace.
