@@ -61,6 +61,8 @@ pub struct Witnesses<K> {
     void_until: Option<Moment>,
     /// Who is silent in the doubt; the next canaries first.
     silent: VecDeque<K>,
+    /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
+    believe_after: Option<Duration>,
 }
 
 /// Others are being asked.
@@ -75,7 +77,10 @@ struct Round<K> {
 #[derive(Debug)]
 struct Doubt {
     since: Moment,
+    /// When the next canaries are due.
     next: Moment,
+    /// It has lasted as long as the settings let it: silence is believed, until somebody answers.
+    believed: bool,
 }
 
 /// What an answer led to.
@@ -96,11 +101,21 @@ impl<K> Default for Witnesses<K> {
             doubt: None,
             void_until: None,
             silent: VecDeque::new(),
+            believe_after: None,
         }
     }
 }
 
 impl<K: Clone + Eq + Hash> Witnesses<K> {
+    /// With a limit after which silence is believed without a witness; see [`crate::verdict::Policy`].
+    #[must_use]
+    pub fn believing_after(limit: Option<Duration>) -> Self {
+        Self {
+            believe_after: limit,
+            ..Self::default()
+        }
+    }
+
     /// What is known for this instance now.
     #[must_use]
     pub fn known(&self, key: &K) -> Known {
@@ -190,19 +205,20 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
             self.doubt = Some(Doubt {
                 since: now,
                 next: now + CANARY_PAUSE.0,
+                believed: false,
             });
         }
         first
     }
 
     /// This instance has a verdict that needs no answer of it. Returns whether it was the last silent one, so
-    /// that nothing is left to doubt.
+    /// that nothing is left to doubt. Where silence is believed only an answer ends that.
     pub fn settled(&mut self, key: &K, now: Moment) -> bool {
-        if self.doubt.is_none() {
+        let Some(doubt) = &self.doubt else {
             return false;
-        }
+        };
         self.silent.retain(|silent| silent != key);
-        let last = self.silent.is_empty();
+        let last = self.silent.is_empty() && !doubt.believed;
         if last {
             self.end_doubt(now);
         }
@@ -215,10 +231,34 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         self.silent.len()
     }
 
-    /// When the next canaries are due.
+    /// When the next canaries are due, or the limit of the doubt has come.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.doubt.as_ref().map(|doubt| doubt.next)
+        let doubt = self.doubt.as_ref()?;
+        let canaries = Some(doubt.next).filter(|_| !self.silent.is_empty());
+        canaries.into_iter().chain(self.limit()).min()
+    }
+
+    /// Whom to look at because the doubt has lasted as long as the settings let it: all who are silent, once.
+    pub fn believe(&mut self, now: Moment) -> Vec<K> {
+        if !self.limit_is_due(now) {
+            return Vec::new();
+        }
+        if let Some(doubt) = &mut self.doubt {
+            doubt.believed = true;
+        }
+        self.silent.drain(..).collect()
+    }
+
+    /// Whether the doubt has lasted as long as the settings let it, and [`Self::believe`] was not called since.
+    #[must_use]
+    pub fn limit_is_due(&self, now: Moment) -> bool {
+        self.limit().is_some_and(|limit| limit <= now)
+    }
+
+    fn limit(&self) -> Option<Moment> {
+        let doubt = self.doubt.as_ref().filter(|doubt| !doubt.believed)?;
+        self.believe_after.map(|limit| doubt.since + limit)
     }
 
     /// Whom to look at now, by the clock.
@@ -234,12 +274,6 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         // In turn: one of them may really be gone.
         self.silent.rotate_left(count);
         canaries
-    }
-
-    /// All who are silent: the doubt has lasted as long as the settings let it.
-    #[must_use]
-    pub fn all_silent(&self) -> Vec<K> {
-        self.silent.iter().cloned().collect()
     }
 
     fn end_doubt(&mut self, now: Moment) -> Vec<K> {

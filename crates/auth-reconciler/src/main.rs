@@ -213,11 +213,11 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
                 },
                 grace: verdict.awaiting_grace,
                 not_connected_limit: verdict.not_connected_limit,
-                phone_limit: Policy::default().phone_limit,
+                phone_limit: verdict.whatsapp_not_connected_limit,
                 misses: verdict.misses,
                 miss_window: verdict.miss_window,
                 corrections: verdict.corrections_per_minute,
-                believe_silence_after: None,
+                believe_silence_after: verdict.believe_silence_after,
             },
             record: RecordSettings {
                 history_per_instance: run.history_per_instance,

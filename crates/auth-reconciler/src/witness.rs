@@ -1,5 +1,7 @@
-//! Asks instances that count as ready for the command doctor, and records nothing: whether *anybody* answers where instances are probed is a
-//! fact about that address and our way to it.
+//! Where nobody answers: what was tried, and what to do, in the same words for doctor and for the doubt of the daemon.
+//!
+//! For the command doctor it asks instances that count as ready, and records nothing: whether *anybody* answers where
+//! instances are probed is a fact about that address and our way to it.
 
 use auth_reconciler_core::Answer;
 use auth_reconciler_core::verdict::{self, Plan, Policy};
@@ -11,6 +13,11 @@ use crate::postgres::ready::ready_rows;
 use crate::postgres::store;
 use crate::postgres::tables::Tables;
 use crate::probe::{Instance, Prober};
+
+/// What to do where nobody answers.
+pub(crate) const REMEDY: &str = "set AUTH_RECONCILER_PROBE_URL to where their APIs are reached from here: http://localhost:{port} \
+     on their host, http://wweb-{id}-api:{port} in a container on their network; if it is right, mend the network from \
+     here to them";
 
 /// How many are asked.
 pub(crate) const SOME: usize = 3;
@@ -59,6 +66,15 @@ pub(crate) async fn ask_some(
         })
     });
     Ok(join_all(asked.take(SOME)).await)
+}
+
+/// Where this instance was asked and what came of it, in words.
+pub(crate) fn tried_one(prober: &Prober, instance: &Instance, answer: &Answer) -> String {
+    let target = prober
+        .url
+        .for_instance(instance.port, instance.id, instance.container);
+    let place = target.map_or_else(|_| "no address".to_owned(), |target| target.authority());
+    format!("{place} {}", words(answer))
 }
 
 /// What was tried and what came of it, in words.

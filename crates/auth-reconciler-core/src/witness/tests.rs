@@ -76,3 +76,41 @@ fn a_doubt_of_nobody_is_over() {
     assert!(witnesses.settled(&1, at(9)));
     assert!(!witnesses.in_doubt());
 }
+
+/// Once, by the clock, and until somebody answers: what is failed by it is no end of it.
+#[test]
+fn silence_is_believed_at_the_limit_where_there_is_one() {
+    let mut never = Witnesses::default();
+    never.silent(&1, at(0));
+    assert!(never.believe(at(1_000_000)).is_empty());
+    let mut witnesses = Witnesses::believing_after(Some(Duration::from_secs(60)));
+    for key in 1..=5 {
+        witnesses.silent(&key, at(key));
+    }
+    let mut now = at(5);
+    while now < at(61) {
+        assert!(witnesses.believe(now).is_empty());
+        now = witnesses.deadline().expect("in doubt");
+        witnesses.canaries(now);
+    }
+    assert_eq!(now, at(61), "since the first fell silent");
+    let mut believed = witnesses.believe(now);
+    believed.sort_unstable();
+    assert_eq!(believed, [1, 2, 3, 4, 5]);
+    assert_eq!(
+        (witnesses.believe(now), witnesses.deadline()),
+        (vec![], None)
+    );
+    for key in 1..=5 {
+        assert!(!witnesses.settled(&key, at(62)));
+    }
+    let known = witnesses.known(&1);
+    assert_eq!((known.doubt_since, known.void_until), (Some(at(1)), None));
+    assert_eq!(witnesses.heard(&9, at(70)), Heard::DoubtEnded(Vec::new()));
+    assert!(!witnesses.in_doubt());
+    // The next doubt has its own limit.
+    witnesses.silent(&1, at(80));
+    assert_eq!(witnesses.deadline(), Some(at(81)));
+    assert!(witnesses.believe(at(139)).is_empty());
+    assert_eq!(witnesses.believe(at(140)), [1]);
+}

@@ -78,6 +78,7 @@ impl Daemon {
             echo_limit: options.echo_limit,
         };
         let phase = Phase::Connecting(tokio::spawn(recipe.clone().lead(Duration::ZERO)));
+        let witnesses = Witnesses::believing_after(context.policy.believe_silence_after);
         Self {
             context,
             recipe,
@@ -92,7 +93,7 @@ impl Daemon {
             said_unreadable: false,
             stumbles: HashMap::new(),
             troubles: Troubles::default(),
-            witnesses: Witnesses::default(),
+            witnesses,
             phase,
             proven: false,
             failures: 0,

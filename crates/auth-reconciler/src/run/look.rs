@@ -27,6 +27,7 @@ use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
+use crate::witness;
 
 /// What every run is done with.
 #[derive(Debug)]
@@ -97,8 +98,9 @@ pub(crate) enum End {
     Unsure,
     /// The API could not be asked, for want of something of ours: nothing is recorded, look again later.
     NotAsked(Shortage),
-    /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does.
-    Doubted,
+    /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does. Where it
+    /// was asked and what came of it, in words.
+    Doubted(String),
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// Another process leads.
@@ -166,7 +168,7 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
             };
             match ask(&context, &mut task, &look, read_at, (&instance, profile)).await {
                 Ok(verdict) => verdict,
-                Err(end @ (End::NotAsked(_) | End::Doubted)) => {
+                Err(end @ (End::NotAsked(_) | End::Doubted(_))) => {
                     match verdict::given_back(&context.policy, &look.facts, fastrand::f64()) {
                         Some(verdict) => {
                             instead = Some(end);
@@ -243,7 +245,11 @@ async fn ask(
     match verdict::conclude(&context.policy, facts, profile, &answer, now, chance) {
         Conclusion::Record(verdict) => Ok(*verdict),
         Conclusion::NotAsked(shortage) => Err(End::NotAsked(shortage)),
-        Conclusion::Doubted => Err(End::Doubted),
+        Conclusion::Doubted => Err(End::Doubted(witness::tried_one(
+            &context.prober,
+            instance,
+            &answer,
+        ))),
     }
 }
 

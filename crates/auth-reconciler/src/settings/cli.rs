@@ -169,12 +169,19 @@ pub(crate) struct RunArgs {
     /// How long an API may answer "not connected" before that is a failure, 1ms to 1d
     #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
     pub(crate) not_connected_limit: Option<String>,
+    /// The same for WhatsApp, where a phone has to synchronise first, 1ms to 1d
+    #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
+    pub(crate) whatsapp_not_connected_limit: Option<String>,
     /// Misses in a row before an instance that was ready has failed, 1 to 100
     #[arg(long, value_name = "COUNT", help_heading = "Verdicts")]
     pub(crate) misses: Option<String>,
     /// Shortest time that those misses must span, 1ms to 1h
     #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
     pub(crate) miss_window: Option<String>,
+    /// How long nobody may answer before that is believed without a witness and becomes a failure of all who are
+    /// silent, 1s to 30d, or off: never, for it may be the way from here to them that fails
+    #[arg(long, value_name = "DURATION", help_heading = "Verdicts")]
+    pub(crate) believe_silence_after: Option<String>,
     /// Foreign writes of auth_status that are corrected at once, per instance and minute, 1 to 600
     #[arg(long, value_name = "COUNT", help_heading = "Verdicts")]
     pub(crate) corrections_per_minute: Option<String>,

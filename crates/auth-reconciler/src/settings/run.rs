@@ -70,10 +70,14 @@ pub(crate) struct VerdictSettings {
     pub(crate) awaiting_grace: Duration,
     /// How long "not connected" may last.
     pub(crate) not_connected_limit: Duration,
+    /// The same for WhatsApp.
+    pub(crate) whatsapp_not_connected_limit: Duration,
     /// Misses in a row that make a failure,
     pub(crate) misses: u32,
     /// if they span this time.
     pub(crate) miss_window: Duration,
+    /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
+    pub(crate) believe_silence_after: Option<Duration>,
     /// Corrections of foreign writes per instance and minute.
     pub(crate) corrections_per_minute: u32,
     /// Looks at one instance that may follow each other freely.
@@ -207,11 +211,21 @@ impl VerdictSettings {
                 &args.not_connected_limit,
                 MILLISECOND..=DAY,
             )?,
+            whatsapp_not_connected_limit: read.duration(
+                setting::WHATSAPP_NOT_CONNECTED_LIMIT,
+                &args.whatsapp_not_connected_limit,
+                MILLISECOND..=DAY,
+            )?,
             misses: read.count(setting::MISSES, &args.misses, 1..=100)?,
             miss_window: read.duration(
                 setting::MISS_WINDOW,
                 &args.miss_window,
                 MILLISECOND..=HOUR,
+            )?,
+            believe_silence_after: read.duration_or_off(
+                setting::BELIEVE_SILENCE_AFTER,
+                &args.believe_silence_after,
+                1000 * MILLISECOND..=30 * DAY,
             )?,
             corrections_per_minute: read.count(
                 setting::CORRECTIONS_PER_MINUTE,
@@ -255,6 +269,15 @@ impl Reader<'_> {
         range: RangeInclusive<Duration>,
     ) -> Result<Duration, SettingsError> {
         value::duration(setting, &self.text(setting, flag.as_deref())?, range)
+    }
+
+    fn duration_or_off(
+        &self,
+        setting: &'static Setting,
+        flag: &Option<String>,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, SettingsError> {
+        value::duration_or_off(setting, &self.text(setting, flag.as_deref())?, range)
     }
 
     pub(super) fn count(

@@ -60,8 +60,10 @@ settings! {
     BACKOFF_MAX = "backoff-max", "AUTH_RECONCILER_BACKOFF_MAX", Some("60s");
     AWAITING_GRACE = "awaiting-grace", "AUTH_RECONCILER_AWAITING_GRACE", Some("30s");
     NOT_CONNECTED_LIMIT = "not-connected-limit", "AUTH_RECONCILER_NOT_CONNECTED_LIMIT", Some("30s");
+    WHATSAPP_NOT_CONNECTED_LIMIT = "whatsapp-not-connected-limit", "AUTH_RECONCILER_WHATSAPP_NOT_CONNECTED_LIMIT", Some("10m");
     MISSES = "misses", "AUTH_RECONCILER_MISSES", Some("3");
     MISS_WINDOW = "miss-window", "AUTH_RECONCILER_MISS_WINDOW", Some("10s");
+    BELIEVE_SILENCE_AFTER = "believe-silence-after", "AUTH_RECONCILER_BELIEVE_SILENCE_AFTER", Some("off");
     CORRECTIONS_PER_MINUTE = "corrections-per-minute", "AUTH_RECONCILER_CORRECTIONS_PER_MINUTE", Some("10");
     LOOK_BURST = "look-burst", "AUTH_RECONCILER_LOOK_BURST", Some("60");
     LOOK_INTERVAL = "look-interval", "AUTH_RECONCILER_LOOK_INTERVAL", Some("500ms");

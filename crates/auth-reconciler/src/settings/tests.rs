@@ -76,6 +76,11 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(run.verdict.awaiting_grace, Duration::from_secs(30));
     assert_eq!(run.verdict.not_connected_limit, Duration::from_secs(30));
     assert_eq!(
+        run.verdict.whatsapp_not_connected_limit,
+        Duration::from_secs(600)
+    );
+    assert_eq!(run.verdict.believe_silence_after, None);
+    assert_eq!(
         (run.verdict.misses, run.verdict.miss_window),
         (3, Duration::from_secs(10))
     );
@@ -245,6 +250,9 @@ fn every_range_is_held_at_both_ends() {
         ("backoff-max", ["50ms", "1h"], ["0ms", "2h"]),
         ("awaiting-grace", ["1ms", "1d"], ["0s", "2d"]),
         ("not-connected-limit", ["1ms", "1d"], ["0s", "2d"]),
+        ("whatsapp-not-connected-limit", ["1ms", "1d"], ["0s", "2d"]),
+        ("believe-silence-after", ["1s", "30d"], ["999ms", "31d"]),
+        ("believe-silence-after", ["off", "Off"], ["never", "on"]),
         ("misses", ["1", "100"], ["0", "101"]),
         ("miss-window", ["1ms", "1h"], ["0s", "2h"]),
         ("corrections-per-minute", ["1", "600"], ["0", "601"]),

@@ -34,10 +34,31 @@ pub(crate) fn duration(
     value: &str,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, SettingsError> {
+    duration_or(setting, value, &range, "")
+}
+
+/// As [`duration`], or nothing for `off`.
+pub(crate) fn duration_or_off(
+    setting: &'static Setting,
+    value: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, SettingsError> {
+    if switch(value) == Some(false) {
+        return Ok(None);
+    }
+    duration_or(setting, value, &range, ", or off").map(Some)
+}
+
+fn duration_or(
+    setting: &'static Setting,
+    value: &str,
+    range: &RangeInclusive<Duration>,
+    or: &str,
+) -> Result<Duration, SettingsError> {
     let value = value.trim();
     let accepted = || {
         format!(
-            "a duration from {} to {} with its unit (ms, s, m, h, d)",
+            "a duration from {} to {} with its unit (ms, s, m, h, d){or}",
             humantime::format_duration(*range.start()),
             humantime::format_duration(*range.end())
         )

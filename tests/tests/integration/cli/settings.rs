@@ -176,6 +176,8 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
         "BACKOFF_MAX",
         "AWAITING_GRACE",
         "NOT_CONNECTED_LIMIT",
+        "WHATSAPP_NOT_CONNECTED_LIMIT",
+        "BELIEVE_SILENCE_AFTER",
         "MISSES",
         "MISS_WINDOW",
         "CORRECTIONS_PER_MINUTE",

@@ -5,11 +5,13 @@ use auth_reconciler_tests::stub::{Behaviour, Fleet};
 use uuid::Uuid;
 
 use super::{insert_ready, prepared, problem};
-use crate::arena::Scene;
+use crate::arena::{KEY, Scene};
 use crate::scene::eventually;
 
 const NOBODY: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
-     nothing is written until one answers; see AUTH_RECONCILER_PROBE_URL and the network from here to the instances";
+     nothing is written until one answers";
+const BELIEVED: &str = "instances that were ready are silent and nobody else answers, for longer than \
+     AUTH_RECONCILER_BELIEVE_SILENCE_AFTER: their silence is believed until one answers";
 const SOMEBODY: &str = "somebody answers: the doubt is over";
 
 /// A streak is soon long enough.
@@ -68,13 +70,27 @@ async fn an_address_at_which_nobody_listens_rewrites_nobody() -> Result<()> {
     all_held(&scene, &ids).await?;
     let line = scene.daemon.wait_message(NOBODY).await?;
     assert_eq!(line.level(), Some("WARN"));
-    ensure!(
-        line.text.contains("AUTH_RECONCILER_PROBE_URL"),
-        "{}",
-        line.text
-    );
     let said = problem(&scene, "Doubt").await?.unwrap_or_default();
-    ensure!(said.contains("AUTH_RECONCILER_PROBE_URL"), "{said}");
+    let remark: String = scene
+        .client
+        .query_one(
+            "select replace(string_agg(remark, ' '), E'\\n', ' ') from auth_reconciler.reconcilers",
+            &[],
+        )
+        .await?
+        .try_get(0)?;
+    for text in [&line.text, &said, &remark] {
+        for words in [
+            "http://127.0.53.98:{port}",
+            "127.0.53.98:",
+            " refuses the connection",
+            "set AUTH_RECONCILER_PROBE_URL to where",
+            "http://wweb-{id}-api:{port}",
+        ] {
+            ensure!(text.contains(words), "{words}: {text}");
+        }
+        ensure!(!text.contains(KEY), "{text}");
+    }
     assert_eq!(fleet.total(), 0);
     Ok(())
 }
@@ -118,4 +134,42 @@ async fn a_fleet_that_falls_silent_at_once_is_held_until_somebody_answers() -> R
         ensure!(problem(&scene, "Doubt").await?.is_none());
     }
     Ok(())
+}
+
+/// By the clock alone: no event, and no answer.
+#[tokio::test]
+async fn silence_is_believed_at_the_limit_that_the_settings_name_and_until_somebody_answers()
+-> Result<()> {
+    let fleet = Fleet::start(6, Behaviour::Ready).await?;
+    let limit = [("AUTH_RECONCILER_BELIEVE_SILENCE_AFTER", "3s")];
+    let (scene, ids) = met(&fleet, &limit).await?;
+    scene.all_recorded(6, "Ready", "watch").await?;
+    let watcher = scene.watch().await?;
+    fleet.set(&Behaviour::NotListening).await?;
+    let all = "select auth_reconciler.reconcile_all()";
+    scene.client.execute(all, &[]).await?;
+    scene.daemon.wait_message(NOBODY).await?;
+    scene.daemon.wait_message(BELIEVED).await?;
+    let log = scene.daemon.log();
+    let mut before = log.iter().take_while(|line| !line.is(BELIEVED));
+    ensure!(
+        !before.any(|line| line.is("status written") && line.has("to", "failed")),
+        "nothing before the limit"
+    );
+    for id in &ids {
+        watcher.wait_status(*id, "failed").await?;
+    }
+    let said = problem(&scene, "Doubt").await?.unwrap_or_default();
+    ensure!(said.contains("BELIEVE_SILENCE_AFTER"), "{said}");
+    let mark = watcher.mark();
+    fleet.set(&Behaviour::Ready).await?;
+    for id in &ids {
+        watcher.wait_status_after(mark, *id, "client_ready").await?;
+    }
+    scene.daemon.wait_message(SOMEBODY).await?;
+    eventually(
+        &scene.client,
+        "select not exists (select from auth_reconciler.problems)",
+    )
+    .await
 }

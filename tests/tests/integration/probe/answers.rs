@@ -217,6 +217,40 @@ async fn whatsapp_has_a_path_and_states_of_its_own() -> Result<()> {
     stage.close().await
 }
 
+/// A phone takes minutes to synchronise; the limit of the others is not its own.
+#[tokio::test]
+async fn whatsapp_has_a_limit_of_its_own_for_not_being_connected() -> Result<()> {
+    let stage = Stage::start(&[
+        ("AUTH_RECONCILER_NOT_CONNECTED_LIMIT", "1ms"),
+        ("AUTH_RECONCILER_WHATSAPP_NOT_CONNECTED_LIMIT", "2s"),
+    ])
+    .await?;
+    let stub = Stub::start_for(Provider::WhatsAppWeb, Behaviour::Disconnected).await?;
+    let id = Uuid::new_v4();
+    let port = Some(i32::from(stub.port()));
+    stage
+        .table
+        .insert_provider(&stage.client, id, "whatsappweb", port, Some("a-key"))
+        .await?;
+    stage.recorded(0, id, "WhatsappConnecting").await?;
+    let seen = stage
+        .expect(id, Some("failed"), "WhatsappNotConnected")
+        .await?;
+    ensure!(!seen.message.contains("restart"), "{seen:?}");
+    let waited: f64 = stage
+        .client
+        .query_one(
+            "select extract(epoch from at - first_miss_at)::float8
+             from auth_reconciler.transitions as t join auth_reconciler.instance as i using (instance_id)
+             where to_status = 'failed'",
+            &[],
+        )
+        .await?
+        .try_get(0)?;
+    ensure!(waited >= 2.0, "failed after {waited} s");
+    stage.close().await
+}
+
 #[tokio::test]
 async fn a_redirect_carries_the_key_nowhere() -> Result<()> {
     let stage = Stage::start(&[]).await?;

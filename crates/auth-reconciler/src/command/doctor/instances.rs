@@ -6,10 +6,7 @@ use super::{Finding, Report};
 use crate::postgres::store;
 use crate::probe::Prober;
 use crate::settings::RunSettings;
-use crate::witness::{self, SOME, Testimony};
-
-const REMEDY: &str = "set AUTH_RECONCILER_PROBE_URL to where their APIs are reached from here: http://localhost:{port} \
-     on their host, http://wweb-{id}-api:{port} in a container on their network";
+use crate::witness::{self, REMEDY, SOME, Testimony};
 
 impl Report {
     /// Asks up to three rows that count as ready.

@@ -170,12 +170,12 @@ impl Daemon {
                     hold_drift: false,
                 }
             }
-            End::Doubted if again => Next::At {
+            End::Doubted(_) if again => Next::At {
                 due: now,
                 hold_drift: false,
             },
             // Woken by the first answer, as a canary, or by an event of its own.
-            End::Doubted => {
+            End::Doubted(_) => {
                 self.followers.release(&key);
                 Next::Settled
             }

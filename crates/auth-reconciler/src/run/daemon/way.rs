@@ -14,9 +14,13 @@ use crate::postgres::tables::Key;
 use crate::run::look::End;
 use crate::run::{Done, Phase};
 use crate::telemetry::chain;
+use crate::witness::REMEDY;
 
 const DOUBT: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
-     nothing is written until one answers; see AUTH_RECONCILER_PROBE_URL and the network from here to the instances";
+     nothing is written until one answers";
+
+const BELIEVED: &str = "instances that were ready are silent and nobody else answers, for longer than \
+     AUTH_RECONCILER_BELIEVE_SILENCE_AFTER: their silence is believed until one answers";
 
 impl Daemon {
     /// Draws from the end of a look what it says of our own way. Returns whether it is to be repeated at once,
@@ -37,15 +41,17 @@ impl Daemon {
             }
         }
         match end {
-            End::Doubted => {
+            End::Doubted(tried) => {
                 let before = run.map(Run::known).unwrap_or_default();
                 let known = self.witnesses.known(key);
                 if (known.witness_at, known.void_until) != (before.witness_at, before.void_until) {
                     return true;
                 }
                 if self.witnesses.silent(key, now) {
-                    warn!("{DOUBT}");
-                    self.troubles.doubt(Some(DOUBT.to_owned()));
+                    let url = &self.context.prober.url;
+                    warn!(%url, tried, advice = REMEDY, "{DOUBT}");
+                    let told = format!("{DOUBT}; asked at {url}, the last at {tried}; {REMEDY}");
+                    self.troubles.doubt(Some(told));
                 }
             }
             End::Settled | End::Unsure | End::Again { .. } => {
@@ -72,11 +78,23 @@ impl Daemon {
         false
     }
 
-    /// A few of the silent are asked by the clock while it is doubted that our own way works.
+    /// A few of the silent are asked by the clock while it is doubted that our own way works; all of them when that
+    /// has lasted as long as the settings let it.
     pub(super) fn send_canaries(&mut self) {
         let now = self.now();
         if !matches!(self.phase, Phase::Leading(_)) {
             return;
+        }
+        let limit = self.witnesses.limit_is_due(now);
+        let silent = self.witnesses.believe(now);
+        if limit {
+            let url = &self.context.prober.url;
+            warn!(%url, silent = silent.len(), advice = REMEDY, "{BELIEVED}");
+            let told = format!("{BELIEVED}; asked at {url}; {REMEDY}");
+            self.troubles.doubt(Some(told));
+        }
+        for key in silent {
+            self.queue.wake(key, Cause::Witness, now);
         }
         for key in self.witnesses.canaries(now) {
             self.queue.wake(key, Cause::Witness, now);
