@@ -57,11 +57,13 @@ grant select, insert, delete on auth_reconciler.change, auth_reconciler.transiti
     to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.instance to auth_reconciler;
 grant select, delete on auth_reconciler.pause to auth_reconciler;
+grant select, update, delete on auth_reconciler.owed to auth_reconciler;
 grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engine to auth_reconciler;
 -- For the commands status and doctor.
 grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
 grant execute on function
     auth_reconciler.answer(integer, uuid, bigint[]),
+    auth_reconciler.copy_rows(auth_reconciler.owed, integer),
     auth_reconciler.epoch_lock(uuid),
     auth_reconciler.expand_truncations(),
     auth_reconciler.faults(),
@@ -79,12 +81,14 @@ grant execute on function
     auth_reconciler.prune(integer, uuid, integer, interval),
     auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb),
     auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]),
+    auth_reconciler.remove_records(integer, integer),
     auth_reconciler.spend(auth_reconciler.instance, bigint[]),
     auth_reconciler.table_faults(oid),
     auth_reconciler.take_over(uuid),
     auth_reconciler.tell_watchers(bigint),
     auth_reconciler.unwritable(regclass),
     auth_reconciler.watched_rows(),
+    auth_reconciler.work_off(bigint, integer, uuid),
     auth_reconciler.write_status(integer, text, uuid, text)
     to auth_reconciler;
 

@@ -31,3 +31,24 @@ where c.oid = w.relation;
 
 -- Our triggers know our own write by instance.writing; a setting of the session was anybody's to make.
 drop function if exists auth_reconciler.foreign_write(integer);
+
+-- What a change of what is watched leaves to do: the lock of the watched table, behind which the manager's statements
+-- queue, must not last for a work that grows with the rows.
+create table auth_reconciler.owed (
+    id bigint generated always as identity constraint owed_pkey primary key,
+    watched_id integer not null,
+    name text not null,
+    work text not null constraint owed_work_check check (work in ('watch', 'unwatch')),
+    after_id uuid,
+    since timestamptz not null default clock_timestamp()
+);
+
+comment on table auth_reconciler.owed is
+    'Work on all rows of a table that watch() and unwatch() leave to the daemon or to the next migrate, which do it in pieces. Empty when all is done; read backlog instead.';
+comment on column auth_reconciler.owed.id is 'Order of the works.';
+comment on column auth_reconciler.owed.watched_id is 'The table, see watched_table; of one that is no longer watched, what it was.';
+comment on column auth_reconciler.owed.name is 'Name of the table.';
+comment on column auth_reconciler.owed.work is
+    'watch: a look at every row is yet to be queued. unwatch: what was recorded of its rows is yet to be removed.';
+comment on column auth_reconciler.owed.after_id is 'Of a watch: looks are queued for the rows up to this one; null at the beginning.';
+comment on column auth_reconciler.owed.since is 'Since when it is owed.';

@@ -1,9 +1,9 @@
 -- Every key that a resync must queue: those with changes, and those that were not recorded as final.
 select c.watched_id, c.instance_id, (array_agg(c.cause order by c.id desc))[1] as cause
 from auth_reconciler.change as c
-where c.instance_id is not null
+where c.instance_id is not null and c.watched_id in (select w.id from auth_reconciler.watched_table as w)
 group by c.watched_id, c.instance_id
 union all
 select i.watched_id, i.instance_id, 'resync'
 from auth_reconciler.instance as i
-where not i.settled
+where not i.settled and i.watched_id in (select w.id from auth_reconciler.watched_table as w)

@@ -7,7 +7,8 @@ select
         select min(c.id)
         from auth_reconciler.change as c
         left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
-        where not (c.cause = 'drift' and coalesce(i.hold_until > clock_timestamp(), false))
+        where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
+            and not (c.cause = 'drift' and coalesce(i.hold_until > clock_timestamp(), false))
             and not exists (
                 select from auth_reconciler.pause as p
                 where p.watched_id = c.watched_id and p.instance_id = c.instance_id
@@ -16,7 +17,8 @@ select
     (
         select min(i.next_attempt_at)
         from auth_reconciler.instance as i
-        where not i.settled and i.next_attempt_at < clock_timestamp()
+        where i.watched_id in (select w.id from auth_reconciler.watched_table as w)
+            and not i.settled and i.next_attempt_at < clock_timestamp()
             and not exists (
                 select from auth_reconciler.pause as p
                 where p.watched_id = i.watched_id and p.instance_id = i.instance_id

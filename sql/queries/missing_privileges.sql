@@ -41,6 +41,7 @@ wanted (privilege, remedy, held) as (
             ('select', 'transition'), ('insert', 'transition'), ('delete', 'transition'),
             ('select', 'journal'), ('insert', 'journal'), ('delete', 'journal'),
             ('select', 'pause'), ('delete', 'pause'),
+            ('select', 'owed'), ('update', 'owed'), ('delete', 'owed'),
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
             ('select', 'engine'), ('insert', 'engine'), ('update', 'engine'),
             -- For doctor and status, which read as this role, too.
@@ -56,6 +57,7 @@ wanted (privilege, remedy, held) as (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'is_typed', 'faults_of', 'table_faults', 'faults',
-        'processes', 'tell_watchers', 'write_status', 'unwritable')
+        'processes', 'tell_watchers', 'write_status', 'unwritable',
+        'work_off', 'copy_rows', 'remove_records')
 )
 select privilege, remedy from wanted where not held

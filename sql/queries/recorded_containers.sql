@@ -11,4 +11,4 @@ select
     i.container_started_at,
     i.container_network
 from auth_reconciler.instance as i
-where i.auth_status is not null
+where i.auth_status is not null and i.watched_id in (select w.id from auth_reconciler.watched_table as w)

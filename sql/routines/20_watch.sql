@@ -1,38 +1,8 @@
--- Attaching and removing the triggers. Whoever changes the watched table's schema waits at most
--- 40 ms at a time for its lock, because the manager's statements queue behind a waiting lock.
+-- Attaching and removing the triggers. What is done while the table is locked is done for its triggers alone: rows are
+-- copied and records removed later, in pieces (26_owed.sql), for the manager waits as long as the lock is held.
 --
 -- The search path is pinned: these are called by the owner, in whose own path somebody else may have
 -- put a function or an operator that fits better than ours.
-
-create or replace function auth_reconciler.lock_briefly(relation regclass, mode text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    tries constant integer := 400;
-    -- Of two who wait for each other, the one gives way first that nobody else depends on.
-    wait_ms constant integer := greatest(
-        1, least(40, 250 * extract(epoch from current_setting('deadlock_timeout')::interval)))::integer;
-    kept constant text := current_setting('lock_timeout');
-begin
-    for attempt in 1 .. tries loop
-        begin
-            perform set_config('lock_timeout', wait_ms::text, true);
-            execute format('lock table %s in %s mode', relation, mode);
-            perform set_config('lock_timeout', kept, true);
-            return;
-        exception when lock_not_available then
-            perform pg_sleep(0.05 + random() * 0.1);
-        end;
-    end loop;
-    raise exception 'could not lock table % within % tries of % ms', relation, tries, wait_ms
-        using errcode = 'lock_not_available',
-              hint = 'A long transaction holds the table; see pg_locks, end it or try again later.';
-end
-$body$;
-
-comment on function auth_reconciler.lock_briefly(regclass, text) is
-    'Locks a table for a change of its schema in short tries, so that other writers never queue behind us for long.';
 
 create or replace function auth_reconciler.missing_triggers(relation regclass, assigned boolean) returns text[]
 language sql
@@ -254,7 +224,6 @@ declare
     known auth_reconciler.watched_table;
     facts text;
     reason text;
-    found_rows bigint;
 begin
     perform auth_reconciler.check_watchable(relation);
     typed := auth_reconciler.is_typed(relation);
@@ -331,18 +300,16 @@ begin
         relation);
     perform auth_reconciler.enable_in_partitions(relation);
 
-    -- After the triggers: whatever is committed from now on is logged, and whatever was is here.
-    execute format(
-        'insert into auth_reconciler.change (watched_id, instance_id, cause) select %L::integer, id, ''watch'' from %s',
-        known.id, relation);
-    get diagnostics found_rows = row_count;
+    -- After the triggers: whatever is committed from now on is logged, and whatever was is here. To be read when this
+    -- lock is gone, for the manager waits as long as it is held.
+    insert into auth_reconciler.owed (watched_id, name, work) values (known.id, known.name, 'watch');
     perform pg_notify('auth_reconciler', 'scan');
-    return format('%s is watched, %s rows will be looked at', relation, found_rows);
+    return format('%s is watched, its rows will be looked at', relation);
 end
 $body$;
 
 comment on function auth_reconciler.watch(regclass, boolean) is
-    'Attaches the triggers to a table of instances and queues a look at every row. With assigned => true a write that repeats api_key or account counts, too: the only sign of a restarted container where no Docker Engine can be reached.';
+    'Attaches the triggers to a table of instances and has every row looked at: the daemon or the next migrate queues that, see backlog. With assigned => true a write that repeats api_key or account counts, too: the only sign of a restarted container where no Docker Engine can be reached.';
 
 create or replace function auth_reconciler.detach(relation regclass) returns void
 language plpgsql
@@ -373,26 +340,25 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    removed integer;
+    removed auth_reconciler.watched_table;
 begin
     -- A table that was dropped leaves its number behind, and is named by it.
     if exists (select from pg_catalog.pg_class as c where c.oid = relation) then
         perform auth_reconciler.lock_briefly(relation, 'access exclusive');
     end if;
     perform auth_reconciler.detach(relation);
-    delete from auth_reconciler.watched_table as w where w.relation = unwatch.relation returning w.id into removed;
-    if removed is null then
+    delete from auth_reconciler.watched_table as w where w.relation = unwatch.relation returning * into removed;
+    if not found then
         return format('%s was not watched', relation);
     end if;
-    delete from auth_reconciler.change as c where c.watched_id = removed;
-    delete from auth_reconciler.instance as i where i.watched_id = removed;
-    delete from auth_reconciler.transition as t where t.watched_id = removed;
-    delete from auth_reconciler.journal as j where j.watched_id = removed;
-    delete from auth_reconciler.pause as p where p.watched_id = removed;
+    -- By its number, which no table gets again: one that is watched anew has nothing in common with it.
+    insert into auth_reconciler.owed (watched_id, name, work)
+    values (removed.id, coalesce(removed.name, removed.relation::text), 'unwatch');
     perform pg_notify('auth_reconciler', 'scan');
-    return format('%s is no longer watched, what was recorded of its rows is deleted', relation);
+    return format(
+        '%s is no longer watched, what was recorded of its rows is removed by the daemon or the next migrate', relation);
 end
 $body$;
 
 comment on function auth_reconciler.unwatch(regclass) is
-    'Removes the triggers from a table and everything that was recorded of its rows.';
+    'Removes the triggers from a table; what was recorded of its rows is out of sight at once, and removed by the daemon or the next migrate.';

@@ -100,7 +100,8 @@ comment on column auth_reconciler.problems.next is 'What happens next by itself,
 comment on column auth_reconciler.problems.since is 'Since when.';
 
 create or replace view auth_reconciler.backlog as
-select
+select b.id, b.changes, b.causes, b.age, b.why, b.since, b.watched_table
+from (select
     c.instance_id as id,
     count(*) as changes,
     string_agg(distinct c.cause, ', ' order by c.cause) as causes,
@@ -119,12 +120,27 @@ join auth_reconciler.watched_table as w on w.id = c.watched_id
 left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
 left join auth_reconciler.pause as p on p.watched_id = c.watched_id and p.instance_id = c.instance_id
 group by c.instance_id, w.relation
-order by min(c.changed_at);
+union all
+select
+    null,
+    null,
+    o.work,
+    auth_reconciler.age_of(o.since),
+    case o.work
+        when 'watch' then format('looks at all rows of %s are yet to be queued', o.name)
+        else format('what was recorded of the rows of %s is yet to be removed', o.name)
+    end || case when auth_reconciler.nobody_leads() then ': no daemon leads; `auth-reconciler migrate` does it, too'
+        else ', piece by piece' end,
+    o.since,
+    w.relation
+from auth_reconciler.owed as o
+left join auth_reconciler.watched_table as w on w.id = o.watched_id) as b
+order by b.since;
 
 comment on view auth_reconciler.backlog is
-    'What waits: changes that no look has answered for, one row per instance. Empty when all is quiet.';
-comment on column auth_reconciler.backlog.id is 'The instance; null when the whole table was truncated.';
-comment on column auth_reconciler.backlog.changes is 'How many of its changes wait.';
+    'What waits: changes that no look has answered for, one row per instance, and what watch() and unwatch() left to do. Empty when all is quiet.';
+comment on column auth_reconciler.backlog.id is 'The instance; null when the whole table was truncated, watched or no longer watched.';
+comment on column auth_reconciler.backlog.changes is 'How many of its changes wait; null for what concerns a whole table.';
 comment on column auth_reconciler.backlog.causes is 'What changed.';
 comment on column auth_reconciler.backlog.age is 'For how long the oldest of them waits.';
 comment on column auth_reconciler.backlog.why is 'What they wait for.';
@@ -148,12 +164,14 @@ from (
         j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status, j.times,
         j.act = 'guarded' as guarded, j.at
     from auth_reconciler.journal as j
-    where j.act in ('drift', 'guarded')
+    where j.act in ('drift', 'guarded') and exists (
+        select from auth_reconciler.watched_table as t where t.id = j.watched_id)
     union all
     select
         c.watched_id, c.instance_id, c.application, c.role, c.from_status, c.to_status, 1, c.kept is true, c.changed_at
     from auth_reconciler.change as c
-    where c.cause = 'drift'
+    where c.cause = 'drift' and exists (
+        select from auth_reconciler.watched_table as t where t.id = c.watched_id)
 ) as w
 left join auth_reconciler.instance as i on i.watched_id = w.watched_id and i.instance_id = w.instance_id
 group by w.watched_id, w.instance_id, w.application, w.role, w.from_status, w.to_status
@@ -183,6 +201,7 @@ select
     round(max(t.reaction_ms)::numeric, 1) as max_ms
 from (values (1, 'hour', interval '1 hour'), (2, 'day', interval '1 day')) as p (place, period, length)
 join auth_reconciler.transition as t on t.at > now() - p.length
+join auth_reconciler.watched_table as w on w.id = t.watched_id
 group by grouping sets ((p.place, p.period, t.cause), (p.place, p.period))
 order by p.place, grouping(t.cause) desc, t.cause;
 

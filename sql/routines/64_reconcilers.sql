@@ -77,7 +77,8 @@ begin
                 from auth_reconciler.change as c
                 left join auth_reconciler.instance as i
                     on i.watched_id = c.watched_id and i.instance_id = c.instance_id
-                where e.leads and c.changed_at > p.last_sign
+                where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
+                    and e.leads and c.changed_at > p.last_sign
                     and c.changed_at < statement_timestamp() - interval '10 s'
                     and not (c.cause = 'drift' and coalesce(i.hold_until > statement_timestamp(), false))
             ) as silent

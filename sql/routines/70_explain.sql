@@ -19,6 +19,7 @@ as $body$
             end
         from auth_reconciler.journal as j
         where j.instance_id = explain.instance_id
+            and exists (select from auth_reconciler.watched_table as w where w.id = j.watched_id)
         union all
         select
             t.at, 2, case when t.cause = 'drift' then 'correction' else 'transition' end,
@@ -29,6 +30,7 @@ as $body$
                 round(t.reaction_ms::numeric, 1), t.cause, t.reason, t.message)
         from auth_reconciler.transition as t
         where t.instance_id = explain.instance_id
+            and exists (select from auth_reconciler.watched_table as w where w.id = t.watched_id)
         union all
         select
             c.changed_at, 3, 'waits',
@@ -38,6 +40,7 @@ as $body$
             || '; no look has answered for it yet'
         from auth_reconciler.change as c
         where c.instance_id = explain.instance_id
+            and exists (select from auth_reconciler.watched_table as w where w.id = c.watched_id)
         union all
         select
             now(), 4, 'now',

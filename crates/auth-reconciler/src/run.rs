@@ -35,6 +35,7 @@ mod standby;
 mod troubles;
 
 use daemon::Daemon;
+use daemon::owed::Round;
 pub(crate) use lead::LeadError;
 use lead::Leader;
 use look::{Context, End};
@@ -110,6 +111,11 @@ enum Done {
     Compared {
         epoch: Uuid,
         result: Result<Vec<(Key, Cause)>, StoreError>,
+    },
+    /// A piece of each work that is owed.
+    WorkedOff {
+        epoch: Uuid,
+        result: Result<Round, StoreError>,
     },
     /// Instances that count as ready.
     Ready {

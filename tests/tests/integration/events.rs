@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::arena::{KEY, Scene};
 
 mod faults;
+mod owed;
 mod tables;
 
 #[tokio::test]

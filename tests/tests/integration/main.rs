@@ -12,6 +12,7 @@ mod events;
 mod evidence;
 mod fence;
 mod harness;
+mod lateness;
 mod leadership;
 mod load;
 mod manager_first;

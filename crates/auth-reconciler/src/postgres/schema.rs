@@ -12,6 +12,7 @@ use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
+use super::owed::{self, Outcome};
 use super::pool::{TRANSACTION, no_foreign_limits, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
@@ -47,6 +48,16 @@ const PINNED: &str = concat!(
     set local search_path = pg_catalog, pg_temp;\
     set local statement_timeout = '5min';\
     set local lock_timeout = '2min'"
+);
+
+/// The same for a piece of what is owed: a table that the manager has locked is waited for in short tries.
+const PIECE: &str = concat!(
+    "begin isolation level read committed, read write;",
+    no_foreign_limits!(),
+    "\
+    set local search_path = pg_catalog, pg_temp;\
+    set local statement_timeout = '5min';\
+    set local lock_timeout = '50ms'"
 );
 
 /// Checks that there is a schema of ours, of whatever version.
@@ -150,9 +161,11 @@ pub(crate) async fn migrate(
         relations.push(relation(&client, table).await?);
     }
     let mut done = vec![install(&client, into_publication).await?];
-    for (table, oid) in tables.iter().zip(relations) {
-        done.push(watch(&client, table, oid).await?);
+    for (table, oid) in tables.iter().zip(&relations) {
+        done.push(watch(&client, &table.to_string(), *oid).await?);
     }
+    done.extend(watch_others(&client, &relations).await?);
+    done.extend(work_off(&client).await?);
     let published = within(&client, PINNED, publications(&client)).await;
     for publication in published.map_err(|source| query("look for publications", source))? {
         done.push(format!(
@@ -182,7 +195,62 @@ pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError
     Ok("triggers and schema auth_reconciler are removed".to_owned())
 }
 
-async fn watch(client: &Client, table: &TableName, oid: Oid) -> Result<String, SchemaError> {
+/// Attaches anew what an earlier version attached to tables that no setting names. One that cannot be watched any more
+/// stops nobody: the daemon says what is wrong with it.
+async fn watch_others(client: &Client, named: &[Oid]) -> Result<Vec<String>, SchemaError> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&named, Type::OID_ARRAY)];
+    let asked = client.query_typed(sql!("queries/outdated_tables.sql"), &parameters);
+    let others = within(client, PINNED, asked)
+        .await
+        .map_err(|source| query("list the watched tables", source))?;
+    let mut done = Vec::new();
+    for other in others {
+        let table: String = other.get("name");
+        match watch(client, &table, other.get("oid")).await {
+            Ok(line) => done.push(line),
+            Err(failure) if failure.may_pass() => return Err(failure),
+            Err(failure) => warn!(
+                error = crate::telemetry::chain(&failure),
+                "triggers of a table are not as they must be and cannot be attached: changes of it are not seen"
+            ),
+        }
+    }
+    Ok(done)
+}
+
+/// Does what watching leaves to do. Where a daemon leads it is the daemon's, which knows then what to look at.
+async fn work_off(client: &Client) -> Result<Vec<String>, SchemaError> {
+    let failed = |source| query("queue a look at every row", source);
+    let idle = client.query_typed_one("select auth_reconciler.nobody_leads()", &[]);
+    let idle = within(client, PINNED, idle).await.map_err(failed)?;
+    if !idle.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    let mut queued = 0;
+    let works = within(client, PINNED, owed::list(client))
+        .await
+        .map_err(failed)?;
+    for work in &works {
+        loop {
+            let piece = repeated(async || {
+                let piece = owed::piece(client, *work, None);
+                within(client, PIECE, piece).await.map_err(failed)
+            })
+            .await?;
+            queued += piece.keys.len();
+            if piece.outcome != Outcome::More {
+                break;
+            }
+        }
+    }
+    Ok(if queued == 0 {
+        Vec::new()
+    } else {
+        vec![format!("looks queued: {queued}")]
+    })
+}
+
+async fn watch(client: &Client, table: &str, oid: Oid) -> Result<String, SchemaError> {
     let act = format!("watch table {table}");
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oid, Type::OID)];
     let watched = client.query_typed_one(sql!("queries/watch.sql"), &parameters);

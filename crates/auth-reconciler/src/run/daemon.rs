@@ -34,6 +34,7 @@ const STUMBLE: Backoff = Backoff {
 
 mod containers;
 mod outcome;
+pub(super) mod owed;
 mod runs;
 mod way;
 
@@ -108,6 +109,7 @@ impl Daemon {
         self.note_trouble();
         self.send_canaries();
         self.follow();
+        self.work_off();
         let now = self.now();
         let Phase::Leading(leader) = &mut self.phase else {
             return;
@@ -231,6 +233,10 @@ impl Daemon {
             Done::Scanned { epoch, result, .. } if self.leads(epoch) => self.on_scanned(result),
             Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
             Done::Compared { epoch, result } if self.leads(epoch) => self.on_compared(result),
+            Done::WorkedOff { epoch, result } if self.leads(epoch) => {
+                self.on_worked_off(result);
+                Ok(())
+            }
             Done::Noted { epoch, result } if self.leads(epoch) => {
                 self.on_noted(result);
                 Ok(())
@@ -252,6 +258,7 @@ impl Daemon {
             | Done::Echoed { .. }
             | Done::Compared { .. }
             | Done::Ready { .. }
+            | Done::WorkedOff { .. }
             | Done::Noted { .. }
             | Done::NotedTrouble { .. } => Ok(()),
         }

@@ -8,6 +8,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::containers::Containers;
+use super::daemon::owed::Owed;
 use super::look::Context;
 use super::standby;
 use crate::database::Database;
@@ -44,6 +45,8 @@ pub(super) struct Leader {
     pub(super) containers: Containers,
     /// What could not be noted of the engine is noted with the next echo.
     pub(super) note_with_echo: bool,
+    /// What `watch()` and `unwatch()` left to do.
+    pub(super) owed: Owed,
     /// When the next echo is due; `None` while one is under way.
     pub(super) echo_due: Option<Instant>,
 }
@@ -158,6 +161,7 @@ impl Recipe {
             announced: false,
             containers: Containers::begin(&self.context, self.echo_interval),
             note_with_echo: false,
+            owed: Owed::default(),
             echo_due: Some(Instant::now() + self.echo_interval),
         })
     }

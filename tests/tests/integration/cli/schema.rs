@@ -48,7 +48,8 @@ async fn migrate_says_what_it_did_and_uninstall_leaves_no_trace() -> Result<()> 
         0,
         &[
             "from version 0 to",
-            "public.message_instances is watched, 3 rows will be looked at",
+            "public.message_instances is watched, its rows will be looked at",
+            "looks queued: 3",
         ],
     )?;
     ensure!(inventory(&client).await? != before);

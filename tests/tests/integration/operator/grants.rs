@@ -97,6 +97,7 @@ const TABLES: &[(&str, &str)] = &[
     ("auth_reconciler.journal", "delete insert select"),
     ("auth_reconciler.leadership", "insert select update"),
     ("auth_reconciler.migration", "select"),
+    ("auth_reconciler.owed", "delete select update"),
     ("auth_reconciler.pause", "delete select"),
     ("auth_reconciler.reconcilers", "select"),
     ("auth_reconciler.transition", "delete insert select"),
@@ -110,6 +111,7 @@ const TABLES: &[(&str, &str)] = &[
 
 const FUNCTIONS: &[&str] = &[
     "answer",
+    "copy_rows",
     "epoch_lock",
     "expand_truncations",
     "faults",
@@ -130,6 +132,7 @@ const FUNCTIONS: &[&str] = &[
     "reconcile_all",
     "record",
     "refusal",
+    "remove_records",
     "resume",
     "spend",
     "table_faults",
@@ -137,6 +140,7 @@ const FUNCTIONS: &[&str] = &[
     "tell_watchers",
     "unwritable",
     "watched_rows",
+    "work_off",
     "write_status",
 ];
 
@@ -304,7 +308,8 @@ async fn every_right_of_the_daemon_is_needed() -> Result<()> {
         select 1, id::uuid, gen_random_uuid(), 0, 'client_ready', 'Ready', '', now(), true, 'watch', 1, now(), 1, 0, 0, 0, 0
         from unnest(array['{one}', '{gone}']) as id;
         insert into auth_reconciler.change (watched_id, instance_id, cause) values (1, '{gone}', 'delete'), (1, null, 'truncate');
-        insert into auth_reconciler.pause values (1, '{gone}', 'why', 'who', now())";
+        insert into auth_reconciler.pause values (1, '{gone}', 'why', 'who', now());
+        insert into auth_reconciler.owed (watched_id, name, work) values (1, 'one', 'watch'), (2, 'two', 'unwatch')";
     scene.manager.batch_execute(&fill(script)).await?;
     let oid: u32 = value(
         &scene.manager,

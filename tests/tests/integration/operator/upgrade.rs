@@ -1,7 +1,7 @@
 //! From the first schema with data in it to the newest: what was there is there, and the daemon goes on.
 
 use anyhow::Result;
-use auth_reconciler_tests::daemon::Daemon;
+use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use uuid::Uuid;
 
@@ -98,4 +98,54 @@ async fn the_first_schema_with_data_in_it_becomes_the_newest() -> Result<()> {
         .save_api_key(&scene.manager, first, Some(KEY))
         .await?;
     scene.looked_at(&daemon, first).await
+}
+
+/// Tables that no setting names were attached by the earlier version just the same.
+#[tokio::test]
+async fn an_upgrade_attaches_every_watched_table_anew() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create table public.other (like public.message_instances including all);
+             create table public.broken (like public.message_instances including all);
+             insert into public.other (id) values (gen_random_uuid());
+             select auth_reconciler.watch('public.broken'), auth_reconciler.watch('public.other');
+             drop trigger auth_reconciler_update on public.broken;
+             alter table public.broken drop column account;
+             -- As the earlier version made it.
+             create or replace trigger auth_reconciler_update after update on public.other
+                 for each row when (current_setting('auth_reconciler.writing', true) is null)
+                 execute function auth_reconciler.log_change('3');
+             delete from auth_reconciler.owed",
+        )
+        .await?;
+    let missing = "select string_agg(w.relation || ' ' || auth_reconciler.missing_triggers(w.relation, w.assigned)::text, ', ' order by w.id)
+        from auth_reconciler.watched_table as w";
+    let before: String = value(&scene.manager, missing).await?;
+    assert_eq!(
+        before,
+        "message_instances {}, broken {auth_reconciler_update}, other {auth_reconciler_update}"
+    );
+    let done = run_command(scene.url(), &["migrate"], &[]).await?;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(
+        done.stdout.contains("public.other is watched") && done.stdout.contains("looks queued: 1"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stderr.contains("public.broken") && done.stderr.contains("column account is missing"),
+        "one that cannot be watched any more is named: {}",
+        done.stderr
+    );
+    let after: String = value(&scene.manager, missing).await?;
+    assert_eq!(
+        after,
+        "message_instances {}, broken {auth_reconciler_update}, other {}"
+    );
+    let again = run_command(scene.url(), &["migrate"], &[]).await?;
+    assert!(!again.stdout.contains("public.other"), "{}", again.stdout);
+    Ok(())
 }

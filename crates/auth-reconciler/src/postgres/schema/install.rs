@@ -63,10 +63,12 @@ const DROP_VIEWS: &str = sql!("routines/06_drop_views.sql");
 /// Functions, views and rights, in the order in which they build on each other.
 const ROUTINES: &[&str] = &[
     sql!("routines/10_triggers.sql"),
+    sql!("routines/15_lock_briefly.sql"),
     sql!("routines/20_watch.sql"),
     sql!("routines/22_guard.sql"),
     sql!("routines/24_faults.sql"),
     sql!("routines/25_history.sql"),
+    sql!("routines/26_owed.sql"),
     sql!("routines/28_watchers.sql"),
     sql!("routines/29_write.sql"),
     sql!("routines/30_record.sql"),

@@ -42,6 +42,7 @@ impl Daemon {
                 self.failures = 0;
                 report(&faults);
                 self.blind |= !faults.is_empty();
+                leader.owed.want();
                 leader.tables = tables;
                 leader.watched = watched.into();
                 if !leader.announced {
@@ -86,6 +87,7 @@ impl Daemon {
                 if std::mem::take(&mut leader.note_with_echo) {
                     leader.containers.note_again();
                 }
+                leader.owed.try_again();
                 self.troubles.may_note_again();
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
                 report(&faults);

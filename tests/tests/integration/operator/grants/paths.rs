@@ -46,6 +46,11 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("echo", faults),
         ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
         (
+            "owed",
+            "select auth_reconciler.work_off(o.id, 1, l.epoch) from auth_reconciler.owed as o, auth_reconciler.leadership as l"
+                .to_owned(),
+        ),
+        (
             "take over",
             "select pg_advisory_xact_lock(auth_reconciler.leadership_lock());
              select auth_reconciler.take_over(gen_random_uuid())"
