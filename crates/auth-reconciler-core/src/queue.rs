@@ -31,6 +31,9 @@ use entry::{Entry, Lane, Pace, Running};
 /// Monotonic time since an origin of the caller's.
 pub type Moment = Duration;
 
+/// How long a run is left in peace while a first look waits for its slot; and its API, from when it was asked.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+
 /// The bounds that the queue keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -55,7 +58,7 @@ impl Limits {
         Self {
             slots,
             retry_slots,
-            patience: Duration::from_millis(250),
+            patience: PATIENCE,
             burst: burst.max(1),
             interval,
         }

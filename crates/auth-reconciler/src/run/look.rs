@@ -27,6 +27,7 @@ use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
+use crate::run::patience::asked_to_end;
 use crate::witness;
 
 /// What every run is done with.
@@ -224,9 +225,10 @@ async fn ask(
         }
     };
     sounded(Sound::Sent);
+    let sent = tokio::time::Instant::now();
     let answer = tokio::select! {
         answer = context.prober.ask(instance, profile, api_key) => answer,
-        Ok(()) = &mut task.give_way => {
+        Some(()) = asked_to_end(&mut task.give_way, &task.overtaken, sent) => {
             if task.overtaken.load(Ordering::Acquire) {
                 debug!("probe ended: something happened to the container meanwhile");
                 return Err(End::Overtaken);
