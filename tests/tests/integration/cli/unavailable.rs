@@ -161,7 +161,8 @@ async fn an_ear_behind_a_link_that_swallows_everything_is_noticed_within_half_a_
         .wait_message_after(mark, "lost the ear, making another")
         .await?;
     let took = swallowed.elapsed();
-    ensure!(took.as_secs() < 30, "noticed after {took:?}");
+    // 25 s by the settings; without the echo it was a minute and more. The rest is patience with a busy machine.
+    ensure!(took.as_secs() < 40, "noticed after {took:?}");
     proxy.cut_all().await?;
     proxy.set(Link::Pass).await?;
     daemon.wait_message_after(mark, SERVING).await?;

@@ -220,10 +220,10 @@ async fn a_watched_table_that_was_dropped_does_not_make_the_daemon_spin() -> Res
     for _ in 0..20 {
         scene.reconcile(id).await?;
     }
-    // One that was asked for, and perhaps one for the row that came while its table was being found, and one for a
-    // second look at it that met no table.
+    // One that was asked for. The row that came while its table was being found may have led to another, and that one to
+    // a look at what is gone, which asks for a third. One that spins scans after each of the looks.
     let more = scans() - before;
-    assert!(more <= 3, "{more} scans");
+    assert!(more < 10, "{more} scans");
 
     // By its number, which is all that is left of it.
     let left = "select auth_reconciler.unwatch(relation) from auth_reconciler.watched_table as w
