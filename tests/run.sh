@@ -54,6 +54,12 @@ export AUTH_RECONCILER_TEST_DOCKER
 summary=()
 failed=0
 
+# The daemon is tested with a real Podman, too: that one needs root, and a system that has it.
+if ! command -v podman >/dev/null && ! (install_packages podman crun); then
+    say "Podman could not be installed: it is NOT tested"
+    summary+=("SKIPPED            Podman is not installed")
+fi
+
 # step NAME COMMAND...: runs a check, notes how it ended and how long it took, and lets the next one run.
 step() {
     local name=$1 begin=$SECONDS result=passed

@@ -65,7 +65,8 @@ pub(super) async fn ensure(engine: &Engine, program: Program) -> Result<String> 
         forget_old(engine, repository).await?;
     }
     let change = format!("ENTRYPOINT%20%5B%22%2F{}%22%5D", program.name());
-    let path = format!("/images/create?fromSrc=-&repo={repository}&tag={tag}&changes={change}");
+    // With the tag in it: Podman 4.3 passes over one that comes by itself.
+    let path = format!("/images/create?fromSrc=-&repo={name}&changes={change}");
     engine.send("POST", &path, Content::Tar(tar)).await?;
     // An import tells of its failures in the middle of a 200.
     let made = engine.get(&format!("/images/{name}/json")).await;

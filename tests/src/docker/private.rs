@@ -22,7 +22,7 @@ use crate::postgres::private_folder;
 use crate::process::Process;
 
 /// For what a `drop` waits for.
-const FAREWELL: Duration = Duration::from_secs(15);
+pub(super) const FAREWELL: Duration = Duration::from_secs(15);
 
 /// What makes the paths of sockets too long for the kernel (107 bytes) when added to the folder.
 const LONGEST: usize = "/containerd.sock.ttrpc".len();
@@ -284,7 +284,7 @@ impl Drop for PrivateEngine {
 }
 
 /// Removes all containers and networks; best effort.
-fn empty(socket: &Path) {
+pub(super) fn empty(socket: &Path) {
     let ask = |method: &str, path: &str| {
         let answer = api::blocking(socket, method, path, FAREWELL).unwrap_or_default();
         let list: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
@@ -303,7 +303,8 @@ fn empty(socket: &Path) {
     }
 }
 
-async fn ready(process: &Process, caller: Caller, what: &str, line: &str) -> Result<()> {
+/// Waits for the line that says that it serves.
+pub(super) async fn ready(process: &Process, caller: Caller, what: &str, line: &str) -> Result<()> {
     let said = process.until(|progress| {
         let said = progress.lines.iter().any(|said| said.text.contains(line));
         (said || progress.exit.is_some()).then_some(said)

@@ -3,6 +3,7 @@
 mod backoff;
 mod faked;
 mod leader;
+mod podman;
 mod rights;
 mod secrets;
 mod sight;
