@@ -20,7 +20,7 @@ pub mod recorder;
 mod remnants;
 mod spec;
 
-pub use self::container::{Container, InstanceCounts, Output, Phase};
+pub use self::container::{Container, InstanceCounts, Output, Phase, counts_of};
 pub use self::database::{Reach, reach};
 pub use self::engine::{ENGINE, Engine};
 pub use self::image::INSTANCE;

@@ -281,11 +281,13 @@ impl Container {
     pub fn counts(&self) -> impl Future<Output = Result<InstanceCounts>> {
         let caller = Location::caller();
         async move {
-            let answer = api::instance(self.port(), "GET", "/control/counts");
-            let (status, counts) =
-                within(PATIENCE, caller, "an instance's counts", answer).await??;
-            ensure!(status == 200, "no instance answers on port {}", self.port());
-            Ok(serde_json::from_value(counts)?)
+            within(
+                PATIENCE,
+                caller,
+                "an instance's counts",
+                counts_of(self.port()),
+            )
+            .await?
         }
     }
 
@@ -344,6 +346,16 @@ impl Container {
     fn removal(&self) -> String {
         format!("/containers/{}?force=1&v=1", self.id)
     }
+}
+
+/// What the instance on this port has done and was asked since its last start.
+///
+/// # Errors
+/// When it does not listen.
+pub async fn counts_of(port: u16) -> Result<InstanceCounts> {
+    let (status, counts) = api::instance(port, "GET", "/control/counts").await?;
+    ensure!(status == 200, "no instance answers on port {port}");
+    Ok(serde_json::from_value(counts)?)
 }
 
 /// What a container says from some moment on, until it exits.
