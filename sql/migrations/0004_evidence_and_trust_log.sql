@@ -16,3 +16,6 @@ alter table auth_reconciler.instance add column writing text;
 
 comment on column auth_reconciler.instance.writing is
     'The auth_status that the transaction of a record is writing; always null where anybody else can see it.';
+
+comment on column auth_reconciler.instance.attempts is
+    'Steps of the backoff since it was last final or began anew: its exponent. A look counts for one, for three where the output of its container is followed.';

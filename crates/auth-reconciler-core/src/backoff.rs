@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-/// Growth per attempt. Small, because when nothing but the clock can tell, a look is late by up to
-/// one step, and a step is about a fifth of the time waited so far (with the usual 2 it would be
-/// half). From 50 ms to 60 s it takes 32 looks, and five minutes.
-const FACTOR: f64 = 1.25;
+/// Growth per attempt: the third root of two, about a quarter. Small, because when nothing but the clock can
+/// tell, a look is late by up to one step, and a step is about a fifth of the time waited so far (with the
+/// usual 2 it would be half). From 50 ms to 60 s it takes 31 looks, and four to five minutes.
+const FACTOR: f64 = 1.259_921_049_894_873_2;
 
-/// Growth where an event is expected to tell, and the clock is the net below it.
-const NET_FACTOR: f64 = 2.0;
+/// What a look adds to the attempts where an event is expected to tell and the clock is the net below it:
+/// each step is twice the one before. One scale for both, for an instance may come to be heard at any step,
+/// and cease to be.
+const HEARD: u32 = 3;
 
 /// Share of a step by which chance may lengthen it, so that instances that fell together do not
 /// come back together.
@@ -27,30 +29,25 @@ impl Backoff {
     /// The attempt whose step is at least `wanted`, to go on from there.
     #[must_use]
     pub fn attempt_of(&self, wanted: Duration) -> u32 {
-        let steps = wanted.as_secs_f64() / self.min.as_secs_f64().max(f64::MIN_POSITIVE);
-        (0..64)
-            .find(|attempt| FACTOR.powf(f64::from(*attempt)) >= steps)
-            .unwrap_or(64)
+        let wanted = wanted.min(self.max);
+        (0..u32::MAX)
+            .find(|attempt| self.delay(*attempt, 0.0) >= wanted)
+            .unwrap_or(0)
     }
 
-    /// The step after `attempt` attempts without success. `chance` is drawn by the caller from
-    /// `[0, 1)`.
+    /// The attempts once a look has been made after so many: one whose container is `heard` counts for more,
+    /// so that the looks that nothing asked for are few.
     #[must_use]
-    pub fn delay(&self, attempt: u32, chance: f64) -> Duration {
-        self.step(FACTOR, attempt, chance)
+    pub const fn after(attempts: u32, heard: bool) -> u32 {
+        attempts.saturating_add(if heard { HEARD } else { 1 })
     }
 
-    /// The same for an instance whose container is heard: each step is twice the one before, so that the
-    /// looks that nothing asked for are few.
+    /// The step after so many attempts without success. `chance` is drawn by the caller from `[0, 1)`.
     #[must_use]
-    pub fn net(&self, attempt: u32, chance: f64) -> Duration {
-        self.step(NET_FACTOR, attempt, chance)
-    }
-
-    fn step(&self, factor: f64, attempt: u32, chance: f64) -> Duration {
+    pub fn delay(&self, attempts: u32, chance: f64) -> Duration {
         let max = self.max.as_secs_f64();
-        let exponent = f64::from(attempt.min(1_000));
-        let step = (self.min.as_secs_f64() * factor.powf(exponent)).min(max);
+        let exponent = f64::from(attempts.min(1_000));
+        let step = (self.min.as_secs_f64() * FACTOR.powf(exponent)).min(max);
         let jittered = (step * (1.0 + JITTER * chance.clamp(0.0, 1.0))).min(max);
         Duration::try_from_secs_f64(jittered).unwrap_or(self.max)
     }
@@ -77,7 +74,7 @@ mod tests {
     fn starts_at_the_minimum_and_ends_at_exactly_the_maximum() {
         assert_eq!(BACKOFF.delay(0, 0.0), Duration::from_millis(50));
         assert!(BACKOFF.delay(0, 0.999) < Duration::from_millis(63));
-        for attempt in [32, 40, 1_000, u32::MAX] {
+        for attempt in [31, 40, 1_000, u32::MAX] {
             assert_eq!(
                 BACKOFF.delay(attempt, 0.0),
                 BACKOFF.max,
@@ -101,15 +98,54 @@ mod tests {
 
     #[test]
     fn below_events_the_steps_double_and_a_minute_holds_few() {
-        let (mut waited, mut attempts) = (Duration::ZERO, 0);
+        let (mut waited, mut attempts, mut looks) = (Duration::ZERO, 0, 0);
+        let mut last = Duration::ZERO;
         while waited < Duration::from_secs(60) {
-            waited += BACKOFF.net(attempts, 0.0);
-            attempts += 1;
+            let step = BACKOFF.delay(attempts, 0.0);
+            if !last.is_zero() {
+                assert!(
+                    (1.999..2.001).contains(&step.div_duration_f64(last)),
+                    "{step:?}"
+                );
+            }
+            waited += step;
+            last = step;
+            attempts = Backoff::after(attempts, true);
+            looks += 1;
         }
-        assert_eq!(attempts, 11, "looks in the first minute");
-        assert!(BACKOFF.net(attempts - 1, 0.0) > Duration::from_secs(30));
-        for attempt in [11, 1_000, u32::MAX] {
-            assert_eq!(BACKOFF.net(attempt, 0.0), BACKOFF.max);
+        assert_eq!(looks, 11, "looks in the first minute");
+        for attempts in [31, 1_000, u32::MAX] {
+            assert_eq!(BACKOFF.delay(attempts, 0.0), BACKOFF.max);
+        }
+    }
+
+    /// Its follower gets its place, or loses it; the engine comes into sight, or goes out of it.
+    #[test]
+    fn a_step_is_at_most_twice_the_one_before_whenever_it_comes_to_be_heard() {
+        for heard_from in 0..40 {
+            for unheard_from in 0..40 {
+                let (mut attempts, mut last) = (0, BACKOFF.delay(0, 0.0));
+                for look in 0..40 {
+                    let heard = look >= heard_from && look < heard_from + unheard_from;
+                    attempts = Backoff::after(attempts, heard);
+                    let step = BACKOFF.delay(attempts, 0.0);
+                    assert!(
+                        step >= last && step <= last.mul_f64(2.001),
+                        "{last:?} {step:?}"
+                    );
+                    last = step;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_of_one_s_own_is_gone_on_from() {
+        for wanted in [1, 50, 1_000, 59_999, 60_000, 600_000].map(Duration::from_millis) {
+            let step = BACKOFF.delay(BACKOFF.attempt_of(wanted), 0.0);
+            assert!(step >= wanted.min(BACKOFF.max), "{wanted:?} {step:?}");
+            let enough = wanted.max(BACKOFF.min).mul_f64(1.26);
+            assert!(step <= enough, "{wanted:?} {step:?}");
         }
     }
 

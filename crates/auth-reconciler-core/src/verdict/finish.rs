@@ -11,6 +11,7 @@ use super::past::{
 };
 use super::{Policy, Verdict};
 use crate::Reason;
+use crate::backoff::Backoff;
 use crate::corrections::Corrections;
 use crate::facts::{Facts, Recorded};
 
@@ -42,7 +43,8 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
     let (retry, attempts) = if draft.last {
         (None, 0)
     } else if let Some(net) = draft.net {
-        (Some(net), policy.backoff.attempt_of(net))
+        let spent = policy.backoff.attempt_of(net);
+        (Some(net), Backoff::after(spent, facts.followed))
     } else if eager(facts) {
         let (shortest, longest) = EAGER_STEP;
         (
@@ -54,12 +56,8 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
         let left = elapsed(facts.now, due).min(policy.backoff.max);
         (Some(left), spent)
     } else {
-        let step = if facts.followed {
-            policy.backoff.net(spent, chance)
-        } else {
-            policy.backoff.delay(spent, chance)
-        };
-        (Some(step), spent.saturating_add(1))
+        let step = policy.backoff.delay(spent, chance);
+        (Some(step), Backoff::after(spent, facts.followed))
     };
     let hold = corrections
         .held(facts.now)

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use super::*;
 use crate::Cause;
 use crate::answer::{Shortage, Silence};
+use crate::backoff::Backoff;
 use crate::corrections::Corrections;
 use crate::facts::{Change, Recorded, Way};
 use crate::key::ApiKey;

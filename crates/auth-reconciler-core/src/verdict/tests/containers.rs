@@ -218,6 +218,32 @@ fn while_its_output_is_followed_no_short_steps_are_needed() {
     );
 }
 
+/// A minute at once, as if the second before had been grown by quarters, would be a minute without a clock.
+#[test]
+fn the_net_below_output_doubles_from_whatever_step_was_the_last() {
+    let mut facts = Facts {
+        followed: true,
+        ..running(at(0), "a", -60_000)
+    };
+    facts.recorded = Some(Recorded {
+        attempts: Backoff::after(POLICY().backoff.attempt_of(Duration::from_secs(1)), true),
+        sighting: facts.sighting.clone(),
+        ..Recorded::default()
+    });
+    let mut last = Duration::from_secs(1);
+    for _ in 0..5 {
+        let verdict = ask(&facts, Answer::NotConnected);
+        let step = verdict.retry.expect("not final");
+        assert!(
+            step >= last.mul_f64(1.9) && step <= last.mul_f64(2.1),
+            "{step:?} after {last:?}"
+        );
+        last = step;
+        facts = after(&verdict, facts);
+        facts.now = verdict.memory.next_attempt_at.expect("not final");
+    }
+}
+
 #[test]
 fn a_look_before_the_deadline_uses_up_neither_patience_nor_backoff() {
     let started = ask(&running(at(0), "a", 0), REFUSED);
@@ -269,7 +295,7 @@ fn a_look_before_the_deadline_uses_up_neither_patience_nor_backoff() {
         )
         .memory
         .attempts,
-        1
+        Backoff::after(0, true)
     );
 }
 

@@ -229,6 +229,7 @@ fn an_established_failure_is_put_back_before_the_probe_and_nothing_else_is() {
         facts.row.as_mut().expect("row").auth_status = Some(said.to_owned());
         facts.recorded = before("silent for long", stands);
         facts.container = Container::Running;
+        facts.followed = true;
         let started = if stands.ends_with("new life") {
             500_000
         } else {
@@ -247,6 +248,8 @@ fn an_established_failure_is_put_back_before_the_probe_and_nothing_else_is() {
                 );
                 assert!(verdict.memory.established && !verdict.last);
                 assert_eq!(verdict.memory.misses, 5, "it was not asked");
+                let next = POLICY().backoff.delay(verdict.memory.attempts, 0.0);
+                assert!(next < Duration::from_secs(3), "and then? {next:?}");
                 let mut other = facts.clone();
                 other.changes[0].cause = Cause::Account;
                 assert!(
