@@ -9,16 +9,18 @@
 //!
 //! * at most [`Limits::places`] containers are followed at once; who waits longest is next, and one
 //!   that has been followed for [`Limits::turn`] makes room for it;
+//! * an instance that is ready is followed where a place is left, and is looked at once a minute at most when
+//!   it says more than its being asked makes it say; a silent one is left in peace;
 //! * a line leads to a look whose probe is sent after it, while there are tokens: at once if it is told
 //!   from our own noise, at the end of the look's window if not; a hint without a token waits for one;
 //! * tokens begin anew with each life of the container and each new kind of answer; in a lasting state
 //!   output leads to one look per refill of its profile, and the daemon is asked nothing between them;
-//! * memory is bounded by the instances that converge.
+//! * memory is bounded by the instances that converge, or are ready in a container that runs.
 //!
 //! Nothing is missed between a look and the moment at which following begins: that it begins is a hint
 //! itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -29,12 +31,15 @@ use crate::queue::Moment;
 
 mod noise;
 mod own;
+mod places;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 use noise::{Act, Noise};
 pub use own::Kind;
+use places::{Move, Place, Places};
 
 /// The bounds that are kept.
 #[derive(Clone, Copy, Debug)]
@@ -99,17 +104,12 @@ pub struct Life {
 /// Who follows whom.
 #[derive(Debug)]
 pub struct Followers<K> {
-    limits: Limits,
     entries: HashMap<K, Entry>,
-    /// Those without a place, by the order in which they came.
-    waiting: BTreeMap<u64, K>,
-    /// Those with a place, in the order in which they got it, each with since when.
-    placed: BTreeMap<u64, (Moment, K)>,
+    places: Places<K>,
     /// When something is to be done or counted for whom.
     due: BTreeSet<(Moment, K)>,
     /// Places that were taken back and are still to be told.
     leaving: Vec<K>,
-    ticket: u64,
 }
 
 #[derive(Debug)]
@@ -122,40 +122,48 @@ struct Entry {
     due: Option<Moment>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Waiting(u64),
-    Placed(u64),
-    /// Its output was over.
-    Over,
-    /// Its output cannot be read.
-    Never,
-    /// It is not wanted at the moment.
-    Idle,
-}
-
 impl<K: Clone + Ord + Hash> Followers<K> {
     /// Nobody is followed.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
             entries: HashMap::new(),
-            waiting: BTreeMap::new(),
-            placed: BTreeMap::new(),
+            places: Places::new(limits),
             due: BTreeSet::new(),
             leaving: Vec::new(),
-            ticket: 0,
         }
     }
 
     /// The instance, which is of this profile, converges, and this container of it runs.
     pub fn want(&mut self, key: &K, life: &Life, profile: &'static Profile, now: Moment) {
-        if self.limits.places == 0 {
+        self.enter(key, life, profile, now);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.noise.converges(now);
+            entry.place = self.places.converges(key, entry.place, now);
+            self.index(key, now);
+        }
+    }
+
+    /// The instance, which is of this profile, is ready, and this container of it runs.
+    pub fn rest(&mut self, key: &K, life: &Life, profile: &'static Profile, now: Moment) {
+        self.enter(key, life, profile, now);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.noise.rests(now);
+            entry.place = self.places.rests(key, entry.place);
+            self.index(key, now);
+        }
+    }
+
+    /// Makes its entry one of this life.
+    fn enter(&mut self, key: &K, life: &Life, profile: &'static Profile, now: Moment) {
+        if !self.places.any() {
             return;
         }
         if let Some(entry) = self.entries.get_mut(key) {
-            if entry.life != *life && entry.life.container == life.container {
+            if entry.life == *life {
+                return;
+            }
+            if entry.life.container == life.container {
                 // Its output goes on; what is known of it is of a process that has ended.
                 entry.life = life.clone();
                 entry.noise = Noise::new(now, profile.refill);
@@ -163,24 +171,14 @@ impl<K: Clone + Ord + Hash> Followers<K> {
                 if entry.place == Place::Never {
                     entry.place = Place::Over;
                 }
-            }
-            if entry.life == *life {
-                if matches!(entry.place, Place::Over | Place::Idle) {
-                    self.ticket += 1;
-                    self.waiting.insert(self.ticket, key.clone());
-                    entry.place = Place::Waiting(self.ticket);
-                }
-                self.index(key, now);
                 return;
             }
             self.release(key);
         }
-        self.ticket += 1;
-        self.waiting.insert(self.ticket, key.clone());
         let entry = Entry {
             life: life.clone(),
             path: profile.path,
-            place: Place::Waiting(self.ticket),
+            place: Place::Idle,
             noise: Noise::new(now, profile.refill),
             due: None,
         };
@@ -190,7 +188,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     /// Its output is not to be followed for now. What it has spent stays spent.
     pub fn unwant(&mut self, key: &K) {
         if let Some(entry) = self.entries.get_mut(key)
-            && matches!(entry.place, Place::Waiting(_) | Place::Placed(_))
+            && entry.place != Place::Never
         {
             entry.noise.unheard();
             let place = std::mem::replace(&mut entry.place, Place::Idle);
@@ -198,7 +196,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         }
     }
 
-    /// The instance converges no longer, or its container does not run.
+    /// It is to be left alone, or its container does not run.
     pub fn release(&mut self, key: &K) {
         let Some(entry) = self.entries.remove(key) else {
             return;
@@ -214,7 +212,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     pub fn followed(&self, key: &K) -> Option<&str> {
         self.entries
             .get(key)
-            .filter(|entry| matches!(entry.place, Place::Placed(_)))
+            .filter(|entry| entry.place.is_followed())
             .map(|entry| entry.life.container.as_str())
     }
 
@@ -226,7 +224,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     /// The container wrote so many lines, of which so many hold the status path of its profile.
     pub fn said(&mut self, key: &K, lines: u32, with_path: u32, now: Moment) {
         self.hear(key, now, |noise, _| {
-            noise.said(lines.saturating_sub(with_path), now);
+            noise.said(lines.saturating_sub(with_path), with_path, now);
         });
     }
 
@@ -253,7 +251,7 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     /// Tells an instance's noise something, with whether its output is heard.
     fn hear(&mut self, key: &K, now: Moment, tell: impl FnOnce(&mut Noise, bool)) {
         if let Some(entry) = self.entries.get_mut(key) {
-            tell(&mut entry.noise, matches!(entry.place, Place::Placed(_)));
+            tell(&mut entry.noise, entry.place.is_followed());
             self.index(key, now);
         }
     }
@@ -291,10 +289,10 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        if let Place::Placed(ticket) = entry.place {
-            entry.place = place;
+        if entry.place.is_followed() {
             entry.noise.unheard();
-            self.placed.remove(&ticket);
+            self.places
+                .leave(std::mem::replace(&mut entry.place, place));
         }
     }
 
@@ -315,51 +313,42 @@ impl<K: Clone + Ord + Hash> Followers<K> {
                 None => {}
             }
         }
-        if self.waiting.is_empty() {
-            return None;
+        match self.places.next(now)? {
+            Move::Begins(key, place) => {
+                let entry = self.entries.get_mut(&key)?;
+                entry.place = place;
+                Some(Command::Attach {
+                    container: entry.life.container.clone(),
+                    path: entry.path,
+                    key,
+                })
+            }
+            Move::Ends(key, place) => {
+                let entry = self.entries.get_mut(&key)?;
+                entry.place = place;
+                entry.noise.unheard();
+                Some(Command::Detach { key })
+            }
         }
-        if self.placed.len() < self.limits.places {
-            let (_, key) = self.waiting.pop_first()?;
-            self.ticket += 1;
-            let entry = self.entries.get_mut(&key)?;
-            entry.place = Place::Placed(self.ticket);
-            self.placed.insert(self.ticket, (now, key.clone()));
-            return Some(Command::Attach {
-                container: entry.life.container.clone(),
-                path: entry.path,
-                key,
-            });
-        }
-        let (since, key) = self.placed.first_key_value()?.1.clone();
-        if since + self.limits.turn > now {
-            return None;
-        }
-        // To the end of the line.
-        self.placed.pop_first();
-        self.ticket += 1;
-        self.waiting.insert(self.ticket, key.clone());
-        let entry = self.entries.get_mut(&key)?;
-        entry.place = Place::Waiting(self.ticket);
-        entry.noise.unheard();
-        Some(Command::Detach { key })
     }
 
     /// When [`Followers::next`] has something to do though nothing happens until then.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let hint = self.due.first().map(|(due, _)| *due);
-        let turn = self
-            .placed
-            .first_key_value()
-            .filter(|_| !self.waiting.is_empty())
-            .map(|(_, (since, _))| *since + self.limits.turn);
-        hint.into_iter().chain(turn).min()
+        hint.into_iter().chain(self.places.deadline()).min()
     }
 
     /// Containers that are followed.
     #[must_use]
     pub fn following(&self) -> usize {
-        self.placed.len()
+        self.places.following()
+    }
+
+    /// Containers that would be followed if there were more places.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.places.waiting()
     }
 
     /// Forgets everybody; those that are followed are to be let go of.
@@ -371,15 +360,9 @@ impl<K: Clone + Ord + Hash> Followers<K> {
     }
 
     fn leave(&mut self, key: &K, place: Place) {
-        match place {
-            Place::Waiting(ticket) => {
-                self.waiting.remove(&ticket);
-            }
-            Place::Placed(ticket) => {
-                self.placed.remove(&ticket);
-                self.leaving.push(key.clone());
-            }
-            Place::Over | Place::Never | Place::Idle => {}
+        if place.is_followed() {
+            self.leaving.push(key.clone());
         }
+        self.places.leave(place);
     }
 }

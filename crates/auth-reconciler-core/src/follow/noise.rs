@@ -1,7 +1,7 @@
 //! Which output of one container is news, and which is the noise of our own looks.
 //!
 //! A server that logs the requests it serves would otherwise make each look lead to the next. Lines are
-//! therefore counted within a *window* of each look, from the sending of its probe to [`TAIL`] after the
+//! therefore counted within a *window* of each look, from the sending of its probe to a [tail](super::tail) after the
 //! answer. How many lines a probe causes is learnt per life of the container and kind of answer; what is
 //! beyond that number, and what comes outside windows, is news. When in doubt (nothing learnt yet, or
 //! another number than usual) the window's end leads to one look: whatever was told in the window,
@@ -10,11 +10,9 @@
 use std::time::Duration;
 
 use super::own::{Kind, Own};
+use super::tail::Tail;
 use super::tokens::Tokens;
 use crate::queue::Moment;
-
-/// Lines that a probe causes come no later than this after its answer.
-pub(super) const TAIL: Duration = Duration::from_millis(55);
 
 /// A probe that is not answered by then is one of an API that hangs, or is slow.
 const UNANSWERED: Duration = Duration::from_millis(90);
@@ -88,7 +86,12 @@ pub(super) struct Noise {
     hint: Option<Hint>,
     give_up: Option<Moment>,
     looked_at: Option<Moment>,
+    tail: Tail,
     tokens: Tokens,
+    refill: Duration,
+    /// Its last look found it ready, and it is to be left in peace unless it says more than it does when it is
+    /// asked.
+    rests: bool,
 }
 
 impl Noise {
@@ -103,7 +106,29 @@ impl Noise {
             hint: None,
             give_up: None,
             looked_at: None,
+            tail: Tail::new(),
             tokens: Tokens::fresh(now, refill),
+            refill,
+            rests: false,
+        }
+    }
+
+    /// It is ready: what led up to that is over.
+    pub(super) fn rests(&mut self, now: Moment) {
+        self.advance(now);
+        if !self.rests {
+            self.rests = true;
+            self.hint = None;
+            self.tokens = Tokens::ready(now);
+        }
+    }
+
+    /// It is ready no longer.
+    pub(super) fn converges(&mut self, now: Moment) {
+        self.advance(now);
+        if self.rests {
+            self.rests = false;
+            self.tokens = Tokens::fresh(now, self.refill);
         }
     }
 
@@ -113,7 +138,9 @@ impl Noise {
         if let Some(window) = &mut self.window {
             window.part = true;
         }
-        self.news(false);
+        if !self.rests {
+            self.news(false);
+        }
     }
 
     /// Its output is followed no longer.
@@ -122,9 +149,12 @@ impl Noise {
         self.give_up = None;
     }
 
-    /// It wrote so many lines that do not hold the status path.
-    pub(super) fn said(&mut self, lines: u32, now: Moment) {
+    /// It wrote so many lines that do not hold the status path, and so many that do.
+    pub(super) fn said(&mut self, lines: u32, with_path: u32, now: Moment) {
         self.advance(now);
+        if with_path > 0 {
+            self.tail.path();
+        }
         if lines == 0 {
             return;
         }
@@ -141,7 +171,10 @@ impl Noise {
                 window.lines = window.lines.saturating_add(lines);
                 self.check_surplus();
             }
-            None => self.news(false),
+            None => {
+                self.tail.outside(now);
+                self.news(false);
+            }
         }
     }
 
@@ -178,6 +211,7 @@ impl Noise {
         self.hint = None;
         self.give_up = None;
         self.looked_at = Some(now);
+        self.tail.sent();
         self.look = Look::Out { since: now };
     }
 
@@ -189,9 +223,14 @@ impl Noise {
         }
         self.look = Look::Ending;
         self.give_up = None;
+        if self.tail.answered(kind, now) {
+            self.own = Own::new();
+        }
         if self.last != Some(kind) {
             let met_before = self.met.contains(&kind);
-            self.tokens.changed_answer(now, met_before);
+            if !self.rests {
+                self.tokens.changed_answer(now, met_before);
+            }
             self.last = Some(kind);
             if !met_before {
                 self.met.push(kind);
@@ -201,7 +240,7 @@ impl Noise {
             return;
         };
         if kind.is_answer() {
-            window.ends = Some(now + TAIL);
+            window.ends = Some(now + self.tail.length());
             window.kind = Some(kind);
             self.check_surplus();
         } else {
@@ -224,7 +263,13 @@ impl Noise {
                 self.window = None;
                 told || self.give_up.is_some()
             }
-            Look::Idle | Look::Asked { .. } | Look::Ending => false,
+            Look::Asked { to_its_end } => {
+                // Another one, of which nobody was told, has ended; it is still to come.
+                let paid = true;
+                self.hint = Some(Hint { to_its_end, paid });
+                false
+            }
+            Look::Idle | Look::Ending => false,
         };
         self.give_up = None;
         self.look = Look::Idle;
@@ -323,11 +368,15 @@ impl Noise {
         }
         self.window = None;
         let kind = window.kind.unwrap_or(Kind::Unanswered);
-        let unusual = match self.own.lines(kind, window.late) {
+        let own = self.own.lines(kind, window.late);
+        let unusual = match own {
+            // One that rests is not asked for what asking causes.
+            Some(own) if self.rests => window.lines > own,
+            None if self.rests => false,
             Some(own) => own != window.lines,
             None => window.lines > 0,
         };
-        if unusual || (window.part && window.lines > 0) {
+        if unusual || (window.part && window.lines > 0 && !self.rests) {
             self.news(true);
         }
         if !window.part {

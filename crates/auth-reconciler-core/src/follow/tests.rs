@@ -1,7 +1,9 @@
 use super::*;
 
 mod interleavings;
+mod late;
 mod own_noise;
+mod ready;
 
 const LIMITS: Limits = Limits::with_places(2);
 
@@ -154,7 +156,7 @@ fn what_is_released_leaves_nothing_behind() {
             .all(|command| matches!(command, Command::Detach { .. }))
     );
     assert_eq!(followers.deadline(), None);
-    assert!(followers.entries.is_empty() && followers.waiting.is_empty());
+    assert!(followers.entries.is_empty() && followers.waiting() == 0);
     followers.said(&"a".to_owned(), 1, 0, ms(6));
     assert_eq!(all(&mut followers, ms(6)), []);
 }

@@ -10,6 +10,13 @@ pub(super) const FRESH: u32 = 12;
 /// The most that there can be once [`FRESH_FOR`] is over.
 pub(super) const LASTING: u32 = 4;
 
+/// The most that there can be of one that is ready. It begins with none.
+const READY: u32 = 1;
+
+/// The time after which there is one more of one that is ready: each READY of a real one costs a request to
+/// its provider.
+const READY_REFILL: Duration = Duration::from_secs(60);
+
 /// How long what was granted lasts. No grant for an answer that was met before comes sooner after the
 /// last, or an API whose answers alternate would never run out.
 const FRESH_FOR: Duration = Duration::from_secs(60);
@@ -22,6 +29,8 @@ pub(super) struct Tokens {
     counted_at: Moment,
     granted_at: Moment,
     refill: Duration,
+    /// The most that there can be once what was granted is over.
+    most: u32,
 }
 
 impl Tokens {
@@ -32,6 +41,18 @@ impl Tokens {
             counted_at: now,
             granted_at: now,
             refill,
+            most: LASTING,
+        }
+    }
+
+    /// One that is ready.
+    pub(super) const fn ready(now: Moment) -> Self {
+        Self {
+            have: 0,
+            counted_at: now,
+            granted_at: now,
+            refill: READY_REFILL,
+            most: READY,
         }
     }
 
@@ -54,10 +75,10 @@ impl Tokens {
     /// Takes one, if there is one.
     pub(super) fn take(&mut self, now: Moment) -> bool {
         if now >= self.granted_at + FRESH_FOR {
-            self.have = self.have.min(LASTING);
+            self.have = self.have.min(self.most);
         }
         while self.counted_at + self.refill <= now {
-            if self.have >= LASTING {
+            if self.have >= self.most {
                 // A full bucket does not save time up.
                 self.counted_at = now;
                 break;

@@ -201,18 +201,19 @@ async fn follow(
     let unreadable = match engine.output(&container, path).await {
         Ok(mut output) => {
             let mut began = false;
-            while let Some(Counted {
-                mut lines,
-                with_path,
-            }) = output.more().await
-            {
+            while let Some(mut said) = output.more().await {
                 if !began {
                     began = true;
-                    // Its last line of before, unless it has said nothing yet: a look follows all the same.
-                    lines = lines.saturating_sub(1);
+                    // Its last line of before, unless it has said nothing yet: a look follows all the same. That
+                    // line may be one with the path, and is not to be counted for one that came after it.
+                    said = Counted {
+                        lines: said.lines.saturating_sub(1),
+                        with_path: 0,
+                    };
                     sightings.sounded(key, Sound::Began);
                 }
-                if lines > 0 {
+                if said.lines > 0 {
+                    let Counted { lines, with_path } = said;
                     sightings.sounded(key, Sound::Said { lines, with_path });
                 }
             }

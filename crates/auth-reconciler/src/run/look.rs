@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::{Facts, Row, Way};
-use auth_reconciler_core::follow::{Kind, Life};
+use auth_reconciler_core::follow::Kind;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
@@ -29,6 +28,10 @@ use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
 use crate::run::patience::asked_to_end;
 use crate::witness;
+
+mod end;
+
+pub(crate) use end::{End, Follow};
 
 /// What every run is done with.
 #[derive(Debug)]
@@ -72,49 +75,6 @@ pub(crate) struct Task {
     pub(crate) sightings: Option<Arc<Sightings>>,
     /// The container whose output leads to looks at the moment.
     pub(crate) followed: Option<String>,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum End {
-    /// Recorded, and final.
-    Settled,
-    /// Look again after this time.
-    Again {
-        /// After what time.
-        after: Duration,
-        /// Whether foreign writes wait until then.
-        hold_drift: bool,
-        /// The container whose output is to be followed meanwhile.
-        /// Whether others are to be asked, so that the silence of this one can be told from ours.
-        wants_witness: bool,
-        follow: Option<Follow>,
-    },
-    /// Something came in between; look again at once.
-    Overtaken,
-    /// Not recorded, for a reason that may pass: look again with backoff.
-    Stumbled,
-    /// Recorded, and final as far as is known, but the engine did not show the container: look again with
-    /// backoff.
-    Unsure,
-    /// The API could not be asked, for want of something of ours: nothing is recorded, look again later.
-    NotAsked(Shortage),
-    /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does. Where it
-    /// was asked and what came of it, in words.
-    Doubted(String),
-    /// The table is not known here: list the watched tables anew.
-    UnknownTable,
-    /// Another process leads.
-    EpochEnded,
-}
-
-/// Whose output is to be followed.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Follow {
-    /// The process.
-    pub(crate) life: Life,
-    /// How it is asked.
-    pub(crate) profile: &'static Profile,
 }
 
 /// Runs one look.
@@ -334,27 +294,18 @@ async fn record(
     let recording = record::record(&context.pool, &context.record, proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
     let facts = &proposal.look.facts;
-    let follow = facts
-        .sighting
-        .as_ref()
-        .filter(|_| facts.container == Container::Running)
-        .zip(Profile::of(
-            facts.row.as_ref().and_then(|row| row.provider.as_deref()),
-        ))
-        .map(|(seen, profile)| Follow {
-            life: Life {
-                container: seen.id.clone(),
-                started_at: seen.started_at,
-            },
-            profile,
-        });
-    let again = verdict.retry.map_or(End::Settled, |after| End::Again {
-        after,
-        hold_drift: contested,
-        // One that is final but for the end of a hold converges no longer.
-        follow: follow.filter(|_| !verdict.reason.is_ready()),
-        wants_witness: verdict.wants_witness,
-    });
+    let ready = verdict.reason.is_ready();
+    let again = match (verdict.retry, Follow::of(facts)) {
+        (None, Some(follow)) if ready => End::Ready(follow),
+        (None, _) => End::Settled,
+        (Some(after), follow) => End::Again {
+            after,
+            hold_drift: contested,
+            // One that is final but for the end of a hold converges no longer.
+            follow: follow.filter(|_| !ready),
+            wants_witness: verdict.wants_witness,
+        },
+    };
     let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
     Ok(match recording.outcome {
         Outcome::Written => {

@@ -1,11 +1,14 @@
 //! The output of containers: what it costs when there is too much of it, and what is done where there is none.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use auth_reconciler_tests::docker::{Container, Phase};
+use auth_reconciler_tests::patience::PATIENCE;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
-use super::harbour::{Harbour, without_backoff};
+use super::harbour::{Harbour, LATE, NO_BACKOFF, without_backoff};
 
 /// Looks that output may lead to in the first minute of a life: a dozen, and a dozen more once the API answers.
 const BURST: u64 = 24;
@@ -142,5 +145,32 @@ async fn where_no_output_can_be_read_the_clock_finds_it_and_that_is_said_once() 
     let said = "output of this container cannot be followed, so its readiness is found by backoff; use the log driver json-file or local (said once)";
     harbour.scene.daemon.wait_message(said).await?;
     assert_eq!(harbour.scene.daemon.count(|line| line.is(said)), 1);
+    Ok(())
+}
+
+/// What is ready is not asked by the clock; what its container says is looked at, if only once a minute.
+#[tokio::test]
+async fn one_that_is_ready_and_tells_of_its_end_is_found_within_a_minute() -> Result<()> {
+    let harbour = Harbour::shared(&NO_BACKOFF).await?;
+    let telling = harbour.ready().await?;
+    let silent = harbour.ready().await?;
+    let (id, mark) = (telling.instance(), harbour.watcher.mark());
+    let before = silent.counts().await?.ready();
+    // With a line on its output, and without any other event.
+    telling.control("disconnect").await?;
+    let (minute, slack) = (Duration::from_secs(60), PATIENCE);
+    harbour
+        .watcher
+        .wait_for(mark, minute + slack, "what was told", |seen| {
+            seen.id == id && seen.status.as_deref() == Some("pending")
+        })
+        .await?;
+    let [_, _, cause] = harbour.last_move(id).await?;
+    assert_eq!(cause, "container output");
+    // And then it is followed as one that starts.
+    telling.control("ready").await?;
+    harbour.watcher.wait_status(id, "client_ready").await?;
+    let asked = silent.counts().await?.ready() - before;
+    assert!(asked <= LATE, "{asked} questions to one that says nothing");
     Ok(())
 }

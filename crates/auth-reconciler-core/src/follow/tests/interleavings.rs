@@ -8,14 +8,14 @@ use crate::backoff::Backoff;
 
 /// How the container logs the requests that it serves, times in ms.
 #[derive(Clone, Copy, Debug)]
-struct Logging {
+pub(super) struct Logging {
     /// Lines as each request comes, before its answer goes, and after that.
-    lines: [u32; 3],
+    pub(super) lines: [u32; 3],
     /// How long after the answer the last of these come.
-    after: u64,
-    with_path: bool,
+    pub(super) after: u64,
+    pub(super) with_path: bool,
     /// From a request to its answer.
-    takes: u64,
+    pub(super) takes: u64,
 }
 
 const NET: Backoff = Backoff {
@@ -24,22 +24,29 @@ const NET: Backoff = Backoff {
 };
 
 /// One run.
-struct Run {
+pub(super) struct Run {
     now: u64,
     followers: Followers<String>,
     logging: Logging,
     /// What the container will say, and when.
-    to_come: Vec<(u64, u32, bool)>,
+    pub(super) to_come: Vec<(u64, u32, bool)>,
     out: Option<u64>,
     net_at: u64,
     attempts: u32,
-    sent: Vec<u64>,
+    pub(super) sent: Vec<u64>,
 }
 
 impl Run {
-    fn new(logging: Logging) -> Self {
-        let mut followers = following(&["a"], ms(0));
-        followers.began(&"a".to_owned(), ms(0));
+    pub(super) fn new(logging: Logging) -> Self {
+        Self::of(profile(), logging)
+    }
+
+    pub(super) fn of(profile: &'static Profile, logging: Logging) -> Self {
+        let (key, life) = ("a".to_owned(), life("container of a"));
+        let mut followers = Followers::new(LIMITS);
+        followers.want(&key, &life, profile, ms(0));
+        all(&mut followers, ms(0));
+        followers.began(&key, ms(0));
         Self {
             now: 0,
             followers,
@@ -66,7 +73,7 @@ impl Run {
     }
 
     /// Whatever happens before `end`; between two moments at which something is due nothing does.
-    fn until(&mut self, end: u64) {
+    pub(super) fn until(&mut self, end: u64) {
         let mut now = self.now;
         while now < end {
             self.step(now);
@@ -111,13 +118,13 @@ impl Run {
         }
         if self.out.is_none() && self.net_at <= now {
             self.send(now);
-            let step = NET.net(self.attempts, 0.0);
-            self.attempts += 1;
+            let step = NET.delay(self.attempts, 0.0);
+            self.attempts = Backoff::after(self.attempts, true);
             self.net_at = now + u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
         }
     }
 
-    fn sent_in(&self, range: Range<u64>) -> usize {
+    pub(super) fn sent_in(&self, range: Range<u64>) -> usize {
         self.sent.iter().filter(|at| range.contains(at)).count()
     }
 }

@@ -1,7 +1,8 @@
 //! The rules one by one.
 
 use super::*;
-use crate::follow::noise::{SPACING, TAIL};
+use crate::follow::noise::SPACING;
+use crate::follow::tail::TAIL;
 use crate::follow::tokens::{FRESH, LASTING};
 
 /// One container that is followed, and whose first look, at the beginning of that, is over.

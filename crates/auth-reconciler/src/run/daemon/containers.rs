@@ -188,6 +188,13 @@ impl Daemon {
         }
     }
 
+    /// It is ready: what its container says matters less, and is heard where nobody else is to be.
+    pub(super) fn rest(&mut self, key: &Key, follow: Follow, epoch: Uuid, now: Moment) {
+        if self.leads(epoch) {
+            self.followers.rest(key, &follow.life, follow.profile, now);
+        }
+    }
+
     /// What was heard up to now: what a look tells comes after it.
     pub(super) fn hear_up_to_now(&mut self) {
         let Phase::Leading(leader) = &self.phase else {

@@ -136,7 +136,10 @@ impl Daemon {
         if !matches!(end, End::Stumbled | End::Unsure | End::NotAsked(_)) {
             self.stumbles.remove(&key);
         }
-        if matches!(end, End::Settled | End::Again { .. } | End::Unsure) {
+        if matches!(
+            end,
+            End::Settled | End::Ready(_) | End::Again { .. } | End::Unsure
+        ) {
             for waiting in self.troubles.looked(&key, Instant::now()) {
                 self.wake(waiting, Cause::Backoff, now);
             }
@@ -145,6 +148,10 @@ impl Daemon {
         let next = match end {
             End::Settled => {
                 self.followers.release(&key);
+                Next::Settled
+            }
+            End::Ready(follow) => {
+                self.rest(&key, follow, epoch, now);
                 Next::Settled
             }
             End::Again {

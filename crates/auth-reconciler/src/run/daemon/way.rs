@@ -54,7 +54,7 @@ impl Daemon {
                     self.troubles.doubt(Some(told));
                 }
             }
-            End::Settled | End::Unsure | End::Again { .. } => {
+            End::Settled | End::Ready(_) | End::Unsure | End::Again { .. } => {
                 if self.witnesses.settled(key, now) {
                     info!("nobody is silent without a reason any more: the doubt is over");
                     self.troubles.doubt(None);

@@ -1,0 +1,106 @@
+//! For how long after an answer lines may still come that its request caused.
+//!
+//! The container writes them within [`TAIL`]; a busy machine or engine may bring them later than that, and
+//! then each look would lead to the next until there are no tokens left. So where looks in a row found
+//! nothing new, and after the answer of each of them lines came late, the tail of this life grows: what is
+//! said then is seen a little later, instead of a minute.
+
+use std::time::Duration;
+
+use super::own::Kind;
+use crate::queue::Moment;
+
+/// Lines that a probe causes come no later than this after its answer.
+pub(super) const TAIL: Duration = Duration::from_millis(55);
+
+/// A line that comes later than this is no late one, however slow the way.
+const LATEST: Duration = Duration::from_millis(300);
+
+/// So many looks in a row are no accident.
+const ROW: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Tail {
+    length: Duration,
+    /// The last answer.
+    last: Option<Last>,
+    /// Lines with the status path came since the probe was sent: those come in time, and there are no others.
+    path: bool,
+    row: u32,
+    /// The latest of the lines in this row.
+    latest: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    kind: Kind,
+    at: Moment,
+    late: bool,
+    path: bool,
+}
+
+impl Tail {
+    pub(super) const fn new() -> Self {
+        Self {
+            length: TAIL,
+            last: None,
+            path: false,
+            row: 0,
+            latest: Duration::ZERO,
+        }
+    }
+
+    pub(super) const fn length(&self) -> Duration {
+        self.length
+    }
+
+    pub(super) const fn sent(&mut self) {
+        self.path = false;
+    }
+
+    /// There was a line that holds the status path.
+    pub(super) fn path(&mut self) {
+        self.path = true;
+        if let Some(last) = &mut self.last {
+            last.path = true;
+        }
+    }
+
+    /// A line came when no window was open.
+    pub(super) fn outside(&mut self, now: Moment) {
+        if let Some(last) = &mut self.last
+            && now <= last.at + LATEST
+        {
+            last.late = true;
+            self.latest = self.latest.max(now.saturating_sub(last.at));
+        }
+    }
+
+    /// A probe was answered. Returns true if the tail has grown, so that what was counted was counted short.
+    pub(super) fn answered(&mut self, kind: Kind, now: Moment) -> bool {
+        if let Some(last) = self.last.take() {
+            let same = last.kind == kind && !last.path;
+            if same && last.late {
+                self.row += 1;
+            } else if !same || now > last.at + LATEST {
+                self.row = 0;
+                self.latest = Duration::ZERO;
+            }
+        }
+        if kind.is_answer() {
+            self.last = Some(Last {
+                kind,
+                at: now,
+                late: false,
+                path: self.path,
+            });
+        }
+        if self.row < ROW {
+            return false;
+        }
+        self.row = 0;
+        let enough = self.latest + self.latest / 2;
+        self.length = enough.min(LATEST).max(self.length);
+        true
+    }
+}
