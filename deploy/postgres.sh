@@ -46,9 +46,13 @@ unpack_packages() {
     done
 }
 
-# The folder of the newest PostgreSQL's programs; nothing if there is none.
+# The folder of PostgreSQL's programs: POSTGRES_BIN if that is set, else the newest installed; nothing if there is none.
 postgres_bin() {
     local newest
+    if [ -n "${POSTGRES_BIN:-}" ]; then
+        printf '%s' "$POSTGRES_BIN"
+        return
+    fi
     newest=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -n | tail -n 1)
     if [ -n "$newest" ] && [ -x "/usr/lib/postgresql/$newest/bin/postgres" ]; then
         printf '/usr/lib/postgresql/%s/bin' "$newest"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every check of the project on a fresh Debian or Ubuntu machine (or any other that has Rust, PostgreSQL and
 # Docker): installs what is missing, starts a private PostgreSQL server and, if none answers, a private Docker engine,
-# checks format, lints, documentation, scripts and tests, and cleans up whatever happens. Exit 0: all passed.
+# checks format, lints, documentation, scripts and tests (some on the oldest and the newest PostgreSQL, too), and cleans
+# up whatever happens. Exit 0: all passed; the summary says what was skipped, because it cannot be had here.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -57,7 +58,7 @@ failed=0
 # The daemon is tested with a real Podman, too: that one needs root, and a system that has it.
 if ! command -v podman >/dev/null && ! (install_packages podman crun); then
     say "Podman could not be installed: it is NOT tested"
-    summary+=("SKIPPED            Podman is not installed")
+    summary+=("SKIPPED           Podman is not installed")
 fi
 
 # step NAME COMMAND...: runs a check, notes how it ended and how long it took, and lets the next one run.
@@ -73,6 +74,20 @@ step() {
     [ "$result" = passed ]
 }
 
+# other_version VERSION: the tests of what differs between versions of PostgreSQL, on that one.
+other_version() {
+    local begin=$SECONDS ended=0
+    tests/on_postgres.sh "$1" </dev/null || ended=$?
+    case $ended in
+        0) summary+=("$(printf '%-8s %4d s  PostgreSQL %s' passed $((SECONDS - begin)) "$1")") ;;
+        75) summary+=("SKIPPED           PostgreSQL $1 cannot be had here") ;;
+        *)
+            summary+=("$(printf '%-8s %4d s  PostgreSQL %s' FAILED $((SECONDS - begin)) "$1")")
+            failed=1
+            ;;
+    esac
+}
+
 mapfile -t scripts < <(find . -path ./target -prune -o -path ./.git -prune -o -name '*.sh' -print | sort)
 
 step "shell scripts" shellcheck -x -P SCRIPTDIR .ci/run "${scripts[@]}" || true
@@ -81,6 +96,9 @@ step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || t
 step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked || true
 if step "build" cargo build --workspace --locked; then
     step "tests" cargo test --workspace --locked --no-fail-fast || true
+    # The oldest that is supported, and the newest there is.
+    other_version 14
+    other_version 18
 fi
 
 printf '\n'
