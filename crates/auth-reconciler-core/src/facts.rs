@@ -48,7 +48,7 @@ pub struct Way {
     pub few: bool,
     /// Since when nobody answers who could be a witness: until then we are as if we were not there.
     pub doubt_since: Option<DateTime<Utc>>,
-    /// Streaks that began before prove nothing: the way was at fault.
+    /// Streaks of silence and errors that began before prove nothing: the way was at fault, or may have been.
     pub void_until: Option<DateTime<Utc>>,
 }
 

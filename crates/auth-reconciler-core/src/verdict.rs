@@ -242,7 +242,7 @@ pub fn conclude(
             )),
         },
         Answer::NotConnected => Some(not_connected(policy, facts, profile)),
-        Answer::ProviderError => Some(provider_error(policy, facts, profile)),
+        Answer::ProviderError => Some(provider_error(policy, facts, profile, sent)),
         Answer::Http { code } => unheard(Some(http_reason(*code)), &message::http(*code)),
         Answer::Malformed { what } => {
             unheard(Some(Reason::ApiMalformed), &message::malformed(what))

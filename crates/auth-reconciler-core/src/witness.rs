@@ -181,6 +181,13 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         asked
     }
 
+    /// A term of this process begins: what was counted before, by whomever, may have been counted in a fault that
+    /// nobody here knows of.
+    pub fn began_term(&mut self, now: Moment) {
+        self.round = None;
+        self.void_until = Some(now);
+    }
+
     /// It could not be found out who counts as ready.
     pub fn give_up(&mut self) {
         self.round = None;

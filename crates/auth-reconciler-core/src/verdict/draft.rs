@@ -119,7 +119,12 @@ pub(super) fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -
 }
 
 /// The API answers, and says that its provider has an error: once is a hiccup.
-pub(super) fn provider_error(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
+pub(super) fn provider_error(
+    policy: &Policy,
+    facts: &Facts,
+    profile: &Profile,
+    sent: DateTime<Utc>,
+) -> Draft {
     let (reason, message) = (profile.error, message::provider_error(profile));
     if no_evidence(facts) {
         return kept(facts, reason, message);
@@ -131,8 +136,12 @@ pub(super) fn provider_error(policy: &Policy, facts: &Facts, profile: &Profile) 
         .and_then(|recorded| recorded.reason)
         .is_some_and(Reason::is_provider_error);
     let again = told_before && misses >= 2 && facts.now - since >= SECOND_ERROR;
-    // In turn with silence.
-    let long = standing(facts) == Standing::Ready && enough(policy, facts, (misses, since));
+    // In turn with silence, which may have been ours.
+    let believed = witnessed(facts, since, sent) || facts.way.few || policy.believes_silence(facts);
+    let long = standing(facts) == Standing::Ready
+        && enough(policy, facts, (misses, since))
+        && believed
+        && !policy.in_doubt(facts);
     if again || long {
         Draft::established(AuthStatus::Failed, reason, message, false)
     } else {

@@ -110,17 +110,15 @@ pub(super) fn account_at(facts: &Facts) -> Option<DateTime<Utc>> {
     recorded.max(facts.account_written())
 }
 
-/// Last READY of this life of the instance: one before it began anew is of another life.
+/// Last READY of this life of the instance: one before it began anew is of another life. A change that is not
+/// answered for came after whatever was recorded, though its statement may have run before, and the clock may have
+/// been set back.
 pub(super) fn ready_since_start(facts: &Facts) -> Option<DateTime<Utc>> {
-    let ready = facts
+    facts
         .recorded
         .as_ref()
-        .filter(|_| !facts.restarted())
-        .and_then(|recorded| recorded.ready_at)?;
-    facts
-        .began_anew()
-        .is_none_or(|began| began <= ready)
-        .then_some(ready)
+        .filter(|_| !facts.restarted() && facts.began_anew().is_none())
+        .and_then(|recorded| recorded.ready_at)
 }
 
 /// The streak that an answer of this kind makes: how many in a row, and since when.
@@ -129,7 +127,9 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
         Some(recorded)
             if recorded.reason.and_then(Reason::streak) == Some(kind)
                 && recorded.misses > 0
-                && !void(facts, recorded.first_miss_at)
+                // Else the clock was set back, and it would last until that has caught up.
+                && recorded.first_miss_at.is_none_or(|first| first <= facts.now)
+                && !(kind == Streak::NotReady && void(facts, recorded.first_miss_at))
                 && facts.began_anew().is_none()
                 && !facts.restarted() =>
         {
@@ -143,7 +143,7 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
     }
 }
 
-/// Whether a streak that began then began while our own way was at fault.
+/// Whether a streak that began then may have begun while our own way was at fault.
 fn void(facts: &Facts, first_miss_at: Option<DateTime<Utc>>) -> bool {
     match (facts.way.void_until, first_miss_at) {
         (Some(until), Some(first)) => first <= until,

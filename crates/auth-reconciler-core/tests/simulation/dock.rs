@@ -1,18 +1,20 @@
-//! The containers of the simulated world, and the engine that shows them.
+//! The containers of the simulated world, and the engines that show them.
 //!
-//! What happens to a container is told at once if the engine is in sight; otherwise nobody hears of it, and when the
-//! engine is back a list is compared with what was recorded.
+//! There are two engines, and the daemon sees one of them or none. What happens to a container is told at once if
+//! its engine is in sight; otherwise nobody hears of it, and when an engine comes into sight its list is compared
+//! with what was recorded.
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::{self, Container, Inspected, Listed, Sighting};
 use chrono::{DateTime, TimeDelta, Utc};
 
-const ENGINE: &str = "the engine";
+const ENGINES: [&str; 2] = ["the engine", "another engine"];
 
 /// What may happen to the container of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Create,
+    /// It is made, on this engine.
+    Create(usize),
     Start,
     Die,
     Pause,
@@ -23,14 +25,18 @@ pub(crate) enum Fate {
 #[derive(Clone, Debug)]
 pub(crate) struct Ship {
     id: u64,
-    life: u64,
+    engine: usize,
+    pub(crate) life: u64,
     state: &'static str,
 }
 
-/// The containers of all instances; `None` for a world without an engine.
+/// The containers of all instances.
 #[derive(Debug)]
 pub(crate) struct Dock {
-    pub(crate) in_sight: bool,
+    /// Which engine the daemon sees.
+    pub(crate) seen: Option<usize>,
+    /// Which of them have shown this process a container of ours.
+    shown: [bool; ENGINES.len()],
     ships: Vec<Option<Ship>>,
     numbers: u64,
 }
@@ -38,69 +44,113 @@ pub(crate) struct Dock {
 impl Dock {
     pub(crate) fn new(instances: usize) -> Self {
         Self {
-            in_sight: true,
+            seen: Some(0),
+            shown: [false; ENGINES.len()],
             ships: vec![None; instances],
             numbers: 0,
         }
     }
 
-    /// Lets it happen, if it can; returns the event.
-    pub(crate) fn happen(&mut self, i: usize, fate: Fate) -> Option<Cause> {
+    /// Lets it happen, if it can; returns the event, and whether the daemon hears it.
+    pub(crate) fn happen(&mut self, i: usize, fate: Fate) -> Option<(Cause, bool)> {
         self.numbers += 1;
         let number = self.numbers;
         let ship = &mut self.ships[i];
         let state = ship.as_ref().map(|ship| ship.state);
-        match (fate, state) {
-            (Fate::Create, None | Some("exited")) => {
+        let before = ship.as_ref().map(|ship| ship.engine);
+        let cause = match (fate, state) {
+            (Fate::Create(engine), None | Some("exited")) => {
                 *ship = Some(Ship {
                     id: number,
+                    engine,
                     life: 0,
                     state: "created",
                 });
-                Some(Cause::Created)
+                Cause::Created
             }
             (Fate::Start, Some("created" | "exited")) => {
                 let ship = ship.as_mut()?;
                 ship.life = number;
                 ship.state = "running";
-                Some(Cause::Started)
+                Cause::Started
             }
             (Fate::Die, Some("running" | "paused")) => {
                 ship.as_mut()?.state = "exited";
-                Some(Cause::Died)
+                Cause::Died
             }
             (Fate::Pause, Some("running")) => {
                 ship.as_mut()?.state = "paused";
-                Some(Cause::Paused)
+                Cause::Paused
             }
             (Fate::Unpause, Some("paused")) => {
                 ship.as_mut()?.state = "running";
-                Some(Cause::Unpaused)
+                Cause::Unpaused
             }
             (Fate::Remove, Some(_)) => {
                 *ship = None;
-                Some(Cause::Destroyed)
+                Cause::Destroyed
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        let engine = ship.as_ref().map(|ship| ship.engine).or(before);
+        // One that is made in place of another takes that away, too.
+        let heard = self.seen.is_some() && (self.seen == engine || self.seen == before);
+        Some((cause, heard))
     }
 
-    pub(crate) fn state(&self, i: usize) -> Option<&'static str> {
-        self.ships[i].as_ref().map(|ship| ship.state)
+    /// A daemon that starts has not been shown anything yet.
+    pub(crate) fn forget(&mut self) {
+        self.shown = [false; ENGINES.len()];
+    }
+
+    pub(crate) fn ship(&self, i: usize) -> Option<&Ship> {
+        self.ships[i].as_ref()
+    }
+
+    /// Whether its process serves.
+    pub(crate) fn runs(&self, i: usize) -> bool {
+        self.ship(i).is_some_and(|ship| ship.state == "running")
+    }
+
+    /// The state of its container where the daemon sees it; `None` where that engine shows none.
+    pub(crate) fn shown_state(&self, i: usize) -> Option<&'static str> {
+        self.seen_ship(i).map(|ship| ship.state)
+    }
+
+    /// Whether it runs and can be heard.
+    pub(crate) fn heard(&self, i: usize) -> bool {
+        self.shown_state(i) == Some("running")
+    }
+
+    /// Whether this was seen on the engine that is in sight now.
+    pub(crate) fn knows(&self, recorded: Option<&Sighting>) -> bool {
+        let engine = self.seen.map(|seen| ENGINES[seen]);
+        recorded.is_some_and(|known| Some(known.engine.as_str()) == engine)
+    }
+
+    /// Whether the engine in sight has shown a container of ours.
+    pub(crate) fn has_shown_ours(&self) -> bool {
+        self.seen.is_some_and(|seen| self.shown[seen])
+    }
+
+    fn seen_ship(&self, i: usize) -> Option<&Ship> {
+        self.ships[i]
+            .as_ref()
+            .filter(|ship| self.seen == Some(ship.engine))
     }
 
     /// What a look sees.
     pub(crate) fn sight(
-        &self,
+        &mut self,
         i: usize,
         recorded: Option<&Sighting>,
     ) -> (Container, Option<Sighting>) {
-        if !self.in_sight {
+        let Some(seen) = self.seen else {
             return (Container::Unknown, recorded.cloned());
-        }
-        let shown = self.ships[i].as_ref().map(|ship| Inspected {
+        };
+        let shown = self.seen_ship(i).map(|ship| Inspected {
             sighting: Sighting {
-                engine: ENGINE.to_owned(),
+                engine: ENGINES[seen].to_owned(),
                 id: ship.id.to_string(),
                 name: String::new(),
                 state: ship.state.to_owned(),
@@ -110,12 +160,15 @@ impl Dock {
             exit_code: i64::from(ship.state == "exited"),
             out_of_memory: false,
         });
-        container::resolve(ENGINE, recorded, shown, |_| None)
+        self.shown[seen] |= shown.is_some();
+        container::resolve(ENGINES[seen], recorded, shown, |_| None)
     }
 
     /// Whether a list shows this instance otherwise than it was recorded.
     pub(crate) fn differs(&self, i: usize, recorded: Option<&Sighting>) -> bool {
-        let listed: Vec<Listed> = self.ships[i]
+        let Some(seen) = self.seen else { return false };
+        let listed: Vec<Listed> = self
+            .seen_ship(i)
             .iter()
             .map(|ship| Listed {
                 id: ship.id.to_string(),
@@ -124,7 +177,7 @@ impl Dock {
                 network: ship.life.to_string(),
             })
             .collect();
-        container::differs(ENGINE, recorded, &listed)
+        container::differs(ENGINES[seen], recorded, &listed)
     }
 }
 

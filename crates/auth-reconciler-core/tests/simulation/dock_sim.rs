@@ -1,99 +1,78 @@
 //! What the simulated daemon and its world do about containers.
 
-use std::time::Duration;
-
 use auth_reconciler_core::Cause;
 
 use crate::dock::Fate;
-use crate::parts::{Api, Op};
-use crate::sim::{INSTANCES, Sim};
+use crate::sim::{Op, Sim};
+use crate::world::Api;
 
 impl Sim {
     /// A world in which all but the last instance are containers that were found ready.
-    pub(crate) fn with_engine() -> Self {
-        let mut sim = Self::docked();
+    pub(crate) fn with_engine(instances: usize) -> Self {
+        let mut sim = Self::docked(instances);
         sim.apply(Op::Start);
-        for i in 0..INSTANCES - 1 {
+        for i in 0..instances - 1 {
             sim.apply(Op::NewKey(i));
-            sim.apply(Op::Container(i, Fate::Create));
+            sim.apply(Op::Container(i, Fate::Create(0)));
             sim.apply(Op::Container(i, Fate::Start));
             sim.settle();
             sim.apply(Op::World(i, Api::Ready));
-            sim.apply(Op::Output(i));
+            sim.apply(Op::Wait(60_000));
             sim.settle();
-            assert_eq!(sim.status(i).as_deref(), Some("client_ready"));
+            assert_eq!(sim.db.said(i), Some("client_ready"));
         }
         sim
     }
 
     pub(crate) fn container(&mut self, i: usize, fate: Fate) {
-        let Some(dock) = &mut self.dock else {
-            return;
-        };
-        let Some(cause) = dock.happen(i, fate) else {
+        let Some((cause, heard)) = self.dock.as_mut().and_then(|dock| dock.happen(i, fate)) else {
             return;
         };
         if cause == Cause::Started {
             // A process that has just begun says nothing.
-            self.world[i] = Api::Silent;
+            self.world.apis[i] = Api::Silent;
         }
-        if dock.in_sight
-            && let Some(daemon) = &mut self.daemon
-        {
-            daemon.rings.push((i, cause));
-            if let Some(run) = daemon.runs.get_mut(&i) {
-                run.overtaken |= cause.changes_container();
-            }
+        let Some(daemon) = self.daemon.as_mut().filter(|_| heard) else {
+            return;
+        };
+        daemon.rings.push((i, cause));
+        if !self.dock.as_ref().is_some_and(|dock| dock.heard(i)) {
+            daemon.followers.over(&i);
         }
-    }
-
-    pub(crate) fn output(&mut self, i: usize) {
-        let seen = self
-            .dock
-            .as_ref()
-            .is_some_and(|dock| dock.in_sight && dock.state(i) == Some("running"));
-        let converges = self.instances[i]
-            .as_ref()
-            .is_some_and(|instance| !instance.settled);
-        if seen
-            && converges
-            && let Some(daemon) = &mut self.daemon
+        if cause.changes_container()
+            && let Some(run) = daemon.runs.get_mut(&i)
         {
-            daemon.rings.push((i, Cause::Output));
+            run.overtaken = true;
+            self.give_up(i);
         }
     }
 
     /// The list of an engine that came into sight, against what was recorded.
     pub(crate) fn compare(&mut self) {
-        let now = Duration::from_millis(self.now);
+        let now = self.moment();
         let (Some(dock), Some(daemon)) = (&self.dock, &mut self.daemon) else {
             return;
         };
-        if !dock.in_sight {
+        if dock.seen.is_none() {
             return;
         }
-        for (i, instance) in self.instances.iter().enumerate() {
+        for i in 0..self.db.rows.len() {
             // One that runs may have begun without the engine, and is not recorded yet.
-            let differs = instance
-                .as_ref()
-                .is_some_and(|known| dock.differs(i, known.memory.sighting.as_ref()));
+            let recorded = self.db.memory(i);
+            let differs = self.db.instances[i].is_some()
+                && dock.differs(i, recorded.and_then(|known| known.sighting.as_ref()));
             if differs || daemon.runs.contains_key(&i) {
                 daemon.queue.wake(i, Cause::Compared, now);
             }
         }
     }
 
-    /// What the container alone says, once it is quiet; `None` where the API decides.
-    pub(crate) fn truth_of_container(&self, i: usize) -> Option<&'static str> {
-        let known = self.instances[i]
+    /// Whether its API would say now that it is ready, were it asked with the key of its row.
+    pub(crate) fn truly_ready(&self, i: usize) -> bool {
+        let serves = self.dock.as_ref().is_none_or(|dock| dock.runs(i));
+        let asked = self.db.rows[i]
             .as_ref()
-            .is_some_and(|known| known.memory.sighting.is_some());
-        match self.dock.as_ref()?.state(i) {
-            Some("running") => None,
-            Some("created") => Some("pending"),
-            Some(_) => Some("failed"),
-            None if known => Some("failed"),
-            None => None,
-        }
+            .is_some_and(|row| row.key.is_some());
+        serves && asked && self.world.apis[i] == Api::Ready
     }
 }

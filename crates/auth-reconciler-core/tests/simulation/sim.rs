@@ -1,126 +1,162 @@
-//! A database, a world and a daemon, each as small as the protocol allows.
+//! The simulated world as one thing: what may happen to it, and how its time goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use auth_reconciler_core::container::Container;
-use auth_reconciler_core::facts::Change;
-use auth_reconciler_core::queue::{Command, Limits, Next, Queue};
-use auth_reconciler_core::verdict::{self, Plan, Policy};
-use auth_reconciler_core::{Answer, Cause};
+use auth_reconciler_core::Cause;
+use auth_reconciler_core::verdict::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::dock::Dock;
-use crate::parts::{Api, Daemon, DbRow, Instance, LogEntry, Op, Run, answer, conclude, facts};
+use crate::daemon::Daemon;
+use crate::database::{Database, DbRow};
+use crate::dock::{Dock, Fate};
+use crate::ledger::Ledger;
+use crate::rng::Rng;
+use crate::world::{Api, Chatter, Net, World};
 
-pub(crate) const INSTANCES: usize = 3;
-const SLOTS: usize = 2;
-const BURST: u32 = 60;
-const INTERVAL: Duration = Duration::from_millis(500);
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    NewKey(usize),
+    ClearKey(usize),
+    WriteAccount(usize),
+    ForeignStatus(usize, &'static str),
+    Delete(usize),
+    World(usize, Api),
+    Net(Net),
+    Chatter(Chatter),
+    /// Something happens to a container; nothing in a world without an engine.
+    Container(usize, Fate),
+    /// The container of an instance writes something by itself.
+    Output(usize),
+    /// This engine comes into sight, or none is any more.
+    Sees(Option<usize>),
+    /// The daemon starts whatever its queue lets it start.
+    Dispatch,
+    /// The probe of a run under way gets its answer.
+    Probe(usize),
+    /// The record of a run that has its answer is made.
+    Record(usize),
+    Wait(u64),
+    /// The database's clock jumps by so many seconds.
+    Clock(i64),
+    Kill,
+    Start,
+    /// The ear is lost and made anew: new epoch, resync. Runs under way go on.
+    LoseEar,
+    /// What rang since the last dispatch is lost together with the ear that heard it.
+    LoseRings,
+}
+
+/// What comes by the clock.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Lines {
+        i: usize,
+        life: u64,
+        lines: u32,
+    },
+    Answered(usize, u64),
+    Recorded(usize, u64),
+    /// The instance's own writing, and after how many ms again.
+    Own(usize, u64),
+    /// The manager's loop.
+    Manager,
+    /// What it found out writes it now.
+    Writes(usize, &'static str),
+    Op(Op),
+}
 
 pub(crate) struct Sim {
-    policy: Policy,
+    pub(crate) policy: Policy,
     pub(crate) now: u64,
-    numbers: u64,
-    epoch: u64,
-    rows: Vec<Option<DbRow>>,
-    pub(crate) world: Vec<Api>,
-    log: Vec<LogEntry>,
-    pub(crate) instances: Vec<Option<Instance>>,
+    /// How far the database's clock is off, in ms.
+    pub(crate) skew: i64,
+    pub(crate) rng: Rng,
+    /// Probes and records end by the clock; else when they are told to.
+    pub(crate) timed: bool,
+    pub(crate) agenda: BTreeMap<(u64, u64), Event>,
+    pub(crate) db: Database,
+    pub(crate) world: World,
     pub(crate) daemon: Option<Daemon>,
     /// Absent in a world without an engine.
     pub(crate) dock: Option<Dock>,
-    /// What somebody else wrote last: where nothing is known, it is left alone.
-    foreign: Vec<Option<&'static str>>,
-    probes: usize,
-    started: HashMap<usize, Vec<u64>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) slots: usize,
+    pub(crate) probes: Vec<usize>,
+    pub(crate) started: HashMap<usize, Vec<u64>>,
+    /// Whether the manager's own way is as bad as ours.
+    pub(crate) manager_shares_fault: bool,
 }
 
 impl Sim {
-    pub(crate) fn new() -> Self {
-        let row = DbRow {
-            key: None,
-            status: Some("pending".to_owned()),
-        };
+    pub(crate) fn new(instances: usize) -> Self {
         Self {
             policy: Policy::default(),
             now: 0,
-            numbers: 0,
-            epoch: 0,
-            rows: vec![Some(row); INSTANCES],
-            world: vec![Api::Silent; INSTANCES],
-            log: Vec::new(),
-            instances: vec![None; INSTANCES],
+            skew: 0,
+            rng: Rng::new(1),
+            timed: false,
+            agenda: BTreeMap::new(),
+            db: Database::new(instances),
+            world: World::new(instances),
             daemon: None,
             dock: None,
-            foreign: vec![None; INSTANCES],
-            probes: 0,
+            ledger: Ledger::new(instances),
+            slots: 2,
+            probes: vec![0; instances],
             started: HashMap::new(),
+            manager_shares_fault: false,
         }
     }
 
-    /// A world in which instances are containers of an engine.
-    pub(crate) fn docked() -> Self {
+    /// A world in which instances are containers.
+    pub(crate) fn docked(instances: usize) -> Self {
         Self {
-            dock: Some(Dock::new(INSTANCES)),
-            ..Self::new()
+            dock: Some(Dock::new(instances)),
+            ..Self::new(instances)
         }
+    }
+
+    pub(crate) fn instances(&self) -> usize {
+        self.db.rows.len()
     }
 
     pub(crate) fn apply(&mut self, op: Op) {
         match op {
             Op::NewKey(i) => {
-                let key = self.number();
+                let key = self.db.number();
                 self.write(i, Cause::ApiKey, |row| row.key = Some(key));
             }
             Op::ClearKey(i) => self.write(i, Cause::ApiKey, |row| row.key = None),
             Op::WriteAccount(i) => self.write(i, Cause::Account, |_| {}),
-            Op::ForeignStatus(i, status) => {
-                self.foreign[i] = Some(status);
-                if self.rows[i]
-                    .as_ref()
-                    .is_some_and(|row| row.status.as_deref() != Some(status))
-                {
-                    self.write(i, Cause::Drift, |row| row.status = Some(status.to_owned()));
-                }
-            }
+            Op::ForeignStatus(i, status) => self.write_status(i, status),
             Op::Delete(i) => {
-                if self.rows[i].take().is_some() {
+                if self.db.rows[i].take().is_some() {
                     self.log(i, Cause::Delete);
                 }
             }
-            Op::World(i, api) => self.world[i] = api,
+            Op::World(i, api) => self.world.apis[i] = api,
+            Op::Net(net) => self.world.net = net,
+            Op::Chatter(chatter) => self.world.chatter = chatter,
             Op::Container(i, fate) => self.container(i, fate),
-            Op::Output(i) => self.output(i),
-            Op::EngineLost => {
+            Op::Output(i) => self.says(i, 1),
+            Op::Sees(engine) => {
                 if let Some(dock) = &mut self.dock {
-                    dock.in_sight = false;
+                    dock.seen = engine;
+                    self.unfollow_all();
+                    self.compare();
                 }
-            }
-            Op::EngineBack => {
-                if let Some(dock) = &mut self.dock {
-                    dock.in_sight = true;
-                }
-                self.compare();
             }
             Op::Dispatch => self.dispatch(),
-            Op::Probe(i) => self.probe(i),
+            Op::Probe(i) => self.answered(i),
             Op::Record(i) => self.record(i),
-            Op::Wait(ms) => self.now += ms,
-            Op::Kill => self.daemon = None,
-            Op::Start => {
-                if self.daemon.is_none() {
-                    let limits = Limits::with_slots(SLOTS, BURST, INTERVAL);
-                    self.daemon = Some(Daemon {
-                        queue: Queue::new(limits),
-                        runs: HashMap::new(),
-                        epoch: 0,
-                        rings: Vec::new(),
-                    });
-                    self.started.clear();
-                    self.take_over();
-                }
+            Op::Wait(ms) => self.pass(self.now + ms),
+            Op::Clock(seconds) => {
+                self.skew += seconds * 1_000;
+                self.ledger.clock_jumped();
             }
+            Op::Kill => self.daemon = None,
+            Op::Start => self.start_daemon(),
             Op::LoseEar => self.take_over(),
             Op::LoseRings => {
                 if let Some(daemon) = &mut self.daemon {
@@ -128,6 +164,47 @@ impl Sim {
                     self.take_over();
                 }
             }
+        }
+    }
+
+    /// Time goes by while the daemon's loop does nothing.
+    fn pass(&mut self, to: u64) {
+        while let Some(((at, _), event)) = self.agenda.first_key_value().map(clone_pair)
+            && at <= to
+        {
+            self.agenda.pop_first();
+            self.now = self.now.max(at);
+            self.happens(event);
+        }
+        self.now = self.now.max(to);
+    }
+
+    pub(crate) fn after(&mut self, ms: u64, event: Event) {
+        let number = self.db.number();
+        self.agenda.insert((self.now + ms, number), event);
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Lines { i, life, lines } => {
+                let goes_on = self
+                    .dock
+                    .as_ref()
+                    .is_some_and(|dock| dock.runs(i) && dock.ship(i).map(|s| s.life) == Some(life));
+                if goes_on {
+                    self.hear(i, lines);
+                }
+            }
+            Event::Answered(i, serial) if self.runs_as(i, serial) => self.answered(i),
+            Event::Recorded(i, serial) if self.runs_as(i, serial) => self.record(i),
+            Event::Answered(..) | Event::Recorded(..) => {}
+            Event::Own(i, every) => {
+                self.apply(Op::WriteAccount(i));
+                self.after(every, Event::Own(i, every));
+            }
+            Event::Manager => self.manager_looks(),
+            Event::Writes(i, status) => self.manager_writes(i, status),
+            Event::Op(op) => self.apply(op),
         }
     }
 
@@ -140,328 +217,95 @@ impl Sim {
                 Some(_) | None => return,
             };
             for i in running {
-                self.probe(i);
+                self.answered(i);
                 self.record(i);
             }
         }
         panic!("the daemon never comes to rest at {} ms", self.now);
     }
 
-    /// No more input; time goes on until a whole hour has passed.
+    /// When something is due though nothing happens until then.
+    fn next_due(&self) -> Option<u64> {
+        let due = self.daemon.as_ref().and_then(Daemon::deadline);
+        let ms = |due: Duration| u64::try_from(due.as_nanos().div_ceil(1_000_000)).expect("fits");
+        let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        due.map(ms).into_iter().chain(agenda).min()
+    }
+
+    /// No more input; all faults end; time goes on until a whole hour has passed.
     pub(crate) fn quiet(&mut self) {
         self.apply(Op::Start);
-        self.apply(Op::EngineBack);
+        self.apply(Op::Net(Net::Fine));
+        self.apply(Op::Sees(Some(0)));
         let end = self.now + 3_600_000;
-        for _ in 0..5_000 {
+        for _ in 0..8_000 {
             self.settle();
-            let deadline = self
-                .daemon
-                .as_ref()
-                .and_then(|daemon| daemon.queue.deadline());
-            match deadline.map(|due| u64::try_from(due.as_millis()).expect("fits") + 1) {
-                Some(due) if due <= end => self.now = self.now.max(due),
+            match self.next_due() {
+                Some(due) if due <= end => self.pass(due.max(self.now)),
                 Some(_) | None => return,
             }
         }
-        panic!("more than 5,000 looks in a quiet hour");
+        panic!("more than 8,000 steps in a quiet hour");
     }
 
-    pub(crate) fn status(&self, i: usize) -> Option<String> {
-        self.rows[i].as_ref().and_then(|row| row.status.clone())
-    }
-
-    /// What the column may say, once it is quiet.
-    pub(crate) fn truth(&self, i: usize) -> Vec<Option<&'static str>> {
-        let Some(row) = &self.rows[i] else {
-            return vec![None];
-        };
-        let touched = self.instances[i].is_some();
-        if touched && let Some(status) = self.truth_of_container(i) {
-            return vec![Some(status)];
+    /// By the clock, until `end`: everything takes its time.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        let mut idle = 0;
+        loop {
+            self.dispatch();
+            match self.next_due() {
+                Some(due) if due <= end => {
+                    idle = if due > self.now { 0 } else { idle + 1 };
+                    assert!(idle < 100_000, "time stands still at {} ms", self.now);
+                    self.pass(due.max(self.now));
+                }
+                Some(_) | None => break,
+            }
         }
-        let was_ready = self.instances[i]
-            .as_ref()
-            .is_some_and(|instance| instance.memory.ready_at.is_some());
-        let api = if self.runs_nowhere(i) {
-            Api::Silent
-        } else {
-            self.world[i]
-        };
-        vec![match (row.key, api) {
-            // Nothing ever happened to it, so nobody was asked to look: it says what it said.
-            _ if !touched => Some("pending"),
-            (None, _) => Some("pending"),
-            (Some(_), Api::Ready) => Some("client_ready"),
-            (Some(_), Api::NotConnected | Api::Error) => Some("failed"),
-            (Some(_), Api::Silent) if was_ready => Some("failed"),
-            (Some(_), Api::Silent) => Some("pending"),
-        }]
-        .into_iter()
-        .chain(self.left_alone(i))
-        // A final verdict is not probed by the clock: an API that went bad without a word to
-        // anybody is found by the next event.
-        .chain(self.final_verdict(i))
-        .collect()
+        self.now = self.now.max(end);
     }
 
-    pub(crate) fn unobserved(&self) -> usize {
-        self.log.len()
+    pub(crate) fn time(&self) -> DateTime<Utc> {
+        let ms = i64::try_from(self.now).expect("fits") + self.skew;
+        DateTime::UNIX_EPOCH + TimeDelta::days(365) + TimeDelta::milliseconds(ms)
     }
 
-    pub(crate) fn timers_of_final_instances(&self) -> usize {
-        let all_final = self
-            .instances
-            .iter()
-            .flatten()
-            .all(|instance| instance.settled);
-        match &self.daemon {
-            Some(daemon) if all_final => daemon.queue.armed(),
-            Some(_) | None => 0,
-        }
-    }
-
-    pub(crate) fn probes(&self) -> usize {
-        self.probes
-    }
-
-    /// Where nobody answers and nothing is known, what somebody else wrote stands, unless it says ready:
-    /// that it is not takes misses, and they have had their time.
-    fn left_alone(&self, i: usize) -> Option<Option<&'static str>> {
-        let instance = self.instances[i].as_ref()?;
-        let silent = self.world[i] == Api::Silent || self.runs_nowhere(i);
-        let asked = self.rows[i].as_ref().is_some_and(|row| row.key.is_some());
-        let unheard = silent && asked && instance.memory.ready_at.is_none();
-        let foreign = self.foreign[i].filter(|status| *status != "client_ready");
-        foreign.filter(|_| unheard).map(Some)
-    }
-
-    fn runs_nowhere(&self, i: usize) -> bool {
-        let state = self.dock.as_ref().map(|dock| dock.state(i));
-        state.is_some_and(|state| state.is_none())
-    }
-
-    fn final_verdict(&self, i: usize) -> Option<Option<&'static str>> {
-        let instance = self.instances[i].as_ref()?;
-        let status = instance.memory.status?.as_str();
-        (instance.settled && status == "client_ready").then_some(Some(status))
-    }
-
-    fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
-    }
-
-    fn time(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::milliseconds(i64::try_from(self.now).expect("fits"))
+    pub(crate) const fn moment(&self) -> Duration {
+        Duration::from_millis(self.now)
     }
 
     fn write(&mut self, i: usize, cause: Cause, change: impl FnOnce(&mut DbRow)) {
-        let inserted = self.rows[i].is_none();
-        let row = self.rows[i].get_or_insert(DbRow {
+        let inserted = self.db.rows[i].is_none();
+        let row = self.db.rows[i].get_or_insert(DbRow {
             key: None,
             status: Some("pending".to_owned()),
+            updated: 0,
         });
+        row.updated = self.now;
         change(row);
         self.log(i, if inserted { Cause::Insert } else { cause });
     }
 
-    fn log(&mut self, instance: usize, cause: Cause) {
-        let id = self.number();
-        let change = Change {
-            cause,
-            at: self.time(),
+    /// Somebody else writes the status.
+    pub(crate) fn write_status(&mut self, i: usize, status: &'static str) {
+        let Some(row) = &mut self.db.rows[i] else {
+            return;
         };
-        self.log.push(LogEntry {
-            id,
-            instance,
-            change,
-        });
+        row.updated = self.now;
+        if row.status.as_deref() != Some(status) {
+            self.write(i, Cause::Drift, |row| row.status = Some(status.to_owned()));
+        }
+    }
+
+    fn log(&mut self, i: usize, cause: Cause) {
+        let at = self.time();
+        self.db.log(i, cause, at);
         if let Some(daemon) = &mut self.daemon {
-            daemon.rings.push((instance, cause));
+            daemon.rings.push((i, cause));
         }
     }
+}
 
-    fn take_over(&mut self) {
-        let epoch = self.number();
-        let now = Duration::from_millis(self.now);
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        self.epoch = epoch;
-        daemon.epoch = epoch;
-        daemon.queue.clear();
-        for entry in &self.log {
-            daemon.queue.wake(entry.instance, entry.change.cause, now);
-        }
-        for (i, instance) in self.instances.iter().enumerate() {
-            if instance.as_ref().is_some_and(|instance| !instance.settled) {
-                daemon.queue.wake(i, Cause::Resync, now);
-            }
-        }
-        self.compare();
-    }
-
-    fn dispatch(&mut self) {
-        let (now, time) = (Duration::from_millis(self.now), self.time());
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        for (i, cause) in std::mem::take(&mut daemon.rings) {
-            daemon.queue.wake(i, cause, now);
-        }
-        let mut yielded = Vec::new();
-        while let Some(command) = daemon.queue.next(now) {
-            match command {
-                Command::Start { key: i, .. } => {
-                    let changes: Vec<&LogEntry> = self
-                        .log
-                        .iter()
-                        .filter(|entry| entry.instance == i)
-                        .collect();
-                    let row = self.rows[i].as_ref();
-                    let instance = self.instances[i].as_ref();
-                    let known = instance.and_then(|known| known.memory.sighting.as_ref());
-                    let sight = match &self.dock {
-                        Some(dock) => dock.sight(i, known),
-                        None => (Container::Unknown, None),
-                    };
-                    let run = Run {
-                        overtaken: false,
-                        epoch: daemon.epoch,
-                        facts: facts(row, &changes, instance, sight, time),
-                        key: row.and_then(|row| row.key),
-                        version: instance.map(|instance| instance.version),
-                        changes: changes.iter().map(|entry| entry.id).collect(),
-                        verdict: None,
-                    };
-                    let doubled = daemon.runs.insert(i, run);
-                    assert!(doubled.is_none(), "instance {i} runs twice at once");
-                    assert!(daemon.runs.len() <= SLOTS, "more runs than slots");
-                    self.started.entry(i).or_default().push(self.now);
-                }
-                Command::GiveWay { key } => yielded.push(key),
-            }
-        }
-        for i in yielded {
-            if daemon.runs.get(&i).is_some_and(|run| run.verdict.is_none()) {
-                daemon.runs.remove(&i);
-                let due = now + Duration::from_millis(20);
-                let next = Next::At {
-                    due,
-                    hold_drift: false,
-                };
-                daemon.queue.finish(&i, next, now);
-            }
-        }
-        self.check_pace();
-    }
-
-    /// Over any stretch of looks at one key: no more than the burst plus what the time refills.
-    fn check_pace(&self) {
-        for looks in self.started.values() {
-            let burst = usize::try_from(BURST).expect("fits");
-            for window in looks.windows(burst + 2) {
-                let took = Duration::from_millis(window[burst + 1] - window[0]);
-                assert!(took >= INTERVAL, "{} looks within {took:?}", window.len());
-            }
-        }
-    }
-
-    fn probe(&mut self, i: usize) {
-        let (now, time) = (Duration::from_millis(self.now), self.time());
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let Some(run) = daemon.runs.get_mut(&i) else {
-            return;
-        };
-        if run.verdict.is_some() {
-            return;
-        }
-        match verdict::plan(&self.policy, &run.facts, 0.5) {
-            Plan::Settle(verdict) => run.verdict = Some(*verdict),
-            Plan::Forget => {}
-            Plan::Defer { until } => {
-                let wait = (until - run.facts.now).to_std().unwrap_or_default();
-                let next = Next::At {
-                    due: now + wait,
-                    hold_drift: true,
-                };
-                daemon.runs.remove(&i);
-                daemon.queue.finish(&i, next, now);
-            }
-            Plan::Probe { profile, .. } => {
-                self.probes += 1;
-                // An API that runs with another key than the row's refuses it.
-                let row_key = self.rows[i].as_ref().and_then(|row| row.key);
-                let runs = self
-                    .dock
-                    .as_ref()
-                    .is_none_or(|dock| dock.state(i) == Some("running"));
-                let answer = if !runs {
-                    answer(Api::Silent)
-                } else if run.key == row_key {
-                    answer(self.world[i])
-                } else {
-                    Answer::Rejected { code: 401 }
-                };
-                run.verdict = Some(conclude(&self.policy, run, profile, &answer, time));
-            }
-        }
-    }
-
-    fn record(&mut self, i: usize) {
-        let now = Duration::from_millis(self.now);
-        let version = self.number();
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let Some(run) = daemon.runs.get(&i) else {
-            return;
-        };
-        let forget = run.facts.row.is_none();
-        if run.verdict.is_none() && !forget {
-            return;
-        }
-        let run = daemon.runs.remove(&i).expect("looked up above");
-        let unseen = self
-            .log
-            .iter()
-            .any(|entry| entry.instance == i && !run.changes.contains(&entry.id));
-        let recorded = self.instances[i].as_ref().map(|instance| instance.version);
-        let refused = run.epoch != self.epoch || recorded != run.version || unseen || run.overtaken;
-        if refused {
-            let next = Next::At {
-                due: now,
-                hold_drift: false,
-            };
-            daemon.queue.finish(&i, next, now);
-            return;
-        }
-        self.log
-            .retain(|entry| entry.instance != i || !run.changes.contains(&entry.id));
-        let Some(verdict) = run.verdict else {
-            self.instances[i] = None;
-            daemon.queue.finish(&i, Next::Settled, now);
-            return;
-        };
-        let row = self.rows[i].as_mut().expect("a deletion is a change");
-        assert_eq!(row.key, run.key, "a verdict about another key was accepted");
-        if let Some(status) = verdict.status {
-            row.status = Some(status.as_str().to_owned());
-        }
-        let next = match verdict.retry {
-            None => Next::Settled,
-            Some(after) => Next::At {
-                due: now + after,
-                hold_drift: verdict.memory.corrections.is_contested(),
-            },
-        };
-        self.instances[i] = Some(Instance {
-            version,
-            memory: verdict.memory,
-            settled: verdict.retry.is_none(),
-        });
-        daemon.queue.finish(&i, next, now);
-    }
+fn clone_pair((key, event): (&(u64, u64), &Event)) -> ((u64, u64), Event) {
+    (*key, event.clone())
 }

@@ -205,6 +205,7 @@ impl Daemon {
         match event {
             Event::Connected(Ok(Ok(leader))) => {
                 self.proven = true;
+                self.witnesses.began_term(self.origin.elapsed());
                 self.phase = Phase::Leading(Box::new(leader));
                 Ok(())
             }

@@ -1,8 +1,8 @@
 //! One run: read the row fresh, ask its API, decide, record. Nothing of it outlives it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::container::Container;
@@ -65,8 +65,8 @@ pub(crate) struct Task {
     pub(crate) give_way: oneshot::Receiver<()>,
     /// Set when something happens to the instance's container.
     pub(crate) overtaken: Arc<AtomicBool>,
-    /// Set when the API answers in the words of its profile.
-    pub(crate) heard: Arc<AtomicBool>,
+    /// Holds when the API answered, if in the words of its profile.
+    pub(crate) heard: Arc<OnceLock<Instant>>,
     /// What was known of our own way to the APIs when it began, in moments since `origin`.
     pub(crate) known: Known,
     /// The zero of those moments.
@@ -200,7 +200,7 @@ async fn ask(
     sounded(Sound::Answered(Kind::of(&answer)));
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
     if answer.in_own_words() {
-        task.heard.store(true, Ordering::Release);
+        task.heard.get_or_init(Instant::now);
     }
     let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
     let chance = fastrand::f64();

@@ -1,7 +1,8 @@
 //! What can be told to a run while it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use auth_reconciler_core::witness::Known;
 use tokio::sync::oneshot;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 pub(super) struct Run {
     give_way: Option<oneshot::Sender<()>>,
     overtaken: Arc<AtomicBool>,
-    heard: Arc<AtomicBool>,
+    heard: Arc<OnceLock<Instant>>,
     known: Known,
 }
 
@@ -22,7 +23,7 @@ impl Run {
         let run = Self {
             give_way: Some(sender),
             overtaken: Arc::new(AtomicBool::new(false)),
-            heard: Arc::new(AtomicBool::new(false)),
+            heard: Arc::default(),
             known,
         };
         (run, receiver)
@@ -33,14 +34,14 @@ impl Run {
         Arc::clone(&self.overtaken)
     }
 
-    /// Set when its API answers in the words of its profile.
-    pub(super) fn heard(&self) -> Arc<AtomicBool> {
+    /// Holds when its API answered, if in the words of its profile.
+    pub(super) fn heard(&self) -> Arc<OnceLock<Instant>> {
         Arc::clone(&self.heard)
     }
 
-    /// Whether it did.
-    pub(super) fn was_heard(&self) -> bool {
-        self.heard.load(Ordering::Acquire)
+    /// When it did: the record of it may take long, and the way may be lost meanwhile.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.heard.get().copied()
     }
 
     /// What was known of our own way when it began.

@@ -28,8 +28,9 @@ impl Daemon {
     pub(super) fn weigh(&mut self, key: &Key, run: Option<&Run>, end: &End) -> bool {
         let now = self.now();
         self.witnesses.looked(key);
-        if run.is_some_and(Run::was_heard)
-            && let Heard::DoubtEnded(silent) = self.witnesses.heard(key, now)
+        let heard = run.and_then(Run::heard_at);
+        if let Some(at) = heard.map(|at| at.saturating_duration_since(self.origin))
+            && let Heard::DoubtEnded(silent) = self.witnesses.heard(key, at)
         {
             info!(
                 looked_at = silent.len(),
