@@ -12,6 +12,7 @@ use crate::key::ApiKey;
 
 mod budget;
 mod containers;
+mod grid;
 mod guard;
 mod lives;
 mod patience;
