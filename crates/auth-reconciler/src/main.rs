@@ -104,8 +104,8 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
-        Command::Uninstall { yes } => {
-            let done = command::uninstall::uninstall(&settings.database, *yes).await?;
+        Command::Uninstall(consent) => {
+            let done = command::uninstall::uninstall(&settings.database, *consent).await?;
             Ok(if done {
                 ExitCode::SUCCESS
             } else {

@@ -74,10 +74,18 @@ pub(crate) enum Command {
     /// Check what the daemon with these settings needs.
     Doctor(Box<RunSettings>),
     /// Remove everything.
-    Uninstall {
-        /// Without asking.
-        yes: bool,
-    },
+    Uninstall(Consent),
+}
+
+/// What may be removed without asking, and although something stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Consent {
+    /// Do not ask.
+    pub(crate) yes: bool,
+    /// Although a daemon leads.
+    pub(crate) force: bool,
+    /// With what somebody built on the schema.
+    pub(crate) with_dependents: bool,
 }
 
 impl Settings {
@@ -103,7 +111,7 @@ impl Settings {
             CommandArgs::Run(args) => {
                 Command::Run(Box::new(RunSettings::resolve(args, &source, environment)?))
             }
-            CommandArgs::Status { .. } | CommandArgs::Watch(_) | CommandArgs::Uninstall { .. }
+            CommandArgs::Status { .. } | CommandArgs::Watch(_) | CommandArgs::Uninstall(_)
                 if cli.common.table.is_some() =>
             {
                 return Err(SettingsError::EveryTable);
@@ -117,7 +125,11 @@ impl Settings {
             CommandArgs::Doctor(args) => {
                 Command::Doctor(Box::new(RunSettings::resolve(args, &source, environment)?))
             }
-            CommandArgs::Uninstall { yes } => Command::Uninstall { yes: *yes },
+            CommandArgs::Uninstall(args) => Command::Uninstall(Consent {
+                yes: args.yes,
+                force: args.force,
+                with_dependents: args.with_dependents,
+            }),
         };
         Ok(Self {
             database: source.database(&cli.common, environment)?,

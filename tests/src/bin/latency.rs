@@ -226,7 +226,7 @@ async fn cost(
     daemon.sigterm()?;
     daemon.ended().await?;
     let watched = write(url, table, &rows).await?;
-    let uninstalled = run_command(url, &["uninstall"], &SETTINGS).await?;
+    let uninstalled = run_command(url, &["uninstall", "--yes"], &SETTINGS).await?;
     ensure!(uninstalled.code == Some(0), "{}", uninstalled.stderr);
     let bare = write(url, table, &rows).await?;
     println!("\nnew keys saved by {WRITERS} sessions at once, a second\n");

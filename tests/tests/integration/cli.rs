@@ -10,6 +10,7 @@ mod settings;
 mod status;
 mod time_limits;
 mod unavailable;
+mod uninstall;
 mod watch;
 
 use anyhow::{Result, ensure};

@@ -213,7 +213,7 @@ async fn run_refuses_a_schema_that_it_could_not_serve() -> Result<()> {
         ),
     ];
     for (tamper, words) in cases {
-        run_command(scene.url(), &["uninstall"], &[]).await?;
+        run_command(scene.url(), &["uninstall", "--yes"], &[]).await?;
         scene.migrate().await?;
         scene.manager.batch_execute(tamper).await?;
         refused(tamper, words).await?;

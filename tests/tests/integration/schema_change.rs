@@ -85,7 +85,7 @@ async fn the_manager_gets_through_while_uninstall_waits_for_another_table() -> R
             held.name()
         );
         let held = holder(&scene, &lock).await?;
-        let uninstall = Daemon::spawn(scene.url(), &["uninstall"], &settings)?;
+        let uninstall = Daemon::spawn(scene.url(), &["uninstall", "--yes"], &settings)?;
         let write = format!(
             "insert into {} (id) values (gen_random_uuid())",
             free.name()
@@ -240,7 +240,7 @@ async fn uninstall_leaves_no_trace() -> Result<()> {
         .batch_execute("select auth_reconciler.watch('public.message_instances', true)")
         .await?;
     assert_ne!(before, catalog(&scene.manager).await?);
-    let done = run_command(scene.url(), &["uninstall"], &[]).await?;
+    let done = run_command(scene.url(), &["uninstall", "--yes", "--force"], &[]).await?;
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert_eq!(before, catalog(&scene.manager).await?);
 

@@ -218,11 +218,6 @@ async fn no_command_and_no_statement_of_ours_calls_what_stands_in_the_path() -> 
     daemon.ended().await?;
     nothing_bitten(&scene, "the daemon").await?;
     let done = run_command(scene.url(), &["uninstall", "--yes"], &[]).await?;
-    let done = match done.code {
-        // It asks nothing yet.
-        Some(2) => run_command(scene.url(), &["uninstall"], &[]).await?,
-        Some(_) | None => done,
-    };
     ensure!(done.code == Some(0), "uninstall: {}", done.stderr);
     nothing_bitten(&scene, "uninstall").await
 }

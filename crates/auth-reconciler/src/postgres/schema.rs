@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
 use super::owed::{self, Outcome};
-use super::pool::{TRANSACTION, no_foreign_limits, with, within};
+use super::pool::{no_foreign_limits, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
 
@@ -26,6 +26,7 @@ macro_rules! sql {
 mod error;
 mod install;
 pub(crate) mod publication;
+pub(crate) mod removal;
 
 pub(crate) use error::SchemaError;
 pub(crate) use install::needed_version;
@@ -174,25 +175,6 @@ pub(crate) async fn migrate(
         ));
     }
     Ok(done)
-}
-
-/// Removes every trigger and the schema. Returns what it did.
-pub(crate) async fn uninstall(database: &Database) -> Result<String, SchemaError> {
-    let client = connect(database).await?;
-    let asked = client.query_typed_one(sql!("queries/schema_exists.sql"), &[]);
-    let exists = within(&client, PINNED, asked)
-        .await
-        .map_err(|source| query("look for the schema", source))?;
-    if !exists.get::<_, bool>(0) {
-        return Ok("the schema auth_reconciler is not there, nothing to remove".to_owned());
-    }
-    let script = [TRANSACTION, sql!("queries/uninstall.sql")].concat();
-    repeated(async || {
-        let removed = client.batch_execute(&script).await;
-        removed.map_err(|source| query("remove triggers and schema", source))
-    })
-    .await?;
-    Ok("triggers and schema auth_reconciler are removed".to_owned())
 }
 
 /// Attaches anew what an earlier version attached to tables that no setting names. One that cannot be watched any more

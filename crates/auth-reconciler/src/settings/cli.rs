@@ -89,12 +89,22 @@ pub(crate) enum CommandArgs {
     Watch(Box<WatchArgs>),
     /// Checks everything that `run` needs, one line each, with a remedy
     Doctor(Box<RunArgs>),
-    /// Removes triggers and schema and leaves no trace
-    Uninstall {
-        /// Does not ask first
-        #[arg(long)]
-        yes: bool,
-    },
+    /// Removes triggers and schema and leaves no trace; takes back what deploy/grants.sql gave
+    Uninstall(UninstallArgs),
+}
+
+/// What `uninstall` takes.
+#[derive(Args)]
+pub(crate) struct UninstallArgs {
+    /// Does not ask first; needed where standard input is no terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Goes on although a daemon leads, which then ends
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Removes what somebody built on the schema (views, functions, foreign keys, …) with it
+    #[arg(long)]
+    pub(crate) with_dependents: bool,
 }
 
 /// What `migrate` takes.

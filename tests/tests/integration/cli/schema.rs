@@ -60,8 +60,7 @@ async fn migrate_says_what_it_did_and_uninstall_leaves_no_trace() -> Result<()> 
         &["already", "public.message_instances is watched already"],
     )?;
 
-    // Standard input of a test is no terminal: it acts.
-    let removed = run_command(url, &["uninstall"], &[]).await?;
+    let removed = run_command(url, &["uninstall", "--yes"], &[]).await?;
     expect(&removed, 0, &["are removed"])?;
     let after = inventory(&client).await?;
     ensure!(after == before, "{before:?} became {after:?}");

@@ -18,6 +18,7 @@ use super::value;
 use crate::scene::{ALL_TRUE, Scene, eventually};
 
 mod paths;
+mod revoked;
 
 const GRANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grants.sql");
 

@@ -47,6 +47,12 @@ pub(crate) enum SchemaError {
          replicating for good; nothing was changed"
     )]
     Published { publications: String },
+    #[error("somebody built on schema auth_reconciler: {names}; nothing was removed")]
+    BuiltOn { names: String },
+    #[error("a daemon leads ({holder}); nothing was removed")]
+    Led { holder: String },
+    #[error("nobody can be asked, for standard input is no terminal; nothing was removed")]
+    NobodyToAsk,
     #[error("table {table} does not exist")]
     NoTable { table: String },
     #[error("table {table} is not watched")]
@@ -83,6 +89,14 @@ impl SchemaError {
                 "publish the manager's tables by name or by their schema instead; or go on with --into-publication \
                  (AUTH_RECONCILER_INTO_PUBLICATION), and then every subscriber needs our tables too",
             ),
+            Self::BuiltOn { .. } => Some(
+                "keep their definitions (pg_dump, \\d+) and drop them, or say --with-dependents, and what depends on the \
+                 schema goes with it",
+            ),
+            Self::Led { .. } => Some(
+                "stop every daemon first (SIGTERM), or say --force, and they end by themselves",
+            ),
+            Self::NobodyToAsk => Some("say --yes"),
             // The manager may be in the middle of a migration of its own.
             Self::TriggersMissing { .. }
             | Self::RowsHidden { .. }
@@ -122,6 +136,9 @@ impl SchemaError {
             | Self::Newer { .. }
             | Self::Dependents { .. }
             | Self::Published { .. }
+            | Self::BuiltOn { .. }
+            | Self::Led { .. }
+            | Self::NobodyToAsk
             | Self::NoTable { .. }
             | Self::NotWatched { .. } => self.end(),
         }

@@ -95,6 +95,26 @@ pub(super) fn routines() -> String {
     [KEEP_GRANTS, DROP_VIEWS, &ROUTINES.concat()].concat()
 }
 
+/// Every name that stands in our texts behind that of our schema: whatever else the schema holds is somebody else's.
+pub(super) fn own_names() -> Vec<String> {
+    let mut texts = routines();
+    for migration in MIGRATIONS {
+        texts.push_str(migration.text);
+        texts.push_str(migration.log);
+    }
+    let mut names: Vec<String> = texts
+        .split("auth_reconciler.")
+        .skip(1)
+        .map(|rest| {
+            let part = |char: &char| char.is_ascii_alphanumeric() || *char == '_';
+            rest.chars().take_while(part).collect()
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// Brings the schema to this version. Returns what it did.
 pub(super) async fn install(
     client: &Client,

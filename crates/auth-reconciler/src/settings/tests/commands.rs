@@ -1,6 +1,7 @@
 //! What each command takes.
 
 use super::*;
+use crate::settings::Consent;
 
 #[test]
 fn commands_take_their_own_switches() {
@@ -10,11 +11,19 @@ fn commands_take_their_own_switches() {
     ));
     assert!(matches!(
         parse(&["uninstall"], &[URL]).unwrap().command,
-        Command::Uninstall { yes: false }
+        Command::Uninstall(Consent {
+            yes: false,
+            force: false,
+            with_dependents: false
+        })
     ));
     assert!(matches!(
         parse(&["uninstall", "--yes"], &[URL]).unwrap().command,
-        Command::Uninstall { yes: true }
+        Command::Uninstall(Consent {
+            yes: true,
+            force: false,
+            with_dependents: false
+        })
     ));
     assert!(matches!(
         parse(&["migrate"], &[URL]).unwrap().command,
