@@ -3,6 +3,10 @@
 //! The columns, types and defaults are those of the real tables. As in reality every write moves `updated_at`, and a
 //! write may repeat a value that already stands.
 
+mod rounds;
+
+pub use self::rounds::{Habits, Rounds};
+
 use anyhow::Result;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::ToSql;

@@ -257,6 +257,13 @@ pub fn conclude(
     }
 }
 
+/// Whether a failure of ours that was established stands, so that somebody else's write over it is not to wait
+/// for an answer.
+#[must_use]
+pub fn is_ours_to_restore(facts: &Facts) -> bool {
+    standing(facts) == Standing::OursFailed
+}
+
 /// What is to be recorded where nothing is known of an instance, but the database has put aside what somebody
 /// wrote: its write stands, as it would without us.
 #[must_use]

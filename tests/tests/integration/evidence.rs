@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::arena::{KEY, Scene};
 
 mod address;
+mod answers;
 mod doubt;
+mod manager;
 mod names;
 mod shortage;
 

@@ -151,7 +151,7 @@ impl Daemon {
         while let Some(command) = self.queue.next(now) {
             match command {
                 Command::Start { key, wake } => {
-                    let (run, give_way) = Run::new(self.witnesses.known(&key));
+                    let (run, give_way, drifted) = Run::new(self.witnesses.known(&key));
                     let task = Task {
                         overtaken: run.overtaken(),
                         heard: run.heard(),
@@ -165,6 +165,7 @@ impl Daemon {
                         epoch: leader.epoch,
                         tables: Arc::clone(&leader.tables),
                         give_way,
+                        drifted,
                     };
                     self.runs.insert(key, run);
                     self.followers.begun(&key, now);
@@ -363,6 +364,11 @@ impl Daemon {
             return;
         };
         if leader.tables.contains_key(&key.watched_id) {
+            if cause == Cause::Drift
+                && let Some(run) = self.runs.get_mut(&key)
+            {
+                run.drifted();
+            }
             self.queue.wake(key, cause, now);
         } else {
             // A table that is watched since the last scan. One that is under way may have read the log

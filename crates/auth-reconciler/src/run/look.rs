@@ -63,6 +63,8 @@ pub(crate) struct Task {
     pub(crate) tables: Tables,
     /// Fires when the probe is to end without an answer.
     pub(crate) give_way: oneshot::Receiver<()>,
+    /// Fires when somebody else has written the status since.
+    pub(crate) drifted: oneshot::Receiver<()>,
     /// Set when something happens to the instance's container.
     pub(crate) overtaken: Arc<AtomicBool>,
     /// Holds when the API answered, if in the words of its profile.
@@ -195,6 +197,11 @@ async fn ask(
             }
             debug!("gave way to a first look");
             return Err(End::Stumbled);
+        }
+        // What it waits for may come late, and what was established is put back before it is asked.
+        Ok(()) = &mut task.drifted, if verdict::is_ours_to_restore(facts) => {
+            debug!("probe ended: somebody else wrote over a failure that was established");
+            return Err(End::Overtaken);
         }
     };
     sounded(Sound::Answered(Kind::of(&answer)));

@@ -11,22 +11,26 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(super) struct Run {
     give_way: Option<oneshot::Sender<()>>,
+    drifted: Option<oneshot::Sender<()>>,
     overtaken: Arc<AtomicBool>,
     heard: Arc<OnceLock<Instant>>,
     known: Known,
 }
 
 impl Run {
-    /// Its handle, and what fires when it is to end its probe without an answer.
-    pub(super) fn new(known: Known) -> (Self, oneshot::Receiver<()>) {
+    /// Its handle, and what fires when it is to end its probe without an answer, and when somebody else has
+    /// written the status meanwhile.
+    pub(super) fn new(known: Known) -> (Self, oneshot::Receiver<()>, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
+        let (drift, drifted) = oneshot::channel();
         let run = Self {
             give_way: Some(sender),
+            drifted: Some(drift),
             overtaken: Arc::new(AtomicBool::new(false)),
             heard: Arc::default(),
             known,
         };
-        (run, receiver)
+        (run, receiver, drifted)
     }
 
     /// Set when something happens to its container, so that what it saw of it may no longer be so.
@@ -53,6 +57,14 @@ impl Run {
     pub(super) fn overtake(&mut self) {
         self.overtaken.store(true, Ordering::Release);
         self.give_way();
+    }
+
+    /// Somebody else has written the status since it read it.
+    pub(super) fn drifted(&mut self) {
+        if let Some(sender) = self.drifted.take() {
+            // It may have ended meanwhile.
+            let _ = sender.send(());
+        }
     }
 
     pub(super) fn give_way(&mut self) {
