@@ -1,20 +1,5 @@
 -- What an operator asks and does: who wrote what, what happened to an instance, hands off, guard.
 
-alter table auth_reconciler.instance
-    add column epoch uuid,
-    -- Verdicts recorded earlier say nothing of it.
-    add column final boolean not null default false;
-
-comment on column auth_reconciler.instance.epoch is
-    'The epoch in which the verdict was recorded; null when a pause or a resume took it back since. guard keeps a verdict only within its epoch.';
-comment on column auth_reconciler.instance.final is
-    'Whether only an event can change the verdict, the hold of a contested instance aside.';
-
-alter table auth_reconciler.leadership add column application text;
-
-comment on column auth_reconciler.leadership.application is
-    'application_name of that session: names version, host and process even when it is gone.';
-
 create table auth_reconciler.pause (
     watched_id integer not null,
     instance_id uuid not null,

@@ -1,4 +1,21 @@
--- What 0003_operator does to the change log, which the manager's triggers write to: last, and with a short lock.
+-- What 0003_operator does to the tables that the manager's triggers write and read, and that a record reads while it holds
+-- the manager's row: last, and with a short lock.
+
+alter table auth_reconciler.leadership add column application text;
+
+comment on column auth_reconciler.leadership.application is
+    'application_name of that session: names version, host and process even when it is gone.';
+
+alter table auth_reconciler.instance
+    add column epoch uuid,
+    -- Verdicts recorded earlier say nothing of it.
+    add column final boolean not null default false;
+
+comment on column auth_reconciler.instance.epoch is
+    'The epoch in which the verdict was recorded; null when a pause or a resume took it back since. guard keeps a verdict only within its epoch.';
+comment on column auth_reconciler.instance.final is
+    'Whether only an event can change the verdict, the hold of a contested instance aside.';
+
 -- Nullable and without a default: no row is rewritten.
 alter table auth_reconciler.change
     add column from_status text,

@@ -1,5 +1,8 @@
-//! From each earlier version to the newest while the manager writes with short time-outs and somebody reads our views:
-//! nothing is lost, nothing fails, also when nobody listens.
+//! From each earlier version, as it was, to the newest, while the manager writes with short time-outs, somebody reads our
+//! views, and a daemon of that version answers for what is written or nobody does: nothing is lost, nothing fails, and
+//! nothing has to wait for long.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::daemon::{Daemon, run_command};
@@ -7,129 +10,186 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::scene::{Scene, eventually};
+use crate::lateness::Writer;
+use crate::scene::{Eavesdropper, Scene, eventually};
 
-/// The tables of each version, in order, and its log's columns.
-const TABLES: [&str; 3] = [
-    include_str!("../../../../sql/migrations/0001_foundation.sql"),
-    include_str!("../../../../sql/migrations/0002_containers.sql"),
-    concat!(
-        include_str!("../../../../sql/migrations/0003_operator.sql"),
-        include_str!("../../../../sql/migrations/0003_operator_log.sql")
-    ),
+/// Tables and routines of each version, in order.
+const EARLIER: [&str; 3] = [
+    include_str!("../../../earlier/1.sql"),
+    include_str!("../../../earlier/2.sql"),
+    include_str!("../../../earlier/3.sql"),
 ];
-
-/// What stands for the routines of an earlier version: the trigger as it was, with its block around every row, and
-/// views as far as their locks are concerned. From version 3 on guard reads what was recorded in such a statement.
-const ROUTINES: &str = "
-    create function auth_reconciler.log_change() returns trigger language plpgsql security definer
-    set search_path = pg_catalog, pg_temp as $$
-    begin
-        begin
-            READ
-            insert into auth_reconciler.change (watched_id, instance_id, cause)
-            values (tg_argv[0]::integer, new.id, 'account');
-            perform pg_notify('auth_reconciler', 'scan');
-        exception when others then
-            perform pg_notify('auth_reconciler', 'resync');
-        end;
-        return null;
-    end $$;
-    create view auth_reconciler.status as
-        select i.instance_id as id, (select count(*) from auth_reconciler.change) as waiting from auth_reconciler.instance as i;
-    create view auth_reconciler.problems as select * from auth_reconciler.status;
-    insert into auth_reconciler.watched_table (relation, has_type_instance, assigned)
-    values ('public.message_instances', true, false);
-    create trigger auth_reconciler_update after update on public.message_instances
-        for each row when (old.account is distinct from new.account)
-        execute function auth_reconciler.log_change('1');
-    insert into auth_reconciler.leadership (epoch, term, pid, backend_start, taken_at)
-    values (gen_random_uuid(), 1, 0, now(), now())";
 
 /// Somebody of ours waits for a lock, or has just given way.
 const WE_WAIT: &str = "select exists (
     select from pg_stat_activity
     where datname = current_database() and application_name like 'auth-reconciler migrate%')";
 
+/// The manager's patience. No write that goes through took longer.
+const SHORT: &str = "set lock_timeout = '100ms'; set statement_timeout = '150ms'";
+
+/// What stands in for a daemon reads as it would: the version that its record must still find, what it answers for, and
+/// how many of these are the manager's.
+const READ: &str = "
+    select
+        (select i.version from auth_reconciler.instance as i where i.instance_id = $1),
+        coalesce(array_agg(c.id), '{}'),
+        count(*) filter (where c.cause = 'account')
+    from auth_reconciler.change as c
+    where c.instance_id = $1";
+
+const RECORD: &str = "
+    select outcome
+    from auth_reconciler.record(
+        $1, $2, $3,
+        jsonb_build_object(
+            'watched_id', 1, 'instance_id', $4::uuid, 'auth_status', $5::text, 'reason', 'Ready', 'message', '',
+            'cause', 'account', 'attempts', 0, 'misses', 0, 'corrections_spent', 0, 'contested', 0),
+        '{\"history_per_instance\": 10, \"history_max_age_ms\": 1000000, \"trouble_ms\": 0}')";
+
+/// As every version until then began the transaction of a record.
+const BEGIN: &str =
+    "begin; set local row_security = off; set local search_path = pg_catalog, pg_temp;
+    set local statement_timeout = '8s'; set local lock_timeout = '1s'";
+
 async fn install(scene: &Scene, version: usize) -> Result<()> {
-    for (number, text) in (1..).zip(&TABLES[..version]) {
-        scene.manager.batch_execute(text).await?;
-        let note = format!(
-            "insert into auth_reconciler.migration (version, name, routines) values ({number}, 'earlier', 'earlier')"
-        );
-        scene.manager.batch_execute(&note).await?;
-    }
-    let guard = "perform from auth_reconciler.instance as i where i.instance_id = new.id;";
-    let routines = ROUTINES.replace("READ", if version >= 3 { guard } else { "" });
-    scene.manager.batch_execute(&routines).await?;
+    let script = format!(
+        "begin; {}; insert into auth_reconciler.migration (version, name, routines)
+         select n, 'earlier', 'earlier' from generate_series(1, {version}) as n;
+         select auth_reconciler.watch('public.message_instances'); delete from auth_reconciler.change; commit",
+        EARLIER[version - 1]
+    );
+    scene.manager.batch_execute(&script).await?;
     Ok(())
 }
 
-/// Writes, each in its own transaction, until told to stop. Returns how many there were; one that fails ends it.
-async fn write(
-    client: Client,
-    id: Uuid,
-    done: watch::Receiver<bool>,
-    count: watch::Sender<u32>,
-) -> Result<u32> {
-    client
-        .batch_execute("set lock_timeout = '100ms'; set statement_timeout = '150ms'")
+/// Leads, and answers for the changes of this instance until it is refused as one that no longer leads. Each record moves
+/// the status, and so holds the manager's row. Returns for how many of the manager's changes it has answered.
+async fn lead(ear: Client, pool: Client, id: Uuid) -> Result<i64> {
+    let epoch = Uuid::new_v4();
+    ear.batch_execute("select pg_advisory_lock(auth_reconciler.leadership_lock())")
         .await?;
-    let mut written = 0;
-    while !*done.borrow() {
-        client
-            .execute(
-                "update public.message_instances set account = $2, updated_at = localtimestamp where id = $1",
-                &[&id, &format!("account {written}")],
-            )
-            .await
-            .with_context(|| format!("write {written}"))?;
-        written += 1;
-        count.send_replace(written);
+    ear.execute("select auth_reconciler.take_over($1)", &[&epoch])
+        .await?;
+    let mut answered = 0;
+    for turn in 0.. {
+        let read = pool.query_one(READ, &[&id]).await?;
+        let (version, changes): (Option<Uuid>, Vec<i64>) = (read.try_get(0)?, read.try_get(1)?);
+        pool.batch_execute(BEGIN).await?;
+        let status = ["client_ready", "failed"][turn % 2];
+        let recorded = pool
+            .query_one(RECORD, &[&epoch, &version, &changes, &id, &status])
+            .await;
+        let outcome: String = match recorded {
+            Ok(row) => row.try_get(0)?,
+            // It gave way.
+            Err(error) if error.code().is_some() => {
+                pool.batch_execute("rollback").await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        pool.batch_execute("commit").await?;
+        match outcome.as_str() {
+            "written" | "right" => answered += read.try_get::<_, i64>(2)?,
+            "epoch" => return Ok(answered),
+            _ => {}
+        }
     }
-    Ok(written)
+    Ok(answered)
 }
 
-async fn migrate_from(version: usize) -> Result<()> {
+/// Reads what people read, again and again.
+async fn read(client: Client, stopped: watch::Receiver<bool>) -> Result<()> {
+    while !*stopped.borrow() {
+        client
+            .batch_execute("select count(*) from auth_reconciler.status")
+            .await?;
+    }
+    Ok(())
+}
+
+async fn migrate_from(version: usize, led: bool) -> Result<()> {
     let scene = Scene::shared().await?;
     let id = scene.instance(1).await?;
     install(&scene, version).await?;
-    let reader = scene.database.client().await?;
-    reader
-        .batch_execute("begin; select * from auth_reconciler.problems")
+    if version >= 3 {
+        scene
+            .manager
+            .batch_execute("select auth_reconciler.guard('public.message_instances', true)")
+            .await?;
+    }
+    let heard = Eavesdropper::start(&scene).await?;
+    let (ear, pool) = (
+        scene.database.client().await?,
+        scene.database.client().await?,
+    );
+    let leader = led.then(|| tokio::spawn(lead(ear, pool, id)));
+    let held = scene.database.client().await?;
+    held.batch_execute("begin; select * from auth_reconciler.status")
         .await?;
     let (stop, stopped) = watch::channel(false);
-    let (count, mut counted) = watch::channel(0);
-    let writer = tokio::spawn(write(scene.database.client().await?, id, stopped, count));
+    let reader = tokio::spawn(read(scene.database.client().await?, stopped));
+    let writer = Writer::start(&scene, id, SHORT).await?;
+    writer.go_on(100).await;
+    let before = writer.lap();
+
     let migrate = Daemon::spawn(scene.url(), &["migrate"], &[])?;
     eventually(&scene.manager, WE_WAIT).await?;
     // Long enough for it to try many times.
-    let until = *counted.borrow() + 400;
-    counted.wait_for(|count| *count >= until).await.ok();
+    writer.go_on(400).await;
     ensure!(migrate.is_running(), "it waits for the reader");
-    reader.batch_execute("commit").await?;
+    let waiting = writer.lap();
+    held.batch_execute("commit").await?;
     let exit = migrate.ended().await?;
+    writer.go_on(2).await;
+    let worst = writer.lap();
     stop.send_replace(true);
+    reader.await??;
     let written = writer
-        .await?
-        .with_context(|| format!("from version {version}"))?;
+        .stop()
+        .await
+        .with_context(|| format!("from version {version}, led {led}"))?;
+    println!(
+        "from version {version}, led {led}: {written} writes, the worst {before:?} before, {waiting:?} while it waited, {worst:?} while it was done"
+    );
     assert_eq!(exit.code(), Some(0), "{}", migrate.output());
-    let logged: i64 = scene
+    let answered = match leader {
+        Some(leader) => leader.await??,
+        None => 0,
+    };
+    let left: i64 = scene
         .value("select count(*) from auth_reconciler.change where cause = 'account'")
         .await?;
-    assert_eq!(logged, i64::from(written), "from version {version}");
+    assert_eq!(
+        answered + left,
+        i64::from(written),
+        "from version {version}"
+    );
     let epochs: i64 = scene
         .value("select count(*) from auth_reconciler.leadership")
         .await?;
     assert_eq!(epochs, 0, "an older daemon records nothing more");
+    // And one that has nothing to do is asked for a record, else it would lead on.
+    let rung = format!("1/{id}/operator");
+    assert_eq!(led, heard.payloads().contains(&rung), "{:?}", led);
+    assert!(waiting.max(worst) < Duration::from_millis(150));
     Ok(())
 }
 
 #[tokio::test]
 async fn no_change_is_lost_and_no_statement_fails_while_the_schema_becomes_the_newest() -> Result<()>
 {
-    for version in 1..=TABLES.len() {
-        migrate_from(version).await?;
+    for version in 1..=EARLIER.len() {
+        migrate_from(version, false).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nor_while_a_daemon_of_the_earlier_version_goes_on() -> Result<()> {
+    for version in 1..=EARLIER.len() {
+        migrate_from(version, true).await?;
     }
     Ok(())
 }
@@ -156,7 +216,7 @@ async fn what_somebody_built_on_our_views_is_neither_dropped_nor_in_the_way() ->
     install(&scene, 1).await?;
     scene
         .manager
-        .batch_execute("create view public.mine as select waiting from auth_reconciler.status")
+        .batch_execute("create view public.mine as select message from auth_reconciler.status")
         .await?;
     let refused = run_command(scene.url(), &["migrate"], &[]).await?;
     assert_eq!(refused.code, Some(1), "{}", refused.stdout);
