@@ -102,7 +102,7 @@ pub struct Life {
 }
 
 /// Who follows whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Followers<K> {
     entries: HashMap<K, Entry>,
     places: Places<K>,
@@ -112,7 +112,7 @@ pub struct Followers<K> {
     leaving: Vec<K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     life: Life,
     path: &'static str,

@@ -64,7 +64,7 @@ struct Window {
     late: bool,
     /// A surplus or an unusual count led to its look: it is counted to its end before it leads to another.
     to_its_end: bool,
-    /// Not all of it was heard, so it teaches nothing.
+    /// Not all of it was heard, or more than is its own, so it teaches nothing.
     part: bool,
 }
 
@@ -76,7 +76,7 @@ struct Hint {
 }
 
 /// What is known of one container's output in this life of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Noise {
     own: Own,
     met: Vec<Kind>,
@@ -199,14 +199,15 @@ impl Noise {
                 ..
             }
         );
-        // One whose window is still open teaches nothing more.
+        // One whose window is still open teaches nothing more, nor does this one, into which lines of both fall.
+        let cuts_short = self.window.is_some();
         self.window = heard.then_some(Window {
             lines: 0,
             ends: Some(now + UNANSWERED),
             kind: None,
             late: false,
             to_its_end,
-            part: false,
+            part: cuts_short,
         });
         self.hint = None;
         self.give_up = None;
@@ -351,7 +352,7 @@ impl Noise {
     /// The first line beyond what such a probe causes is news at once.
     fn check_surplus(&mut self) {
         let Some(window) = self.window else { return };
-        let Some(kind) = window.kind.filter(|_| !window.to_its_end) else {
+        let Some(kind) = window.kind.filter(|_| !window.to_its_end && !window.part) else {
             return;
         };
         let own = self.own.lines(kind, window.late);

@@ -55,11 +55,11 @@ impl Kind {
 }
 
 /// What is known of it in one life of a container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Own(Vec<Counts>);
 
 /// The lines that probes of one kind caused.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counts {
     kind: Kind,
     /// Of the part of a look that came long after its probe was sent.

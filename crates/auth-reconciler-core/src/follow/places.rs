@@ -43,7 +43,7 @@ pub(super) enum Move<K> {
 }
 
 /// The places.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Places<K> {
     limits: Limits,
     /// By the order in which they came.

@@ -19,7 +19,7 @@ const LATEST: Duration = Duration::from_millis(300);
 /// So many looks in a row are no accident.
 const ROW: u32 = 4;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tail {
     length: Duration,
     /// The last answer.
