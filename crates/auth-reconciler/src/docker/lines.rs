@@ -1,11 +1,13 @@
 //! Counts the lines of a container's output, and those that hold the path of our own request.
 //!
 //! A line is a frame of the engine's: 8 bytes of header (the stream, three zeros, the length), then the
-//! text; where the container has a terminal there are no frames, and lines end as text does. Nothing of
-//! the text is kept but how much of the path its end matches.
+//! text; where the container has a terminal there are no frames, and lines end as text does. Engines break
+//! a line of more than 16 KiB over several frames, of which the last alone ends as text does: each of them
+//! counts, with the path if that ends in it. Nothing of the text is kept but how much of the path its end
+//! matches, however long it is.
 
-/// How an engine sends output. Engines before 23 do not say; a frame begins with the number of its stream,
-/// which no text begins with.
+/// How an engine sends output. Engines before 23 do not say; a frame begins with the number of its stream and
+/// three zeros, which hardly any text begins with. What turns out not to be framed is read as text from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     /// In frames with a header each.
@@ -37,9 +39,14 @@ pub(super) struct Lines {
     /// Bytes of the path that the end of the text matches.
     matched: usize,
     found: bool,
+    /// The last byte of the frame so far.
+    last: u8,
 }
 
 const HEADER: usize = 8;
+
+/// The highest number of a stream.
+const STREAMS: u8 = 3;
 
 impl Lines {
     pub(super) const fn new(path: &'static str) -> Self {
@@ -51,6 +58,7 @@ impl Lines {
             left: 0,
             matched: 0,
             found: false,
+            last: 0,
         }
     }
 
@@ -61,31 +69,38 @@ impl Lines {
             return counted;
         };
         let framing = *self.framing.get_or_insert(match first {
-            0..=2 => Framing::Frames,
+            0..=STREAMS => Framing::Frames,
             _ => Framing::Terminal,
         });
         match framing {
-            Framing::Terminal => {
-                for byte in bytes {
-                    if *byte == b'\n' {
-                        self.end(&mut counted);
-                    } else {
-                        self.search(*byte);
-                    }
-                }
-            }
+            Framing::Terminal => self.text(bytes, &mut counted),
             Framing::Frames => self.frames(bytes, &mut counted),
         }
         counted
     }
 
-    fn frames(&mut self, bytes: &[u8], counted: &mut Counted) {
+    fn text(&mut self, bytes: &[u8], counted: &mut Counted) {
         for byte in bytes {
+            if *byte == b'\n' {
+                self.end(counted);
+                self.matched = 0;
+            } else {
+                self.search(*byte);
+            }
+        }
+    }
+
+    fn frames(&mut self, bytes: &[u8], counted: &mut Counted) {
+        for (index, byte) in bytes.iter().enumerate() {
             if self.left > 0 {
                 self.left -= 1;
+                self.last = *byte;
                 self.search(*byte);
                 if self.left == 0 {
                     self.end(counted);
+                    if self.last == b'\n' {
+                        self.matched = 0;
+                    }
                 }
                 continue;
             }
@@ -95,7 +110,14 @@ impl Lines {
             self.headed += 1;
             if self.headed == HEADER {
                 self.headed = 0;
-                let [_, _, _, _, a, b, c, d] = self.header;
+                let [stream, b0, b1, b2, a, b, c, d] = self.header;
+                if stream > STREAMS || [b0, b1, b2] != [0; 3] {
+                    self.framing = Some(Framing::Terminal);
+                    let header = self.header;
+                    self.text(&header, counted);
+                    self.text(bytes.get(index + 1..).unwrap_or_default(), counted);
+                    return;
+                }
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
             }
         }
@@ -104,7 +126,9 @@ impl Lines {
     fn end(&mut self, counted: &mut Counted) {
         counted.lines = counted.lines.saturating_add(1);
         counted.with_path = counted.with_path.saturating_add(u32::from(self.found));
-        self.matched = 0;
+        if self.found {
+            self.matched = 0;
+        }
         self.found = false;
     }
 
@@ -185,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_path_is_not_found_across_lines() {
-        let parts = [frame("GET /api/v1/tele"), frame("gram/status\n")];
+        let parts = [frame("GET /api/v1/tele\n"), frame("gram/status\n")];
         assert_eq!(counted(&parts.concat()), (2, 0));
         let terminal = b"GET /api/v1/tele\r\ngram/status\r\n";
         assert_eq!(counted(terminal), (2, 0));
@@ -195,5 +219,40 @@ mod tests {
     fn on_a_terminal_lines_end_as_text_does() {
         let text = format!("one\r\nGET {PATH}\r\nhalf");
         assert_eq!(counted(text.as_bytes()), (2, 1));
+    }
+
+    #[test]
+    fn a_line_that_is_broken_over_frames_is_searched_as_one() {
+        let parts = [
+            frame(&"x".repeat(100)),
+            frame("GET /api/v1/tele"),
+            frame("gram/status\n"),
+            frame("gram/status\n"),
+        ];
+        assert_eq!(counted(&parts.concat()), (4, 1));
+        // Should an engine leave out the ends of lines, none passes for another.
+        let after = [frame("GET /api/v1/telegram/status"), frame("ready")];
+        assert_eq!(counted(&after.concat()), (2, 1));
+    }
+
+    #[test]
+    fn what_only_begins_like_a_frame_is_read_as_text() {
+        for begin in ["\u{1}", "\u{0}x", "\u{2}\u{0}\u{0}y"] {
+            let text = format!("{begin} one\ntwo\nGET {PATH}\n");
+            assert_eq!(counted(text.as_bytes()), (3, 1), "{begin:?}");
+        }
+    }
+
+    /// A line without an end, in a frame or not, costs what it takes to look at it.
+    #[test]
+    fn nothing_is_kept_however_long_a_line_is() {
+        assert!(size_of::<Lines>() <= 96, "{}", size_of::<Lines>());
+        let mut lines = Lines::new(PATH);
+        let header = [1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(lines.count(&header), Counted::default());
+        let piece = vec![b'x'; 1 << 16];
+        for _ in 0..16 {
+            assert_eq!(lines.count(&piece), Counted::default());
+        }
     }
 }

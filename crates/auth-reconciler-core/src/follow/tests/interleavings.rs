@@ -70,10 +70,12 @@ impl Run {
         let answered = now + self.logging.takes;
         let moments = [now, answered, answered + after];
         // A refused one reaches nobody who would log it, and of one that hangs nothing but its coming is logged.
-        let logged = match self.kind {
-            Kind::Unheard => 0,
-            Kind::Unanswered => 1,
-            _ => 3,
+        let logged = if self.kind == Kind::Unheard {
+            0
+        } else if self.kind == Kind::Unanswered {
+            1
+        } else {
+            3
         };
         for (moment, lines) in moments.into_iter().zip(lines).take(logged) {
             self.to_come.push((moment, lines, self.logging.with_path));
