@@ -69,6 +69,20 @@ async fn a_real_podman_is_heard_at_once() -> Result<()> {
     let message = harbour.told(id, "message").await?;
     ensure!(message.contains("removed"), "{message}");
 
+    // One that removes itself takes its exit code along; an event had told it.
+    let mut brief = spec()?;
+    brief.auto_remove = true;
+    let brief_id = harbour.insert_with_key(&brief).await?;
+    let brief = harbour.engine.run(brief).await?;
+    watcher.wait_status(brief_id, "client_ready").await?;
+    let mark = records.mark();
+    brief.control("exit?code=7").await?;
+    let told = records.wait(mark, "its exit code after its removal", |record| {
+        let message = record.text("message").unwrap_or_default();
+        record.id == brief_id && message.contains("exit code 7 and was removed")
+    });
+    told.await?;
+
     let settings = [("AUTH_RECONCILER_DOCKER", url.as_str())];
     let doctor = run_command(harbour.scene.database.url(), &["doctor"], &settings).await?;
     let line = format!("ok    engine       {url} shows events and containers");
