@@ -301,6 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_the_profile_does_not_know_is_not_connected() {
+        for state in [
+            "",
+            "ready",
+            "READY ",
+            "CONFLICT",
+            "UNPAIRED",
+            "ПОДКЛЮЧЕНО",
+            "ERROR2",
+        ] {
+            let body = format!(r#"{{"state":"{state}","info":{{"id":1,"me":{{"user":"1"}}}}}}"#);
+            assert_eq!(telegram(&body), Answer::NotConnected, "{state}");
+            assert_eq!(whatsapp(&body), Answer::NotConnected, "{state}");
+        }
+    }
+
+    #[test]
     fn what_is_no_status_answer_is_named() {
         for body in [
             "",

@@ -11,6 +11,7 @@ use crate::facts::{Change, Recorded, Way};
 use crate::key::ApiKey;
 
 mod budget;
+mod clocks;
 mod containers;
 mod grid;
 mod guard;

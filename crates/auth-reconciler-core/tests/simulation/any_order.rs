@@ -115,6 +115,33 @@ proptest! {
     }
 }
 
+/// The answer came while all was well, and its record when the way was lost already: no witness of what came between.
+#[test]
+fn an_answer_is_a_witness_from_when_it_came() {
+    let mut sim = Sim::new(4);
+    sim.apply(Op::Start);
+    for i in 0..4 {
+        sim.apply(Op::World(i, Api::Ready));
+        sim.apply(Op::NewKey(i));
+        sim.settle();
+    }
+    sim.apply(Op::Wait(60_000));
+    for i in [1, 0] {
+        sim.apply(Op::WriteAccount(i));
+        sim.apply(Op::Dispatch);
+        sim.apply(Op::Probe(i));
+        sim.apply(Op::Net(Net::Lost));
+        sim.apply(Op::Wait(1_500));
+    }
+    sim.apply(Op::Record(0));
+    sim.apply(Op::Record(1));
+    for _ in 0..100 {
+        sim.settle();
+        sim.apply(Op::Wait(250));
+        assert_eq!(sim.db.said(0), Some("client_ready"), "at {} ms", sim.now);
+    }
+}
+
 #[test]
 fn a_mad_writer_causes_a_bounded_number_of_probes() {
     let mut sim = Sim::new(3);

@@ -48,6 +48,14 @@ impl Sim {
         self.after(ms, Event::Op(op));
     }
 
+    /// Nothing happens by itself any more, and whatever is under way comes to its end.
+    pub(crate) fn still(&mut self) {
+        self.agenda.retain(|_, event| {
+            !matches!(event, Event::Own(..) | Event::Manager | Event::Writes(..))
+        });
+        self.seconds(6);
+    }
+
     /// Every row says what is so, and nothing is left to be answered for.
     pub(crate) fn assert_normal(&self) {
         let wrong: Vec<String> = (0..self.instances())
@@ -62,6 +70,7 @@ impl Sim {
             wrong[0]
         );
         assert!(!self.in_doubt(), "it is still doubted");
+        assert_eq!(self.unobserved(), 0, "every change was answered for");
     }
 
     /// The manager's loop: it looks at what it has not written for a while, and writes what it found later.
