@@ -94,6 +94,8 @@ pub enum Shortage {
     Network,
     /// The resolver does not answer, or says "try again" (EAI_AGAIN).
     Resolver,
+    /// The engine, which alone knows the address, is out of sight.
+    Engine,
 }
 
 impl Shortage {
@@ -115,6 +117,9 @@ impl Shortage {
             }
             Self::Network => {
                 "the network cannot be reached from here; see its interfaces and routes"
+            }
+            Self::Engine => {
+                "the engine is out of sight, and no one else knows the addresses of the containers; see the view reconcilers"
             }
             Self::Resolver => {
                 "the resolver does not answer; see /etc/resolv.conf and the DNS server it names"

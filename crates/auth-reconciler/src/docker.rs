@@ -25,6 +25,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 pub(crate) mod address;
+mod addresses;
 mod endings;
 mod error;
 mod events;
@@ -37,6 +38,7 @@ mod transport;
 pub(crate) mod watch;
 
 use address::Address;
+use addresses::Addresses;
 use endings::Endings;
 pub(crate) use error::EngineError;
 use presence::Presence;
@@ -53,6 +55,9 @@ const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The type of container that counts; others carry the same instance id.
 const API: &str = "api";
+
+/// The state of a container that runs.
+const RUNNING: &str = "running";
 
 /// Which labels tell the instance and the type of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub(crate) struct Engine {
     labels: Labels,
     presence: Presence,
     endings: Endings,
+    addresses: Addresses,
     /// Whether it has ever shown a container of a watched row, to this process or to one before it.
     ours: AtomicBool,
 }
@@ -97,7 +103,7 @@ pub(crate) struct Sight {
     pub(crate) container: Container,
     /// What is to be recorded.
     pub(crate) sighting: Option<Sighting>,
-    /// Its address in its network.
+    /// Its address in its network; where its state is unknown the one that it had when it was shown last.
     pub(crate) address: Option<IpAddr>,
     /// The engine is in sight and did not answer this question: it is to be asked again.
     pub(crate) unanswered: bool,
@@ -116,6 +122,7 @@ impl Engine {
             labels,
             presence: Presence::default(),
             endings: Endings::default(),
+            addresses: Addresses::default(),
             ours: AtomicBool::new(false),
         }))
     }
@@ -147,7 +154,7 @@ impl Engine {
         let unknown = || Sight {
             container: Container::Unknown,
             sighting: recorded.cloned(),
-            address: None,
+            address: self.addresses.of(instance),
             unanswered: false,
         };
         let Some(stretch) = self.presence.now() else {
@@ -160,6 +167,7 @@ impl Engine {
                     self.note_ours();
                 }
                 let address = shown.as_ref().and_then(|shown| shown.address);
+                self.addresses.note(instance, address);
                 let shown = shown.map(|shown| shown.inspected);
                 let (container, sighting) =
                     container::resolve(&self.id, recorded, shown, |id| self.endings.of(id));
@@ -189,7 +197,16 @@ impl Engine {
 
     /// Every container that counts, with its instance; those whose label is no id are left out.
     async fn list(&self) -> Result<Vec<(Uuid, Listed)>, EngineError> {
-        within(LIMIT, self.list_labelled(&self.labels.instance)).await
+        let shown = within(LIMIT, self.list_labelled(&self.labels.instance)).await?;
+        let running = shown
+            .iter()
+            .filter(|(_, listed, _)| listed.state == RUNNING);
+        let at = running.filter_map(|(instance, _, address)| Some((*instance, (*address)?)));
+        self.addresses.all(at.collect());
+        let listed = shown.into_iter();
+        Ok(listed
+            .map(|(instance, listed, _)| (instance, listed))
+            .collect())
     }
 
     /// What it called itself with its last answer, if it did.
@@ -234,7 +251,11 @@ impl Engine {
         within(LIMIT, self.transport.output(container, path)).await
     }
 
-    async fn list_labelled(&self, label: &str) -> Result<Vec<(Uuid, Listed)>, EngineError> {
+    /// With the address of each, where it is shown.
+    async fn list_labelled(
+        &self,
+        label: &str,
+    ) -> Result<Vec<(Uuid, Listed, Option<IpAddr>)>, EngineError> {
         let labels = vec![label.to_owned(), self.labels.api()];
         let query = ListContainersOptionsBuilder::new()
             .all(true)
@@ -254,7 +275,7 @@ impl Engine {
                     debug!(label, "the label of a container is no instance id");
                     return None;
                 };
-                Some((instance, shown::listed(one)))
+                Some((instance, shown::listed(one), shown::address(one)))
             })
             .collect())
     }
@@ -267,7 +288,7 @@ impl Engine {
             let all = self.list_labelled(&label).await?;
             let listed: Vec<Listed> = all
                 .into_iter()
-                .filter_map(|(of, listed)| (of == instance).then_some(listed))
+                .filter_map(|(of, listed, _)| (of == instance).then_some(listed))
                 .collect();
             let Some(counting) = container::counting(&listed) else {
                 return Ok(None);

@@ -11,6 +11,7 @@ use crate::arena::{KEY, Scene};
 mod address;
 mod answers;
 mod doubt;
+mod gone;
 mod manager;
 mod names;
 mod shortage;

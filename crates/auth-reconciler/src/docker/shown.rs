@@ -57,10 +57,15 @@ pub(super) fn inspected(engine: &str, container: &Value) -> Option<Shown> {
             exit_code: number("ExitCode"),
             out_of_memory: is(state, "OOMKilled"),
         },
-        address: networks(container)
-            .into_iter()
-            .find_map(|(_, network)| text(network, "IPAddress").parse().ok()),
+        address: address(container),
     })
+}
+
+/// Its address in the first of its networks where it has one.
+pub(super) fn address(container: &Value) -> Option<IpAddr> {
+    networks(container)
+        .into_iter()
+        .find_map(|(_, network)| text(network, "IPAddress").parse().ok())
 }
 
 /// Its word, or where there is none what its flags say.

@@ -24,18 +24,16 @@ const NO_SUCH_NAME: [&str; 5] = [
 
 /// What a failed connection to one address tells: how the other side was silent, or what we lacked.
 pub(super) fn of_connect(error: &io::Error) -> Result<Silence, Shortage> {
-    shortage(error).map_or_else(
-        || {
-            Ok(match error.raw_os_error() {
-                Some(libc::ECONNREFUSED) => Silence::Refused,
-                // It was accepted, and the reset was quicker than we were.
-                Some(libc::ECONNRESET | libc::ECONNABORTED) => Silence::Reset,
-                Some(libc::ETIMEDOUT) => Silence::NoReply,
-                Some(_) | None => Silence::Unreachable,
-            })
-        },
-        Err,
-    )
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Ok(Silence::Refused),
+        // It was accepted, and the reset was quicker than we were.
+        Some(libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE) => Ok(Silence::Reset),
+        Some(libc::ETIMEDOUT) => Ok(Silence::NoReply),
+        // No route to this one host; and EINVAL where a route says that it is to be dropped (a blackhole).
+        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::EINVAL) => Ok(Silence::Unreachable),
+        // What is not known to be about the other side is about us.
+        Some(_) | None => Err(shortage(error).unwrap_or(Shortage::Network)),
+    }
 }
 
 /// What a failed look-up of a name tells.
@@ -82,9 +80,18 @@ fn shortage(error: &io::Error) -> Option<Shortage> {
     match error.raw_os_error()? {
         libc::EMFILE | libc::ENFILE => Some(Shortage::Descriptors),
         libc::EADDRNOTAVAIL | libc::EADDRINUSE => Some(Shortage::LocalPorts),
-        libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN => Some(Shortage::Memory),
+        libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::ENOSR => Some(Shortage::Memory),
         libc::EACCES | libc::EPERM => Some(Shortage::Permission),
-        libc::ENETUNREACH | libc::ENETDOWN | libc::EAFNOSUPPORT => Some(Shortage::Network),
+        libc::ENETUNREACH
+        | libc::ENETDOWN
+        | libc::ENETRESET
+        | libc::ENONET
+        | libc::ENODEV
+        | libc::ENXIO
+        | libc::EAFNOSUPPORT
+        | libc::EPFNOSUPPORT
+        | libc::EPROTONOSUPPORT
+        | libc::ESOCKTNOSUPPORT => Some(Shortage::Network),
         _ => None,
     }
 }

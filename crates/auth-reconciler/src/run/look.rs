@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::facts::{Facts, Row, Way};
 use auth_reconciler_core::follow::Kind;
@@ -177,9 +178,12 @@ async fn ask(
     let Some(Ok(Some(api_key))) = facts.row.as_ref().map(|row| &row.api_key) else {
         return Err(End::Stumbled);
     };
-    if context.prober.url.needs_container() && facts.container == Container::Unknown {
-        debug!("the address of the container is not known while the engine is out of sight");
-        return Err(End::Stumbled);
+    let url = &context.prober.url;
+    if url.needs_container()
+        && facts.container == Container::Unknown
+        && (instance.container.is_none() || !url.tells_apart())
+    {
+        return Err(End::NotAsked(Shortage::Engine));
     }
     let sounded = |sound| {
         if let Some(sightings) = &task.sightings {

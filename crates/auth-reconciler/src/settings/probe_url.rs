@@ -98,6 +98,11 @@ impl ProbeUrl {
         self.template.contains(CONTAINER)
     }
 
+    /// Whether what answers at an outdated address of a container is told from the instance by more than that.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.template.contains("{port}") || self.template.contains("{id}")
+    }
+
     /// The address of one instance. `container` is the address of its container in its network, if that is known.
     pub(crate) fn for_instance(
         &self,

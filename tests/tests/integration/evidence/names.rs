@@ -68,9 +68,18 @@ impl Names {
 
     /// From now on these names lead to this machine, and no others but `localhost`.
     pub(crate) fn know(&self, names: &[String]) -> Result<()> {
+        let here: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), "127.0.0.1"))
+            .collect();
+        self.know_at(&here)
+    }
+
+    /// From now on these names lead to these addresses, and no others but `localhost`.
+    pub(crate) fn know_at(&self, names: &[(&str, &str)]) -> Result<()> {
         let mut text = "127.0.0.1 localhost\n".to_owned();
-        for name in names {
-            writeln!(text, "127.0.0.1 {name}")?;
+        for (name, address) in names {
+            writeln!(text, "{address} {name}")?;
         }
         // The same file: another one of that name would not be seen.
         Ok(std::fs::write(self.hosts(), text)?)

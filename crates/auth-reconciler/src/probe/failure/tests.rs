@@ -28,6 +28,13 @@ fn what_we_lack_is_no_silence_of_the_instance() {
         (libc::EPERM, Shortage::Permission),
         (libc::ENETUNREACH, Shortage::Network),
         (libc::ENETDOWN, Shortage::Network),
+        (libc::ENONET, Shortage::Network),
+        (libc::ENODEV, Shortage::Network),
+        (libc::EADDRINUSE, Shortage::LocalPorts),
+        (libc::EAGAIN, Shortage::Memory),
+        (libc::EAFNOSUPPORT, Shortage::Network),
+        (libc::EPROTONOSUPPORT, Shortage::Network),
+        (libc::ESOCKTNOSUPPORT, Shortage::Network),
     ] {
         assert_eq!(of_connect(&os(code)), Err(shortage), "{code}");
         assert_eq!(of_lookup(&os(code)), Answer::NotAsked(shortage), "{code}");
@@ -41,9 +48,30 @@ fn what_the_other_side_does_is_its_silence() {
         (libc::ECONNRESET, Silence::Reset),
         (libc::ETIMEDOUT, Silence::NoReply),
         (libc::EHOSTUNREACH, Silence::Unreachable),
+        (libc::EHOSTDOWN, Silence::Unreachable),
+        // A route that drops what is sent there.
+        (libc::EINVAL, Silence::Unreachable),
     ] {
         assert_eq!(of_connect(&os(code)), Ok(silence), "{code}");
     }
+}
+
+#[test]
+fn of_every_other_error_nothing_is_believed() {
+    let theirs = [
+        libc::ECONNREFUSED,
+        libc::ECONNRESET,
+        libc::ECONNABORTED,
+        libc::EPIPE,
+        libc::ETIMEDOUT,
+        libc::EHOSTUNREACH,
+        libc::EHOSTDOWN,
+        libc::EINVAL,
+    ];
+    for code in (1..134).filter(|code| !theirs.contains(code)) {
+        assert!(of_connect(&os(code)).is_err(), "{}", os(code));
+    }
+    assert!(of_connect(&io::Error::other("words")).is_err());
 }
 
 #[test]
