@@ -4,11 +4,13 @@ select
     clock_timestamp() as now,
     w.id is not null as present,
     pg_catalog.row_security_active({oid}::oid) as filtered,
-    w.provider::text as provider,
-    w.api_key::text as api_key,
+    auth_reconciler.legible(w.provider::text) as provider,
+    -- One of bytes that are no text can be in no header: it is passed on as a key that cannot, and nothing of it leaves.
+    case when auth_reconciler.legible(w.api_key::text) = w.api_key::text then w.api_key::text
+        when w.api_key is not null then pg_catalog.chr(1) end as api_key,
     w.port_api::bigint as port_api,
     -- What guard has put aside was written all the same: what it is worth is decided by the look.
-    coalesce(c.put_aside, w.auth_status::text) as auth_status,
+    auth_reconciler.legible(coalesce(c.put_aside, w.auth_status::text)) as auth_status,
     c.put_aside is not null as put_aside,
     {serves_api} as serves_api,
     coalesce(c.ids, '{}') as change_ids,
@@ -38,7 +40,7 @@ select
     i.container_state,
     i.container_started_at,
     i.container_network,
-    p.paused_by || ': ' || p.reason as paused
+    auth_reconciler.legible(p.paused_by || ': ' || p.reason) as paused
 from (values ($1::integer, $2::uuid)) as wanted (watched_id, instance_id)
 left join {relation} as w on w.id = wanted.instance_id
 left join auth_reconciler.instance as i

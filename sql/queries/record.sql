@@ -1,5 +1,8 @@
 -- One record, in one message with the settings of its transaction. Names in braces are quoted literals.
-select outcome, from_status, reaction_ms
+select
+    auth_reconciler.legible(outcome) as outcome,
+    auth_reconciler.legible(from_status) as from_status,
+    reaction_ms
 from auth_reconciler.record(
     {epoch}::uuid,
     nullif({version}, '')::uuid,

@@ -18,7 +18,8 @@ begin
         order by w.id
     loop
         return query execute format(
-            'select %L::integer, id, provider::text, auth_status::text from %s', watched.id, watched.relation);
+            'select %L::integer, id, auth_reconciler.legible(provider::text), auth_reconciler.legible(auth_status::text) from %s',
+            watched.id, watched.relation);
     end loop;
 end
 $body$;

@@ -10,7 +10,7 @@ select
     case
         when p.instance_id is null then i.message || case when fight.slow
             then '; somebody else wrote its status more than 12 times within an hour: see the view drift' else '' end
-        else format('paused by %s: %s', p.paused_by, p.reason)
+        else auth_reconciler.legible(format('paused by %s: %s', p.paused_by, p.reason))
     end as message,
     case when p.instance_id is null then i.since else p.paused_at end as since,
     i.cause,
@@ -19,9 +19,9 @@ select
     p.instance_id is null and (coalesce(i.trouble_at <= now(), false) or fight.slow) as trouble,
     p.instance_id is null and coalesce(i.contested, 0) > 0 as contested,
     p.instance_id is not null as paused,
-    p.paused_by,
+    auth_reconciler.legible(p.paused_by) as paused_by,
     p.paused_at,
-    p.reason as pause_reason,
+    auth_reconciler.legible(p.reason) as pause_reason,
     i.auth_status as verdict,
     i.looks,
     i.recorded_at,
@@ -114,7 +114,7 @@ select
     t.id,
     t.instance_id,
     t.at,
-    t.from_status,
+    auth_reconciler.legible(t.from_status) as from_status,
     t.to_status,
     t.reason,
     t.cause,

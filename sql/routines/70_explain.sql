@@ -53,7 +53,7 @@ as $body$
         from auth_reconciler.instances as i
         where i.id = explain.instance_id
     )
-    select t.at, t.act, t.what
+    select t.at, t.act, auth_reconciler.legible(t.what)
     from told as t
     order by case when t.place = 4 then 1 else 0 end, t.at, t.place
 $body$;

@@ -35,11 +35,21 @@ impl TestDatabase {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn create(server: &str) -> Result<Self> {
+        Self::create_with(server, "").await
+    }
+
+    /// As [`TestDatabase::create`], with these options of `create database`.
+    ///
+    /// # Errors
+    /// As for [`TestDatabase::create`].
+    pub async fn create_with(server: &str, options: &str) -> Result<Self> {
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let url = connection_url::with_database(server, &name)?;
         let client = connect(server).await?;
         client
-            .batch_execute(&format!("create database {name} template template0"))
+            .batch_execute(&format!(
+                "create database {name} template template0 {options}"
+            ))
             .await?;
         Ok(Self {
             server: server.to_owned(),

@@ -14,6 +14,7 @@ mod fence;
 mod harness;
 mod lateness;
 mod leadership;
+mod legible;
 mod load;
 mod manager_first;
 mod metrics;

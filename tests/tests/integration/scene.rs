@@ -48,7 +48,8 @@ impl Scene {
         Self::of(TestDatabase::create(server).await?).await
     }
 
-    async fn of(database: TestDatabase) -> Result<Self> {
+    /// In this database.
+    pub(crate) async fn of(database: TestDatabase) -> Result<Self> {
         let manager = database.client().await?;
         let table = ManagerTable::message_instances();
         table.create(&manager).await?;

@@ -63,6 +63,7 @@ const DROP_VIEWS: &str = sql!("routines/06_drop_views.sql");
 
 /// Functions, views and rights, in the order in which they build on each other.
 const ROUTINES: &[&str] = &[
+    sql!("routines/08_legible.sql"),
     sql!("routines/10_triggers.sql"),
     sql!("routines/15_lock_briefly.sql"),
     sql!("routines/20_watch.sql"),
