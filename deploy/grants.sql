@@ -63,6 +63,7 @@ grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engi
 grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
 grant execute on function
     auth_reconciler.answer(integer, uuid, bigint[]),
+    auth_reconciler.answered_unlogged(uuid, bigint, text),
     auth_reconciler.copy_rows(auth_reconciler.owed, integer),
     auth_reconciler.epoch_lock(uuid),
     auth_reconciler.escaped(text),
@@ -88,6 +89,7 @@ grant execute on function
     auth_reconciler.table_faults(oid),
     auth_reconciler.take_over(uuid),
     auth_reconciler.tell_watchers(bigint),
+    auth_reconciler.unlogged_state(),
     auth_reconciler.unwritable(regclass),
     auth_reconciler.watched_rows(),
     auth_reconciler.work_off(bigint, integer, uuid),

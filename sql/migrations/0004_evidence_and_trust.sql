@@ -52,3 +52,27 @@ comment on column auth_reconciler.owed.work is
     'watch: a look at every row is yet to be queued. unwatch: what was recorded of its rows is yet to be removed.';
 comment on column auth_reconciler.owed.after_id is 'Of a watch: looks are queued for the rows up to this one; null at the beginning.';
 comment on column auth_reconciler.owed.since is 'Since when it is owed.';
+
+-- Changes that could not be logged: counted outside the transaction that made them, so that neither its roll-back nor
+-- the end of a process that heard of them takes the count back.
+create sequence auth_reconciler.unlogged as bigint;
+
+comment on sequence auth_reconciler.unlogged is
+    'How often a change could not be logged, whether or not its transaction was committed. See unlogged_answered.';
+
+create table auth_reconciler.unlogged_answered (
+    single boolean not null default true
+        constraint unlogged_answered_pkey primary key
+        constraint unlogged_answered_single check (single),
+    counted bigint not null,
+    running_until xid8
+);
+
+comment on table auth_reconciler.unlogged_answered is
+    'What was done about changes that could not be logged: a change of every row was logged when they had been counted so far.';
+comment on column auth_reconciler.unlogged_answered.single is 'There is one row.';
+comment on column auth_reconciler.unlogged_answered.counted is 'The count of auth_reconciler.unlogged that is answered for.';
+comment on column auth_reconciler.unlogged_answered.running_until is
+    'Transactions with lower numbers may have counted and were not committed then: every row is looked at once more when they have ended. Null when there were none.';
+
+insert into auth_reconciler.unlogged_answered (counted) values (0);

@@ -56,8 +56,10 @@ declare
     to_value text;
 begin
     if logged = this_transaction || ' cannot' then
-        -- Everything will be looked at, this as well. Asked for each time, for anybody may set this and so ask
+        -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this as well. Asked for each time, for anybody may set this and so ask
         -- for silence; equal notifications of one transaction are sent once.
+        perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
+            where has_sequence_privilege(counter.id::oid, 'usage');
         perform pg_notify('auth_reconciler', 'resync');
         return null;
     end if;
@@ -106,6 +108,8 @@ begin
     exception when others then
         -- The manager's statement goes through whatever is wrong, a column that it has renamed included.
         -- What was not logged is found by looking at everything.
+        perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
+            where has_sequence_privilege(counter.id::oid, 'usage');
         perform pg_notify('auth_reconciler', 'resync');
         return null;
     end;
@@ -129,6 +133,8 @@ begin
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
         exception when others then
             perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
+                where has_sequence_privilege(counter.id::oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');
             return null;
         end;

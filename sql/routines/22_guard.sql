@@ -124,6 +124,8 @@ begin
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
         exception when others then
             perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
+                where has_sequence_privilege(counter.id::oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');
             return came;
         end;

@@ -9,6 +9,7 @@
 //! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.
 //! * [`profile`] — providers as data: where to ask and how to read the answer.
 //! * [`queue`] — one keyed queue: doubles merge, one run per key, bounded slots, fair to first looks.
+//! * [`rings`] — what a ring, which anybody may send, may cost.
 //! * [`container`] — what an engine shows of an instance, and what that means.
 //! * [`follow`] — whose output is followed, and which of it is worth a look.
 //! * [`standby`] — when a process that waits takes the place of one that leads and does not move.
@@ -26,6 +27,7 @@ pub mod key;
 pub mod profile;
 pub mod queue;
 pub mod reason;
+pub mod rings;
 pub mod standby;
 pub mod status;
 pub mod verdict;

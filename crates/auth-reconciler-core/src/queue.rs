@@ -25,8 +25,10 @@ use crate::Cause;
 mod entry;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use entry::{Entry, Lane, Pace, Running};
+pub use wake::Wake;
 
 /// Monotonic time since an origin of the caller's.
 pub type Moment = Duration;
@@ -65,24 +67,6 @@ impl Limits {
     }
 }
 
-/// Why and since when a key waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wake {
-    /// The greatest of the merged causes.
-    pub cause: Cause,
-    /// When the first of them came.
-    pub since: Moment,
-}
-
-impl Wake {
-    fn merge(self, other: Self) -> Self {
-        Self {
-            cause: self.cause.max(other.cause),
-            since: self.since.min(other.since),
-        }
-    }
-}
-
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<K> {
@@ -112,6 +96,8 @@ pub enum Next {
         /// Until then foreign writes cause no look.
         hold_drift: bool,
     },
+    /// It read nothing new: whatever was to happen before this run.
+    AsBefore,
 }
 
 /// The queue. See the module for what it guarantees.
@@ -148,22 +134,11 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// Something happened to `key`: look at it as soon as there is a slot.
     pub fn wake(&mut self, key: K, cause: Cause, now: Moment) {
-        let entry = self.entry(&key, now);
         if cause.goes_on() {
             // What the life before it has spent is not its own.
-            entry.pace = Pace::default();
+            self.entry(&key, now).pace = Pace::default();
         }
-        let held = entry.drift_held.is_some_and(|until| until > now);
-        if cause == Cause::Drift && held && entry.running.is_none() {
-            // The deadline at the end of the hold is armed; the change waits in the log until then. Not
-            // so during a run: it took the deadline with it, and may have read before this change.
-            return;
-        }
-        let wake = Wake { cause, since: now };
-        entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
-        if entry.running.is_none() {
-            self.line_up(&key, now);
-        }
+        self.want(key, Wake::new(cause, now), now);
     }
 
     /// The next thing to do at `now`, if there is one. Call it until it returns `None`.
@@ -190,8 +165,11 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         if run.lane == Lane::Retry {
             self.running_retries -= 1;
         }
-        entry.drift_held = None;
+        if next != Next::AsBefore {
+            entry.drift_held = None;
+        }
         match next {
+            Next::AsBefore => self.restore(key, run, now),
             Next::Settled => {
                 // What the container said before it converged: nothing that the run has not seen.
                 entry.wake = entry.wake.filter(|wake| wake.cause != Cause::Output);
@@ -201,9 +179,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
                 if hold_drift {
                     entry.drift_held = Some(due);
                     // Kept wakes of the run that were foreign writes alone wait for the end of the hold.
-                    if entry.wake.is_some_and(|wake| wake.cause <= Cause::Drift) {
-                        entry.wake = None;
-                    }
+                    entry.wake = entry.wake.filter(|wake| wake.cause > Cause::Drift);
                 }
                 self.arm(key, due, Cause::Backoff);
             }
@@ -250,6 +226,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             entry.waiting = None;
             entry.wake = None;
             entry.due = None;
+            entry.behind = None;
             entry.drift_held = None;
             entry.running.is_some()
         });
@@ -281,7 +258,11 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let allowed = entry.pace.allowed_at(&self.limits);
         if allowed > now {
             entry.waiting = None;
-            self.arm(key, allowed, wake.cause);
+            if wake.rung {
+                self.hold_back(key, allowed, wake.cause);
+            } else {
+                self.arm(key, allowed, wake.cause);
+            }
             return;
         }
         self.ticket += 1;
@@ -312,6 +293,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
+        entry.behind = None;
         if let Some((armed, _)) = entry.due.take() {
             self.due.remove(&(armed, key.clone()));
         }
@@ -327,11 +309,12 @@ impl<K: Clone + Ord + Hash> Queue<K> {
                 continue;
             };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
+            if entry.behind.is_some() {
+                self.let_go(&key, now);
+                continue;
+            }
             entry.drift_held = entry.drift_held.filter(|until| *until > now);
-            let wake = Wake {
-                cause,
-                since: moment,
-            };
+            let wake = Wake::new(cause, moment);
             entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
             if entry.running.is_none() {
                 self.line_up(&key, now);
@@ -354,12 +337,14 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let entry = self.entries.get_mut(&key)?;
         let (lane, _) = entry.waiting.take()?;
         let wake = entry.wake.take()?;
-        entry.pace.spend(now, &limits);
         entry.running = Some(Running {
             lane,
             since: now,
             asked_to_give_way: false,
+            pace_before: entry.pace,
+            due_before: entry.behind.unwrap_or(entry.due),
         });
+        entry.pace.spend(now, &limits);
         self.active.insert(key.clone());
         if lane == Lane::Retry {
             self.running_retries += 1;

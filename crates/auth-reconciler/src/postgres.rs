@@ -10,6 +10,7 @@ pub(crate) mod record;
 pub(crate) mod schema;
 pub(crate) mod store;
 pub(crate) mod tables;
+pub(crate) mod unlogged;
 pub(crate) mod watcher;
 
 /// The channel on which triggers and echoes are heard.

@@ -30,6 +30,7 @@ mod containers;
 mod daemon;
 mod lead;
 pub(crate) mod look;
+mod news;
 mod patience;
 mod scan;
 mod standby;

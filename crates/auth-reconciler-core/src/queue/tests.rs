@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod rings;
+
 const BURST: u32 = 1_000;
 
 fn ms(value: u64) -> Moment {
@@ -33,6 +35,7 @@ fn doubles_merge_under_the_greatest_cause_and_since_the_first() {
     let wake = Wake {
         cause: Cause::Account,
         since: ms(10),
+        rung: false,
     };
     assert_eq!(queue.next(ms(30)), Some(Command::Start { key: 1, wake }));
     assert_eq!(queue.next(ms(30)), None);

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::tables::Key;
 
-/// Keys that are kept apart between two fetches.
-const MAX_KEYS: usize = 65_536;
+/// Keys that are kept apart between two fetches; more than are read without a reading of the log.
+const MAX_KEYS: usize = 1_024;
 
 /// Shared by the ear's connection, which fills it, and the loop, which empties it.
 #[derive(Debug)]
@@ -62,9 +62,8 @@ impl Inbox {
             return;
         }
         self.change(|heard| match parse_key(payload) {
-            // Any role may ring: beyond what a fleet can mean, one scan takes the place of all keys.
-            Some(_) if heard.keys.len() >= MAX_KEYS => {
-                heard.keys.clear();
+            // Any role may ring: beyond what a fleet can mean, one scan takes the place of all others.
+            Some((key, _)) if heard.keys.len() >= MAX_KEYS && !heard.keys.contains_key(&key) => {
                 heard.scan = true;
             }
             Some((key, cause)) => {
@@ -166,6 +165,16 @@ mod tests {
         )]);
         assert_eq!(heard.keys, expected);
         assert!(!heard.scan && !heard.resync && heard.lost.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_kept_as_one_ring_for_the_log() {
+        let inbox = Inbox::new();
+        for id in 0..400_000 {
+            inbox.notification(&format!("1/{}/drift", Uuid::from_u128(id)));
+        }
+        let heard = inbox.fetch().await;
+        assert!(heard.scan && heard.keys.len() <= MAX_KEYS);
     }
 
     #[tokio::test]

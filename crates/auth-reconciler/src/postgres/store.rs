@@ -335,8 +335,8 @@ pub(crate) fn faults_from(rows: &[tokio_postgres::Row]) -> Vec<Fault> {
     rows.iter().map(fault).collect()
 }
 
-/// Every key with changes, and every one that was not recorded as final, each with its cause.
-pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError> {
+/// Every key with changes and, if so wanted, every one that was not recorded as final, each with its cause.
+pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Cause)>, StoreError> {
     with(pool, "expand truncations", async |client| {
         client
             .query_typed("select auth_reconciler.expand_truncations()", &[])
@@ -345,7 +345,10 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
     .await?;
     let rows = with(pool, "read the backlog", async |client| {
         client
-            .query_typed(include_str!("../../../../sql/queries/backlog.sql"), &[])
+            .query_typed(
+                include_str!("../../../../sql/queries/backlog.sql"),
+                &[(&unsettled, Type::BOOL)],
+            )
             .await
     })
     .await?;
@@ -359,43 +362,6 @@ pub(crate) async fn backlog(pool: &Pool) -> Result<Vec<(Key, Cause)>, StoreError
             (key, Cause::parse(row.get(2)))
         })
         .collect())
-}
-
-/// Logs a change of every row of every watched table, and of every instance that was recorded. One table
-/// that fails, because somebody has it locked, keeps no other from it.
-pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
-    let mut logged = Ok(());
-    for table in tables.values() {
-        let done = read_with(pool, "log a change of every row", async |client| {
-            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            client.query_typed(&table.log_all_rows, &parameters).await
-        })
-        .await;
-        logged = logged.and(done.map(drop));
-    }
-    logged
-}
-
-/// Every row of every watched table that nobody has locked, and every instance that was recorded of it. The
-/// others are found with a later echo: this is what is done while changes of every row cannot be logged.
-pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
-    let mut keys = Vec::new();
-    for table in tables.values() {
-        let listed = read_with(pool, "list all rows", async |client| {
-            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            client.query_typed(&table.all_rows, &parameters).await
-        })
-        .await;
-        let rows = match listed {
-            Err(failure) if failure.is_busy() => continue,
-            listed => listed?,
-        };
-        keys.extend(rows.iter().map(|row| Key {
-            watched_id: table.id,
-            instance_id: row.get(0),
-        }));
-    }
-    Ok(keys)
 }
 
 /// Rings with a nonce. Reads no table.

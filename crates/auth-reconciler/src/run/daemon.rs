@@ -9,6 +9,7 @@ use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
 use auth_reconciler_core::follow::Followers;
 use auth_reconciler_core::queue::{Command, Moment, Queue};
+use auth_reconciler_core::rings::Rings;
 use auth_reconciler_core::witness::Witnesses;
 use futures_util::FutureExt;
 use tokio::task::{JoinError, JoinSet};
@@ -18,11 +19,10 @@ use uuid::Uuid;
 use super::containers::Follower;
 use super::lead::{LeadError, Recipe};
 use super::look::{self, Context, Task};
-use super::scan;
+use super::news::Marks;
 use super::troubles::Troubles;
 use super::{Done, Event, Options, Phase, RECONNECT, RunError};
 use crate::postgres::ear;
-use crate::postgres::inbox::Heard;
 use crate::postgres::store;
 use crate::postgres::tables::Key;
 
@@ -33,6 +33,7 @@ const STUMBLE: Backoff = Backoff {
 };
 
 mod containers;
+mod hearing;
 mod outcome;
 pub(super) mod owed;
 mod runs;
@@ -64,6 +65,12 @@ pub(super) struct Daemon {
     failures: u32,
     /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
     every_row: bool,
+    /// What rang and is not heeded yet.
+    rings: Rings,
+    /// The log is to be read with the next echo.
+    unread: bool,
+    /// What looks have read and left in the log, by those of whom something was left.
+    left: HashMap<Key, Marks>,
     /// A watched table was found to be not as it was; what its triggers missed is in no log.
     blind: bool,
 }
@@ -99,6 +106,9 @@ impl Daemon {
             proven: false,
             failures: 0,
             every_row: false,
+            rings: Rings::default(),
+            unread: false,
+            left: HashMap::new(),
             blind: false,
         }
     }
@@ -109,26 +119,12 @@ impl Daemon {
         self.note_trouble();
         self.send_canaries();
         self.follow();
+        self.scan();
         self.work_off();
         let now = self.now();
         let Phase::Leading(leader) = &mut self.phase else {
             return;
         };
-        if !leader.scanning && leader.scan_wanted {
-            leader.scan_wanted = false;
-            leader.scanning = true;
-            let every_row = std::mem::take(&mut self.every_row);
-            let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
-            self.jobs.spawn(async move {
-                let result = scan::scan(&context, every_row).await;
-                let all_logged = result.as_ref().is_ok_and(|backlog| backlog.all_logged);
-                Done::Scanned {
-                    epoch,
-                    every_row: every_row && !all_logged,
-                    result,
-                }
-            });
-        }
         if leader.echo_due.is_some_and(|due| due <= Instant::now()) {
             leader.echo_due = None;
             let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
@@ -151,11 +147,14 @@ impl Daemon {
         while let Some(command) = self.queue.next(now) {
             match command {
                 Command::Start { key, wake } => {
-                    let (run, give_way, drifted) = Run::new(self.witnesses.known(&key));
+                    let known = self.witnesses.known(&key);
+                    let before = self.left.get(&key).copied();
+                    let (run, give_way) = Run::new(known, before, wake.rung);
                     let task = Task {
                         overtaken: run.overtaken(),
                         heard: run.heard(),
                         known: run.known(),
+                        news: run.news(),
                         origin: self.origin,
                         sightings: leader.containers.sightings(),
                         followed: self.followers.followed(&key).map(str::to_owned),
@@ -165,7 +164,7 @@ impl Daemon {
                         epoch: leader.epoch,
                         tables: Arc::clone(&leader.tables),
                         give_way,
-                        drifted,
+                        drifted: run.drifted(),
                     };
                     self.runs.insert(key, run);
                     self.followers.begun(&key, now);
@@ -194,7 +193,8 @@ impl Daemon {
                 };
                 let hint = self.followers.deadline().map(|moment| self.origin + moment);
                 let canaries = self.witnesses.deadline().map(|due| self.origin + due);
-                [queue, hint, leader.echo_due, canaries]
+                let rings = self.rings.deadline().map(|moment| self.origin + moment);
+                [queue, hint, rings, leader.echo_due, canaries]
                     .into_iter()
                     .flatten()
                     .min()
@@ -212,7 +212,10 @@ impl Daemon {
             }
             Event::Connected(Ok(Err(failure))) => self.on_no_ear(failure),
             Event::Connected(Err(failure)) => Err(RunError::Task(failure)),
-            Event::Heard(heard) => self.on_heard(heard),
+            Event::Heard(heard) => {
+                self.on_heard(heard);
+                Ok(())
+            }
             Event::Seen(seen) => {
                 self.on_seen(seen);
                 Ok(())
@@ -319,10 +322,13 @@ impl Daemon {
     fn reconnect(&mut self, why: &str) {
         let wait = self.pause();
         warn!(why, retry_in = ?wait, "lost the ear, making another");
-        if let Phase::Leading(leader) = &self.phase {
-            self.every_row |= leader.inbox.take_resync();
+        if let Phase::Leading(leader) = &self.phase
+            && leader.inbox.take_resync()
+        {
+            self.rings.everything();
         }
         self.queue.clear();
+        self.left.clear();
         self.stumbles.clear();
         self.troubles.clear();
         self.witnesses.give_up();
@@ -342,44 +348,12 @@ impl Daemon {
         }
     }
 
-    fn on_heard(&mut self, heard: Heard) -> Result<(), RunError> {
-        // First of all: what could not be logged is found by no resync after the loss of the ear.
-        self.every_row |= heard.resync;
-        if let Some(why) = heard.lost {
-            self.reconnect(&why);
-            return Ok(());
-        }
-        let now = self.now();
-        for (key, cause) in heard.keys {
-            self.wake(key, cause, now);
-        }
-        if heard.scan || heard.resync {
-            self.want_scan();
-        }
-        Ok(())
-    }
-
     fn wake(&mut self, key: Key, cause: Cause, now: Moment) {
         let Phase::Leading(leader) = &self.phase else {
             return;
         };
         if leader.tables.contains_key(&key.watched_id) {
-            if cause == Cause::Drift
-                && let Some(run) = self.runs.get_mut(&key)
-            {
-                run.drifted();
-            }
             self.queue.wake(key, cause, now);
-        } else {
-            // A table that is watched since the last scan. One that is under way may have read the log
-            // before this change was in it.
-            self.want_scan();
-        }
-    }
-
-    fn want_scan(&mut self) {
-        if let Phase::Leading(leader) = &mut self.phase {
-            leader.scan_wanted = true;
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Leader {
     pub(super) scanning: bool,
     /// Another scan is wanted.
     pub(super) scan_wanted: bool,
+    /// The next one finds also what was not recorded as final, as after every gap in hearing.
+    pub(super) unsettled: bool,
     /// Whether it was said that this term serves.
     pub(super) announced: bool,
     /// The engine, and what it shows.
@@ -158,6 +160,7 @@ impl Recipe {
             scanning: false,
             // Whatever happened while nobody heard is found by this first one.
             scan_wanted: true,
+            unsettled: true,
             announced: false,
             containers: Containers::begin(&self.context, self.echo_interval),
             note_with_echo: false,

@@ -16,7 +16,7 @@ use auth_reconciler_core::witness::Known;
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
+use crate::run::news::{News, overwritten};
 use crate::run::patience::asked_to_end;
 use crate::witness;
 
@@ -64,8 +65,8 @@ pub(crate) struct Task {
     pub(crate) tables: Tables,
     /// Fires when the probe is to end without an answer.
     pub(crate) give_way: oneshot::Receiver<()>,
-    /// Fires when somebody else has written the status since.
-    pub(crate) drifted: oneshot::Receiver<()>,
+    /// Rings when somebody else may have written the status since.
+    pub(crate) drifted: Arc<Notify>,
     /// Set when something happens to the instance's container.
     pub(crate) overtaken: Arc<AtomicBool>,
     /// Holds when the API answered, if in the words of its profile.
@@ -78,6 +79,8 @@ pub(crate) struct Task {
     pub(crate) sightings: Option<Arc<Sightings>>,
     /// The container whose output leads to looks at the moment.
     pub(crate) followed: Option<String>,
+    /// What the look before it has left.
+    pub(crate) news: Arc<News>,
 }
 
 /// Runs one look.
@@ -91,10 +94,16 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
     };
     let mut look = store::read(&context.pool, table, task.key).await?;
     let read_at = Instant::now();
-    if task.wake.cause > Cause::Drift {
+    let rung = task.wake.rung;
+    let cause = look.cause(task.wake.cause);
+    // Of a ring only what was read is believed.
+    if cause > Cause::Drift || (!rung && task.wake.cause > Cause::Drift) {
         look.facts.lift_hold();
     }
-    let cause = look.cause(task.wake.cause);
+    if !task.news.note(&look) && rung {
+        debug!("rung for, and nothing is new");
+        return Ok(End::NothingNew);
+    }
     if look.is_of_nothing() {
         // A container without a row, or with its row in another of the watched tables.
         debug!(cause = cause.as_str(), "no such row");
@@ -203,7 +212,7 @@ async fn ask(
             return Err(End::Stumbled);
         }
         // What it waits for may come late, and what was established is put back before it is asked.
-        Ok(()) = &mut task.drifted, if verdict::is_ours_to_restore(facts) => {
+        () = overwritten(&context.pool, &task.tables, task.key, &task.drifted, &task.news), if verdict::is_ours_to_restore(facts) => {
             debug!("probe ended: somebody else wrote over a failure that was established");
             return Err(End::Overtaken);
         }

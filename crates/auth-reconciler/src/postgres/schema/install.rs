@@ -77,6 +77,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/40_leadership.sql"),
     sql!("routines/45_engine.sql"),
     sql!("routines/46_own_trouble.sql"),
+    sql!("routines/47_unlogged.sql"),
     sql!("routines/50_operator.sql"),
     sql!("routines/55_words.sql"),
     sql!("routines/60_views.sql"),

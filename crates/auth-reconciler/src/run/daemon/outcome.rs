@@ -6,74 +6,26 @@ use std::time::Instant;
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::queue::Next;
 use tokio_postgres::error::SqlState;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
+use super::runs::Run;
 use super::{Daemon, STUMBLE};
 use crate::postgres::ear::EarError;
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::store;
 use crate::postgres::tables::{Fault, Key};
 use crate::run::look::End;
-use crate::run::scan::Backlog;
 use crate::run::{Phase, RunError};
 use crate::telemetry::chain;
+
+/// Keys of which nobody knows a change and whose read failed, that are tried again one by one.
+const MAX_STUMBLES: usize = 1_024;
 
 /// The fault that a scan mends as far as reading goes, by filling the statements anew.
 const COLUMN_ADDED: &str = "ColumnAdded";
 
 impl Daemon {
-    pub(super) fn on_scanned(
-        &mut self,
-        result: Result<Backlog, StoreError>,
-    ) -> Result<(), RunError> {
-        let Phase::Leading(leader) = &mut self.phase else {
-            return Ok(());
-        };
-        leader.scanning = false;
-        match result {
-            Ok(Backlog {
-                tables,
-                watched,
-                faults,
-                keys,
-                ..
-            }) => {
-                self.failures = 0;
-                report(&faults);
-                self.blind |= !faults.is_empty();
-                leader.owed.want();
-                leader.tables = tables;
-                leader.watched = watched.into();
-                if !leader.announced {
-                    leader.announced = true;
-                    info!(instances = keys.len(), "serving");
-                } else {
-                    debug!(instances = keys.len(), "change log scanned");
-                }
-                let known = |key: &Key| leader.tables.contains_key(&key.watched_id);
-                // What a dropped table has left behind stays until it is unwatched.
-                let keys: Vec<_> = keys.into_iter().filter(|(key, _)| known(key)).collect();
-                let now = self.now();
-                for (key, cause) in keys {
-                    self.queue.wake(key, cause, now);
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // A gap in knowing: do all of it again.
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: Box::new(failure.into()),
-                    });
-                }
-                self.reconnect(&chain(&failure));
-                Ok(())
-            }
-        }
-    }
-
     pub(super) fn on_echoed(
         &mut self,
         result: Result<Vec<Fault>, EarError>,
@@ -102,6 +54,9 @@ impl Daemon {
                 if self.every_row {
                     self.want_scan();
                 }
+                if std::mem::take(&mut self.unread) {
+                    self.rings.log();
+                }
             }
             Err(failure) => {
                 let former = leader.identity;
@@ -128,12 +83,23 @@ impl Daemon {
         let now = self.now();
         let run = self.runs.remove(&key);
         self.followers.finished(&key, now);
+        let for_nothing = run.as_ref().is_some_and(Run::was_for_nothing);
         let end = match result {
             Some(Ok(end)) => end,
             Some(Err(failure)) => failed(&key, failure)?,
             None => End::Stumbled,
         };
-        if !matches!(end, End::Stumbled | End::Unsure | End::NotAsked(_)) {
+        if end == End::Stumbled && for_nothing && self.stumbles.len() >= MAX_STUMBLES {
+            // Anybody may ring for any number of keys; what really changed is in the log.
+            self.unread = true;
+            self.queue.finish(&key, Next::AsBefore, now);
+            return Ok(());
+        }
+        self.remember(key, run.as_ref(), &end);
+        if !matches!(
+            end,
+            End::Stumbled | End::Unsure | End::NotAsked(_) | End::NothingNew
+        ) {
             self.stumbles.remove(&key);
         }
         if matches!(
@@ -198,9 +164,10 @@ impl Daemon {
                 }
             }
             End::UnknownTable => {
-                self.want_scan();
+                self.rings.log();
                 Next::Settled
             }
+            End::NothingNew => Next::AsBefore,
             End::EpochEnded => {
                 self.queue.finish(&key, Next::Settled, now);
                 // A look that began in an earlier term of this process is refused, too: the scan of
@@ -246,7 +213,7 @@ fn failed(key: &Key, failure: StoreError) -> Result<End, RunError> {
 }
 
 /// Nothing is mended in silence: somebody did it, and what was missed since is unknown.
-fn report(faults: &[Fault]) {
+pub(super) fn report(faults: &[Fault]) {
     for fault in faults {
         error!(
             problem = fault.problem,

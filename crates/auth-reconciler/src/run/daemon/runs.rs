@@ -5,32 +5,41 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use auth_reconciler_core::witness::Known;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+
+use crate::run::news::{Marks, News};
 
 /// A run under way.
 #[derive(Debug)]
 pub(super) struct Run {
     give_way: Option<oneshot::Sender<()>>,
-    drifted: Option<oneshot::Sender<()>>,
+    drifted: Arc<Notify>,
     overtaken: Arc<AtomicBool>,
     heard: Arc<OnceLock<Instant>>,
     known: Known,
+    news: Arc<News>,
+    rung: bool,
 }
 
 impl Run {
-    /// Its handle, and what fires when it is to end its probe without an answer, and when somebody else has
-    /// written the status meanwhile.
-    pub(super) fn new(known: Known) -> (Self, oneshot::Receiver<()>, oneshot::Receiver<()>) {
+    /// Its handle, and what fires when it is to end its probe without an answer. `before` is what the look before it has
+    /// read and not answered for.
+    pub(super) fn new(
+        known: Known,
+        before: Option<Marks>,
+        rung: bool,
+    ) -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
-        let (drift, drifted) = oneshot::channel();
         let run = Self {
             give_way: Some(sender),
-            drifted: Some(drift),
+            drifted: Arc::default(),
             overtaken: Arc::new(AtomicBool::new(false)),
             heard: Arc::default(),
             known,
+            news: Arc::new(News::after(before)),
+            rung,
         };
-        (run, receiver, drifted)
+        (run, receiver)
     }
 
     /// Set when something happens to its container, so that what it saw of it may no longer be so.
@@ -48,6 +57,21 @@ impl Run {
         self.heard.get().copied()
     }
 
+    /// What it knows of the look before it, and tells the next.
+    pub(super) fn news(&self) -> Arc<News> {
+        Arc::clone(&self.news)
+    }
+
+    /// What it has read and not answered for, if it has ended without a record that is final.
+    pub(super) fn left(&self) -> Option<Marks> {
+        self.news.read()
+    }
+
+    /// Whether nothing but rings led to it, and it has read no change.
+    pub(super) fn was_for_nothing(&self) -> bool {
+        self.rung && self.left().is_none()
+    }
+
     /// What was known of our own way when it began.
     pub(super) const fn known(&self) -> Known {
         self.known
@@ -59,12 +83,9 @@ impl Run {
         self.give_way();
     }
 
-    /// Somebody else has written the status since it read it.
-    pub(super) fn drifted(&mut self) {
-        if let Some(sender) = self.drifted.take() {
-            // It may have ended meanwhile.
-            let _ = sender.send(());
-        }
+    /// Rings when somebody else may have written the status since it read it.
+    pub(super) fn drifted(&self) -> Arc<Notify> {
+        Arc::clone(&self.drifted)
     }
 
     pub(super) fn give_way(&mut self) {

@@ -27,6 +27,9 @@ impl Daemon {
     /// because what it was concluded from is no longer so.
     pub(super) fn weigh(&mut self, key: &Key, run: Option<&Run>, end: &End) -> bool {
         let now = self.now();
+        if *end == End::NothingNew {
+            return false;
+        }
         self.witnesses.looked(key);
         let heard = run.and_then(Run::heard_at);
         if let Some(at) = heard.map(|at| at.saturating_duration_since(self.origin))
@@ -71,6 +74,7 @@ impl Daemon {
                 }
             }
             End::Overtaken
+            | End::NothingNew
             | End::Stumbled
             | End::NotAsked(_)
             | End::UnknownTable

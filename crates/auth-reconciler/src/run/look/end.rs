@@ -38,6 +38,8 @@ pub(crate) enum End {
     /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does. Where it
     /// was asked and what came of it, in words.
     Doubted(String),
+    /// Somebody rang, and nothing is new: all is as before it.
+    NothingNew,
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// Another process leads.

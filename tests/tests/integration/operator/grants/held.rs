@@ -55,6 +55,7 @@ const TABLES: &[(&str, &str)] = &[
 
 const FUNCTIONS: &[&str] = &[
     "answer",
+    "answered_unlogged",
     "copy_rows",
     "epoch_lock",
     "escaped",
@@ -84,6 +85,7 @@ const FUNCTIONS: &[&str] = &[
     "table_faults",
     "take_over",
     "tell_watchers",
+    "unlogged_state",
     "unwritable",
     "watched_rows",
     "work_off",

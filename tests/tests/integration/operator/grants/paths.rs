@@ -39,7 +39,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
     vec![
         ("read", read),
         ("log every row", all),
-        ("backlog", include_str!("../../../../../sql/queries/backlog.sql").to_owned()),
+        ("backlog", include_str!("../../../../../sql/queries/backlog.sql").replace("$1", "true")),
         ("installed", include_str!("../../../../../sql/queries/installed.sql").to_owned()),
         ("watched tables", include_str!("../../../../../sql/queries/watched_tables.sql").to_owned()),
         ("check", check),
@@ -76,6 +76,11 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
             "own trouble",
             "select auth_reconciler.note_trouble((select epoch from auth_reconciler.leadership), 'NotAsked', null)"
                 .to_owned(),
+        ),
+        ("unlogged", "select * from auth_reconciler.unlogged_state()".to_owned()),
+        (
+            "unlogged answered",
+            "select auth_reconciler.answered_unlogged((select epoch from auth_reconciler.leadership), 1, null)".to_owned(),
         ),
         ("status", include_str!("../../../../../sql/queries/status.sql").to_owned()),
         ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
