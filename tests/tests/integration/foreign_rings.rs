@@ -96,7 +96,7 @@ async fn a_flood_of_rings_takes_no_memory_and_holds_no_real_change_up() -> Resul
             "{name}: {answered} changes answered for, the slowest after {slowest:?}; grown by {grown} kB"
         );
         // Generous, for a machine with other things to do; with random ids it was a hundred seconds.
-        ensure!(slowest < Duration::from_secs(5), "{name}: {slowest:?}");
+        ensure!(slowest < Duration::from_secs(15), "{name}: {slowest:?}");
         ensure!(grown < 30_000, "{name}: it grew by {grown} kB");
         // What rang is forgotten, not worked off for ever after.
         scene.looked_at(&daemon, ids[0]).await?;

@@ -41,21 +41,20 @@ impl News {
         }
     }
 
-    /// Notes what was read. Whether there is anything new in it: changes that were not known, or a row of which nothing is
-    /// recorded.
+    /// Notes what was read. Whether there is anything new in it: changes that were not known, or a row that was not, and of
+    /// which nothing is recorded.
     pub(crate) fn note(&self, look: &Look) -> bool {
-        let marks = look.changes.last().map(|last| Marks {
+        let marks = Marks {
             count: look.changes.len(),
-            last: *last,
-        });
-        if let Some(marks) = marks {
-            // Only this look sets it, once.
-            let _ = self.read.set(marks);
-        }
-        look.version.is_none() || (marks.is_some() && marks != self.before)
+            last: look.changes.last().copied().unwrap_or_default(),
+        };
+        // Only this look sets it, once.
+        let _ = self.read.set(marks);
+        let anything = marks.count > 0 || (look.version.is_none() && !look.is_of_nothing());
+        anything && self.before != Some(marks)
     }
 
-    /// What was read, if there was any change.
+    /// What was read, if it could be.
     pub(crate) fn read(&self) -> Option<Marks> {
         self.read.get().copied()
     }

@@ -67,7 +67,7 @@ impl Run {
         self.news.read()
     }
 
-    /// Whether nothing but rings led to it, and it has read no change.
+    /// Whether nothing but rings led to it, and it could not read whether there is a change.
     pub(super) fn was_for_nothing(&self) -> bool {
         self.rung && self.left().is_none()
     }
