@@ -13,8 +13,15 @@ use chrono::{DateTime, Utc};
 #[cfg(test)]
 mod tests;
 
-/// The state that is recorded of a container that is gone, beside the engine's own words.
+/// The state that is recorded of a container that is gone, beside the engine's own words. How it ended follows, if
+/// that was heard: no other process can hear of it again.
 pub const REMOVED: &str = "removed";
+
+/// What stands between that and the exit code.
+const EXIT_CODE: &str = ", exit code ";
+
+/// What stands after the exit code of one that the kernel killed for its memory.
+const OUT_OF_MEMORY: &str = ", out of memory";
 
 /// The engine's word for a container that it is about to remove.
 const REMOVING: &str = "removing";
@@ -54,7 +61,7 @@ pub struct Sighting {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Its state in the engine's words, or [`REMOVED`].
+    /// Its state in the engine's words, or [`REMOVED`] and how it ended.
     pub state: String,
     /// When it was last started, by the engine's clock; `None` if never.
     pub started_at: Option<DateTime<Utc>>,
@@ -73,7 +80,21 @@ impl Sighting {
     /// Whether it is gone, or about to be.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self.state.as_str(), REMOVED | REMOVING)
+        self.state == REMOVING || self.was_removed()
+    }
+
+    fn was_removed(&self) -> bool {
+        self.state.starts_with(REMOVED)
+    }
+
+    /// How it ended, if it is gone and that was heard.
+    fn ending(&self) -> Option<Ending> {
+        let told = self.state.strip_prefix(REMOVED)?.strip_prefix(EXIT_CODE)?;
+        let code = told.strip_suffix(OUT_OF_MEMORY);
+        Some(Ending {
+            exit_code: code.unwrap_or(told).parse().ok()?,
+            out_of_memory: code.is_some(),
+        })
     }
 }
 
@@ -157,9 +178,10 @@ pub fn resolve(
         }
         (None, None) => (Container::NeverSeen, None),
         (None, Some(known)) if known.engine == engine => {
-            let state = REMOVED.to_owned();
+            let ending = ending(&known.id).or_else(|| known.ending());
+            let state = ending.map_or_else(|| REMOVED.to_owned(), removed);
             (
-                ending(&known.id).map_or(Container::Removed, ended),
+                ending.map_or(Container::Removed, ended),
                 Some(Sighting {
                     state,
                     ..known.clone()
@@ -168,6 +190,15 @@ pub fn resolve(
         }
         (None, Some(known)) => (Container::Unknown, Some(known.clone())),
     }
+}
+
+fn removed(ending: Ending) -> String {
+    let memory = if ending.out_of_memory {
+        OUT_OF_MEMORY
+    } else {
+        ""
+    };
+    format!("{REMOVED}{EXIT_CODE}{}{memory}", ending.exit_code)
 }
 
 const fn ended(ending: Ending) -> Container {
@@ -209,7 +240,7 @@ pub fn differs(engine: &str, recorded: Option<&Sighting>, listed: &[Listed]) -> 
         (None, None) => false,
         (None, Some(_)) => true,
         // On another engine, too: what has become of it there is unknown, and its API is to say.
-        (Some(known), None) => known.state != REMOVED,
+        (Some(known), None) => !known.was_removed(),
         (Some(known), Some(shown)) => {
             known.engine != engine
                 || known.id != shown.id

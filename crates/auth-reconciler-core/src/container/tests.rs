@@ -123,10 +123,26 @@ fn of_a_container_that_is_gone_stands_how_it_ended_if_that_was_heard() {
         restarting: false,
     };
     let gone = Some(sighting("a", REMOVED));
+    let told = sighting("a", "removed, exit code 9");
     assert_eq!(
         resolve(HERE, Some(&known), None, of("a")),
-        (ended, gone.clone())
+        (ended, Some(told.clone()))
     );
+    // Who comes later has it from the record.
+    assert_eq!(
+        resolve(HERE, Some(&told), None, unheard),
+        (ended, Some(told.clone()))
+    );
+    assert!(told.is_gone() && !differs(HERE, Some(&told), &[]));
+    let killed = |_: &str| {
+        Some(Ending {
+            exit_code: 137,
+            out_of_memory: true,
+        })
+    };
+    let (killed, sighting_of_it) = resolve(HERE, Some(&known), None, killed);
+    let again = resolve(HERE, sighting_of_it.as_ref(), None, unheard);
+    assert_eq!(again, (killed, sighting_of_it));
     assert_eq!(
         resolve(HERE, Some(&known), None, of("b")),
         (Container::Removed, gone)

@@ -31,6 +31,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// For how long after its end the same shortage is not news.
 const SAME: Duration = Duration::from_secs(60);
 
+/// So many different failures are remembered.
+const REMEMBERED: usize = 64;
+
 /// What is the matter with this process in this term.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -40,6 +43,8 @@ pub(super) struct Troubles {
     short: HashSet<Shortage>,
     /// When each was last said.
     said: HashMap<Shortage, Instant>,
+    /// When each way in which looks fail was last met.
+    failures: HashMap<String, Instant>,
     /// When all of them were last tried at once.
     tried_all: Option<Instant>,
     /// What the database does not know yet: by problem, in words; `None` where it has ended.
@@ -87,6 +92,19 @@ impl Troubles {
         (STEP + spread).min(LONGEST)
     }
 
+    /// A look failed in this way. Returns whether that is news: the same one meets look after look.
+    pub(super) fn failed(&mut self, error: &str, now: Instant) -> bool {
+        if self.failures.len() >= REMEMBERED {
+            self.failures
+                .retain(|_, met| now.duration_since(*met) <= SAME);
+        }
+        if self.failures.len() >= REMEMBERED && !self.failures.contains_key(error) {
+            return false;
+        }
+        let met = self.failures.insert(error.to_owned(), now);
+        met.is_none_or(|met| now.duration_since(met) > SAME)
+    }
+
     /// An instance was looked at. Returns who is to be tried now as well, because what was short may be there again.
     pub(super) fn looked(&mut self, key: &Key, now: Instant) -> Vec<Key> {
         let waited = self.waiting.remove(key);
@@ -119,8 +137,10 @@ impl Troubles {
     /// The term has ended: the next one finds out anew.
     pub(super) fn clear(&mut self) {
         let said = std::mem::take(&mut self.said);
+        let failures = std::mem::take(&mut self.failures);
         *self = Self {
             said,
+            failures,
             ..Self::default()
         };
     }

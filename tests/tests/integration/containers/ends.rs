@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use auth_reconciler_tests::daemon::Daemon;
 use auth_reconciler_tests::docker::Container;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::harbour::{Harbour, LATE, without_backoff};
+use crate::scene::eventually;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -101,7 +103,28 @@ async fn one_that_is_removed_at_its_end_is_told_with_its_exit_code() -> Result<(
     let container = harbour.ready_as(spec).await?;
     let id = container.instance();
     container.control("revoke").await?;
-    failed(&harbour, id, "exit code 1 and was removed").await
+    failed(&harbour, id, "exit code 1 and was removed").await?;
+    // Who did not hear of it has it from the record.
+    let gone = format!(
+        "select container_state like 'removed%' from auth_reconciler.instance where instance_id = '{id}'"
+    );
+    eventually(&harbour.scene.client, &gone).await?;
+    harbour.scene.daemon.sigkill()?;
+    harbour.scene.daemon.ended().await?;
+    let mark = harbour.scene.records.mark();
+    let url = harbour.engine.url();
+    let mut settings = without_backoff(&debug);
+    settings.push(("AUTH_RECONCILER_DOCKER", &url));
+    let _later = Daemon::start(&harbour.scene.database, &settings).await?;
+    let seen = "select coalesce(bool_or(engine = 'seen'), false) from auth_reconciler.reconcilers
+        where role = 'active'";
+    eventually(&harbour.scene.client, seen).await?;
+    let ask = "select auth_reconciler.reconcile($1)";
+    harbour.scene.client.execute(ask, &[&id]).await?;
+    let record = harbour.scene.records.of(mark, id).await?;
+    let message = record.text("message").unwrap_or_default();
+    assert!(message.contains("exit code 1 and was removed"), "{message}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -105,6 +105,29 @@ async fn an_answer_that_begins_with_a_byte_order_mark_is_read() -> Result<()> {
     watcher.wait_status(id, "client_ready").await
 }
 
+/// The key would go there.
+#[tokio::test]
+async fn no_proxy_of_the_environment_is_asked() -> Result<()> {
+    let proxy = Stub::start(Behaviour::Status(502)).await?;
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let names = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let mut settings: Vec<_> = names.iter().map(|name| (*name, url.as_str())).collect();
+    settings.push(("NO_PROXY", ""));
+    let scene = Scene::start(&settings).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let watcher = scene.watch().await?;
+    let id = scene.instance(&stub).await?;
+    watcher.wait_status(id, "client_ready").await?;
+    assert_eq!(proxy.counts().connections, 0);
+    Ok(())
+}
+
 #[tokio::test]
 async fn errors_and_no_answer_in_turn_are_a_failure_in_the_end() -> Result<()> {
     let (scene, [_witness, stub], id) = ready().await?;

@@ -106,6 +106,16 @@ async fn without_descriptors_nobody_was_asked() -> Result<()> {
     assert_eq!(scene.reconcile(ready).await?.reason(), "Ready");
     moves(&scene, &[ready], 1).await?;
     assert_eq!(scene.daemon.count(|line| line.is(CANNOT)), 1, "said once");
+    // A connection to the database takes a descriptor, too.
+    let log = scene.daemon.log();
+    let failed = log
+        .iter()
+        .filter(|line| line.is("look failed, will be repeated"));
+    let mut errors: Vec<_> = failed.map(|line| line.field("error").to_string()).collect();
+    let all = errors.len();
+    errors.sort();
+    errors.dedup();
+    assert_eq!(errors.len(), all, "each once: {errors:?}");
     Ok(())
 }
 

@@ -86,7 +86,7 @@ impl Daemon {
         let for_nothing = run.as_ref().is_some_and(Run::was_for_nothing);
         let end = match result {
             Some(Ok(end)) => end,
-            Some(Err(failure)) => failed(&key, failure)?,
+            Some(Err(failure)) => self.failed(&key, failure)?,
             None => End::Stumbled,
         };
         if end == End::Stumbled && for_nothing && self.stumbles.len() >= MAX_STUMBLES {
@@ -181,35 +181,40 @@ impl Daemon {
         self.queue.finish(&key, next, now);
         Ok(())
     }
-}
 
-/// What follows from a look that failed.
-fn failed(key: &Key, failure: StoreError) -> Result<End, RunError> {
-    // Dropped or renamed: the next scan knows.
-    if failure.code() == Some(&SqlState::UNDEFINED_TABLE) && !failure.in_their_code() {
-        return Ok(End::UnknownTable);
+    /// What follows from a look that failed.
+    fn failed(&mut self, key: &Key, failure: StoreError) -> Result<End, RunError> {
+        // Dropped or renamed: the next scan knows.
+        if failure.code() == Some(&SqlState::UNDEFINED_TABLE) && !failure.in_their_code() {
+            return Ok(End::UnknownTable);
+        }
+        if failure.is_busy() {
+            debug!(
+                instance = %key.instance_id,
+                error = chain(&failure),
+                "somebody holds what this look needs"
+            );
+            return Ok(End::Stumbled);
+        }
+        if let Policy::End(advice) = failure.policy() {
+            return Err(RunError::End {
+                advice,
+                source: Box::new(failure.into()),
+            });
+        }
+        let error = chain(&failure);
+        if self.troubles.failed(&error, Instant::now()) {
+            warn!(
+                instance = %key.instance_id,
+                error,
+                advice = failure.advice(),
+                "look failed, will be repeated"
+            );
+        } else {
+            debug!(instance = %key.instance_id, error, "look failed as before, will be repeated");
+        }
+        Ok(End::Stumbled)
     }
-    if failure.is_busy() {
-        debug!(
-            instance = %key.instance_id,
-            error = chain(&failure),
-            "somebody holds what this look needs"
-        );
-        return Ok(End::Stumbled);
-    }
-    if let Policy::End(advice) = failure.policy() {
-        return Err(RunError::End {
-            advice,
-            source: Box::new(failure.into()),
-        });
-    }
-    warn!(
-        instance = %key.instance_id,
-        error = chain(&failure),
-        advice = failure.advice(),
-        "look failed, will be repeated"
-    );
-    Ok(End::Stumbled)
 }
 
 /// Nothing is mended in silence: somebody did it, and what was missed since is unknown.

@@ -54,3 +54,23 @@ fn what_could_not_be_told_is_told_with_the_next_echo_unless_it_is_old() {
     troubles.noted();
     assert!(troubles.take_note().is_none());
 }
+
+#[test]
+fn a_failure_that_meets_every_look_is_said_once_until_it_was_gone_for_a_while() {
+    let mut troubles = Troubles::default();
+    let mut now = Instant::now();
+    assert!(troubles.failed("no descriptor", now));
+    for _ in 0..600 {
+        now += STEP;
+        assert!(!troubles.failed("no descriptor", now));
+    }
+    assert!(troubles.failed("another", now), "another one is news");
+    troubles.clear();
+    assert!(!troubles.failed("no descriptor", now), "a term later, too");
+    now += 2 * SAME;
+    assert!(troubles.failed("no descriptor", now));
+    for number in 0..10_000 {
+        troubles.failed(&number.to_string(), now);
+    }
+    assert!(troubles.failures.len() <= REMEMBERED);
+}
