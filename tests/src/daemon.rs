@@ -9,6 +9,7 @@ mod secrets;
 use std::panic::Location;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -281,6 +282,9 @@ impl Daemon {
     }
 }
 
+/// The limit of a command: one over a large table takes longer than a signal may on a busy machine.
+const COMMAND: Duration = PATIENCE.saturating_mul(4);
+
 /// What a command printed, and how it ended.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -295,7 +299,7 @@ pub struct Output {
 /// Runs the binary to its end (`migrate`, `status`, `doctor`, `uninstall`) with [`settings_for`] and `settings`.
 ///
 /// # Errors
-/// When the binary is missing or does not end within the usual patience. An exit code is no error.
+/// When the binary is missing or does not end within two minutes. An exit code is no error.
 #[track_caller]
 pub fn run_command(
     url: &str,
@@ -306,7 +310,7 @@ pub fn run_command(
     async move {
         let process = Process::spawn(&mut command(url, arguments, settings)?)?;
         let what = format!("`auth-reconciler {}` to end", arguments.join(" "));
-        let status = within(PATIENCE, caller, &what, process.ended())
+        let status = within(COMMAND, caller, &what, process.ended())
             .await
             .with_context(|| {
                 let output = process.look(|progress| text(progress, Stream::Stderr));
