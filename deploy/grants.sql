@@ -57,7 +57,7 @@ grant select, insert, delete on auth_reconciler.change, auth_reconciler.transiti
     to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.instance to auth_reconciler;
 grant select, delete on auth_reconciler.pause to auth_reconciler;
-grant select, update, delete on auth_reconciler.owed to auth_reconciler;
+grant select, insert, update, delete on auth_reconciler.owed to auth_reconciler;
 grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engine to auth_reconciler;
 -- For the commands status and doctor.
 grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;

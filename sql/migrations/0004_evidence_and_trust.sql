@@ -38,20 +38,20 @@ create table auth_reconciler.owed (
     id bigint generated always as identity constraint owed_pkey primary key,
     watched_id integer not null,
     name text not null,
-    work text not null constraint owed_work_check check (work in ('watch', 'unwatch')),
+    work text not null constraint owed_work_check check (work in ('watch', 'truncate', 'unwatch')),
     after_id uuid,
     since timestamptz not null default clock_timestamp()
 );
 
 comment on table auth_reconciler.owed is
-    'Work on all rows of a table that watch() and unwatch() leave to the daemon or to the next migrate, which do it in pieces. Empty when all is done; read backlog instead.';
+    'Work on all rows of a table that watch(), unwatch() and TRUNCATE leave to the daemon or to the next migrate, which do it in pieces. Empty when all is done; read backlog instead.';
 comment on column auth_reconciler.owed.id is 'Order of the works.';
 comment on column auth_reconciler.owed.watched_id is 'The table, see watched_table; of one that is no longer watched, what it was.';
 comment on column auth_reconciler.owed.name is 'Name of the table.';
 comment on column auth_reconciler.owed.work is
-    'watch: a look at every row is yet to be queued. unwatch: what was recorded of its rows is yet to be removed.';
-comment on column auth_reconciler.owed.after_id is 'Of a watch: looks are queued for the rows up to this one; null at the beginning.';
-comment on column auth_reconciler.owed.since is 'Since when it is owed.';
+    'watch: a look at every row is yet to be queued. truncate: one for every row that was recorded, for it may be gone. unwatch: what was recorded of its rows is yet to be removed.';
+comment on column auth_reconciler.owed.after_id is 'Of looks that are to be queued: they are for the rows up to this one; null at the beginning.';
+comment on column auth_reconciler.owed.since is 'Since when it is owed; of a truncate, when that was.';
 
 -- Changes that could not be logged: counted outside the transaction that made them, so that neither its roll-back nor
 -- the end of a process that heard of them takes the count back.

@@ -41,7 +41,7 @@ wanted (privilege, remedy, held) as (
             ('select', 'transition'), ('insert', 'transition'), ('delete', 'transition'),
             ('select', 'journal'), ('insert', 'journal'), ('delete', 'journal'),
             ('select', 'pause'), ('delete', 'pause'),
-            ('select', 'owed'), ('update', 'owed'), ('delete', 'owed'),
+            ('select', 'owed'), ('insert', 'owed'), ('update', 'owed'), ('delete', 'owed'),
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
             ('select', 'engine'), ('insert', 'engine'), ('update', 'engine'),
             -- For doctor and status, which read as this role, too.

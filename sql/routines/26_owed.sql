@@ -1,4 +1,4 @@
--- What watch() and unwatch() leave to do, in pieces: each is a transaction of its own, holds no lock that a statement of
+-- What watch(), unwatch() and a truncated table leave to do, in pieces: each is a transaction of its own, holds no lock that a statement of
 -- the manager's waits for, and is lost or done as a whole. The daemon does it, and migrate.
 
 create or replace function auth_reconciler.copy_rows(task auth_reconciler.owed, batch integer) returns uuid[]
@@ -22,7 +22,8 @@ begin
     if relation is null then
         return '{}';
     end if;
-    -- What was recorded of a row that is gone by now is looked at as well: its end may have been missed.
+    -- What was recorded of a row that is gone by now is looked at as well: its end may have been missed. Of a truncated
+    -- table nothing else: what came afterwards is in the log.
     execute format(
         $sql$
         with place as (
@@ -37,24 +38,27 @@ begin
             limit %3$L
         ),
         logged as (
-            insert into auth_reconciler.change (watched_id, instance_id, cause)
-            select %4$L::integer, id, 'watch' from place
+            insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
+            select %4$L::integer, id, %6$L, coalesce(%7$L, clock_timestamp()) from place
             returning instance_id
         )
         select coalesce(array_agg(instance_id order by instance_id), '{}') from logged
         $sql$,
         relation,
-        case when task.after_id is null then 'true' else format('id > %L', task.after_id) end,
+        case when task.work = 'truncate' then 'false' when task.after_id is null then 'true'
+            else format('id > %L', task.after_id) end,
         batch,
         task.watched_id,
-        case when task.after_id is null then 'true' else format('instance_id > %L', task.after_id) end)
+        case when task.after_id is null then 'true' else format('instance_id > %L', task.after_id) end,
+        task.work,
+        case when task.work = 'truncate' then task.since end)
     into copied;
     return copied;
 end
 $body$;
 
 comment on function auth_reconciler.copy_rows(auth_reconciler.owed, integer) is
-    'Logs a change of the next rows of a table that is watched since; returns which.';
+    'Logs a change of the next rows of a table that is watched since, or of the next that were recorded of a truncated one; returns which.';
 
 create or replace function auth_reconciler.remove_records(removed_id integer, batch integer) returns integer
 language plpgsql
@@ -110,7 +114,7 @@ begin
         return;
     end if;
     watched_id := task.watched_id;
-    if task.work = 'watch' then
+    if task.work <> 'unwatch' then
         copied := auth_reconciler.copy_rows(task, batch);
         done := cardinality(copied);
         update auth_reconciler.owed as o set after_id = copied[done] where o.id = owed_id and done = batch;

@@ -62,16 +62,16 @@ as $body$
     with truncation as (
         delete from auth_reconciler.change as c where c.instance_id is null returning c.watched_id, c.changed_at
     ),
-    expanded as (
-        insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
-        select i.watched_id, i.instance_id, 'truncate', min(t.changed_at)
+    owed as (
+        insert into auth_reconciler.owed (watched_id, name, work, since)
+        select t.watched_id, coalesce(w.name, w.relation::text), 'truncate', min(t.changed_at)
         from truncation as t
-        join auth_reconciler.instance as i on i.watched_id = t.watched_id
-        group by i.watched_id, i.instance_id
+        join auth_reconciler.watched_table as w on w.id = t.watched_id
+        group by t.watched_id, w.name, w.relation
         returning 1
     )
-    select count(*) from expanded
+    select count(*) from owed
 $body$;
 
 comment on function auth_reconciler.expand_truncations() is
-    'Turns the change of a truncated table into one change for each instance that was recorded of it.';
+    'Takes the change of a truncated table out of the log: one for each instance that was recorded of it is owed, see work_off().';

@@ -128,6 +128,7 @@ select
     auth_reconciler.age_of(o.since),
     case o.work
         when 'watch' then format('looks at all rows of %s are yet to be queued', o.name)
+        when 'truncate' then format('looks at what was recorded of %s before it was truncated are yet to be queued', o.name)
         else format('what was recorded of the rows of %s is yet to be removed', o.name)
     end || case when auth_reconciler.nobody_leads() then ': no daemon leads; `auth-reconciler migrate` does it, too'
         else ', piece by piece' end,

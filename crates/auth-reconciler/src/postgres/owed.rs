@@ -1,4 +1,4 @@
-//! What `watch()` and `unwatch()` left to do, piece by piece: each is a transaction of its own, so that nobody waits for
+//! What `watch()`, `unwatch()` and truncated tables left to do, piece by piece: each is a transaction of its own, so that nobody waits for
 //! long and whatever ends us loses nothing.
 
 use tokio_postgres::types::{ToSql, Type};

@@ -337,7 +337,7 @@ pub(crate) fn faults_from(rows: &[tokio_postgres::Row]) -> Vec<Fault> {
 
 /// Every key with changes and, if so wanted, every one that was not recorded as final, each with its cause.
 pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Cause)>, StoreError> {
-    with(pool, "expand truncations", async |client| {
+    with(pool, "take truncations out of the log", async |client| {
         client
             .query_typed("select auth_reconciler.expand_truncations()", &[])
             .await

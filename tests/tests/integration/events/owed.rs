@@ -1,4 +1,4 @@
-//! What `watch()` and `unwatch()` leave to do is done in pieces, whatever comes in between, and by whoever comes next.
+//! What `watch()`, `unwatch()` and a truncated table leave to do is done in pieces, whatever comes in between, and by whoever comes next.
 
 use anyhow::Result;
 use auth_reconciler_tests::daemon::Daemon;
@@ -133,6 +133,44 @@ async fn a_table_that_is_given_up_is_out_of_sight_at_once_and_gone_in_the_end() 
         "what was recorded before is gone, the pause as well"
     );
     Ok(())
+}
+
+/// As many as were recorded, and none of them in the transaction that takes the truncation out of the log.
+#[tokio::test]
+async fn a_truncated_table_is_forgotten_piece_by_piece() -> Result<()> {
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let scene = five(&stub).await?;
+    scene.manager.batch_execute(WATCH).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    scene.eventually(ALL_TRUE).await?;
+    daemon.sigkill()?;
+    daemon.ended().await?;
+    scene
+        .manager
+        .batch_execute(
+            "truncate public.message_instances; select auth_reconciler.expand_truncations()",
+        )
+        .await?;
+    let changes: i64 = scene
+        .value("select count(*) from auth_reconciler.change")
+        .await?;
+    assert_eq!(changes, 0, "none was expanded at once");
+    // What comes afterwards is none of it.
+    insert_many(&scene, &stub, 3).await?;
+    assert_eq!(
+        scene.value::<Option<String>>(PIECE).await?.as_deref(),
+        Some("more")
+    );
+    let causes: String = scene
+        .value("select string_agg(cause, ' ' order by id) from auth_reconciler.change")
+        .await?;
+    assert_eq!(causes, "insert insert insert truncate truncate");
+    let _daemon = Daemon::start(&scene.database, &[]).await?;
+    scene.eventually(NOTHING_OWED).await?;
+    scene
+        .eventually("select count(*) = 3 from auth_reconciler.instance")
+        .await?;
+    scene.eventually(ALL_TRUE).await
 }
 
 /// Somebody has the one locked: the other does not wait, and the one is not forgotten.

@@ -1,4 +1,4 @@
-//! What `watch()` and `unwatch()` left to do, beside everything else: a round does one piece of each work.
+//! What `watch()`, `unwatch()` and truncated tables left to do, beside everything else: a round does one piece of each work.
 
 use std::sync::Arc;
 

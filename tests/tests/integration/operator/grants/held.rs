@@ -41,7 +41,7 @@ const TABLES: &[(&str, &str)] = &[
     ("auth_reconciler.journal", "delete insert select"),
     ("auth_reconciler.leadership", "insert select update"),
     ("auth_reconciler.migration", "select"),
-    ("auth_reconciler.owed", "delete select update"),
+    ("auth_reconciler.owed", "delete insert select update"),
     ("auth_reconciler.pause", "delete select"),
     ("auth_reconciler.reconcilers", "select"),
     ("auth_reconciler.transition", "delete insert select"),
