@@ -16,8 +16,11 @@ pub(super) const TAIL: Duration = Duration::from_millis(55);
 /// A line that comes later than this is no late one, however slow the way.
 const LATEST: Duration = Duration::from_millis(300);
 
-/// So many looks in a row are no accident.
-const ROW: u32 = 4;
+/// A look after whose answer lines came late counts for so much, one after which they did not for one less …
+const LATE: u32 = 2;
+
+/// … and this is no accident any more: four looks in a row, or some more where half of them are late.
+const ENOUGH: u32 = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
@@ -26,8 +29,8 @@ pub(super) struct Tail {
     last: Option<Last>,
     /// Lines with the status path came since the probe was sent: those come in time, and there are no others.
     path: bool,
-    row: u32,
-    /// The latest of the lines in this row.
+    suspicion: u32,
+    /// The latest of the lines that led to it.
     latest: Duration,
 }
 
@@ -45,7 +48,7 @@ impl Tail {
             length: TAIL,
             last: None,
             path: false,
-            row: 0,
+            suspicion: 0,
             latest: Duration::ZERO,
         }
     }
@@ -81,9 +84,13 @@ impl Tail {
         if let Some(last) = self.last.take() {
             let same = last.kind == kind && !last.path;
             if same && last.late {
-                self.row += 1;
-            } else if !same || now > last.at + LATEST {
-                self.row = 0;
+                self.suspicion += LATE;
+            } else if same && now > last.at + LATEST {
+                self.suspicion = self.suspicion.saturating_sub(1);
+            } else if !same {
+                self.suspicion = 0;
+            }
+            if self.suspicion == 0 {
                 self.latest = Duration::ZERO;
             }
         }
@@ -95,10 +102,10 @@ impl Tail {
                 path: self.path,
             });
         }
-        if self.row < ROW {
+        if self.suspicion < ENOUGH {
             return false;
         }
-        self.row = 0;
+        self.suspicion = 0;
         let enough = self.latest + self.latest / 2;
         self.length = enough.min(LATEST).max(self.length);
         true

@@ -28,7 +28,7 @@ const NET: Backoff = Backoff {
 pub(super) struct Run {
     now: u64,
     followers: Followers<String>,
-    logging: Logging,
+    pub(super) logging: Logging,
     /// What its probes meet.
     kind: Kind,
     /// What the container will say, and when.

@@ -40,6 +40,20 @@ fn lines_that_come_late_each_time_lead_to_no_looks_for_ever_and_use_up_no_tokens
     }
 }
 
+/// Half of them do, as the machine is busy or not: enough for one look to lead to the next.
+#[test]
+fn lines_that_come_late_now_and_then_are_learnt_of_too() {
+    let mut run = slow("whatsappweb", 3, 2);
+    for second in 0..600 {
+        run.logging.after = if second % 2 == 0 { 51 } else { 70 };
+        run.until(second * 1_000);
+    }
+    for minute in 5..10 {
+        let sent = run.sent_in(minute * 60_000..(minute + 1) * 60_000);
+        assert!(sent <= 2, "{sent} in minute {minute}");
+    }
+}
+
 /// A container that talks of its own start, and whose lines with the path come in time, is none whose lines come
 /// late: what it tells right after an answer must not wait for a longer window.
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::follow::noise::SPACING;
+use crate::follow::own::Own;
 use crate::follow::tail::TAIL;
 use crate::follow::tokens::{FRESH, LASTING};
 
@@ -97,6 +98,37 @@ fn the_number_of_own_lines_is_learnt_and_one_more_is_news_at_once() {
     assert_eq!(one.acts(now + 25), []);
     one.says(1, now + 26);
     assert_eq!(one.acts(now + 26), [look("a")]);
+}
+
+#[test]
+fn a_look_that_an_unusual_count_led_to_is_counted_to_its_end() {
+    let mut one = One::new();
+    let now = one.learn(3, 1_000) + 1_000;
+    one.look(now, 2, Kind::QrReady);
+    one.says(2, now + 3);
+    assert_eq!(one.acts(now + 56), []);
+    assert_eq!(one.acts(now + 57), [look("a")], "one fewer than ever");
+    one.look(now + 58, 2, Kind::QrReady);
+    one.says(4, now + 61);
+    assert_eq!(one.acts(now + 114), [], "and this one to its end");
+    assert_eq!(one.acts(now + 115), [look("a")]);
+}
+
+#[test]
+fn own_noise_is_the_smallest_of_the_last_three_counts_and_unknown_before_two() {
+    let mut own = Own::new();
+    let kind = Kind::QrReady;
+    let mut known = Vec::new();
+    for counted in [4, 3, 5, 6, 7, 2, 8] {
+        own.learn(kind, false, counted);
+        known.push(own.lines(kind, false));
+    }
+    let right = [None, Some(3), Some(3), Some(3), Some(5), Some(2), Some(2)];
+    assert_eq!(known, right);
+    assert_eq!(own.lines(kind, true), None, "the late part is another");
+    own.learn(kind, false, 0);
+    own.learn(kind, false, 9);
+    assert_eq!(own.lines(kind, false), Some(0), "none at all, once");
 }
 
 #[test]
@@ -203,6 +235,52 @@ fn tokens_are_bounded_and_begin_anew_with_a_life() {
     // What is at rest for long has few.
     let rested = looks(&mut one, 7_200_000, 7_201_000);
     assert!((1..=LASTING).contains(&rested), "{rested} after a rest");
+}
+
+#[test]
+fn what_was_granted_and_not_spent_is_gone_after_a_minute() {
+    for (at, most) in [(50_000, FRESH), (70_000, LASTING), (3_600_000, LASTING)] {
+        let mut one = One::new();
+        let mut looks = 0;
+        for now in at..at + 3_000 {
+            one.says(1, now);
+            for _ in one.acts(now) {
+                looks += 1;
+                // Always the same answer: another one would be a grant of its own.
+                look_at(&mut one.followers, &one.key, ms(now));
+            }
+        }
+        assert!(
+            (most - 2..=most).contains(&looks),
+            "{looks} of {most} at {at}"
+        );
+    }
+}
+
+/// A request to Telegram's costs one to Telegram; WhatsApp's container alone is asked, and somebody waits for its QR.
+#[test]
+fn what_talk_costs_is_said_by_the_profile() {
+    for (provider, a_minute) in [("telegram", 1), ("whatsappweb", 6)] {
+        let (key, profile) = ("a".to_owned(), Profile::of(Some(provider)).expect("one"));
+        let mut followers = Followers::new(LIMITS);
+        followers.want(&key, &life("a"), profile, ms(0));
+        let mut looks = Vec::new();
+        for now in (0..660_000).step_by(50) {
+            followers.said(&key, 1, 0, ms(now));
+            for command in all(&mut followers, ms(now)) {
+                if command == look("a") {
+                    looks.push(now);
+                    look_at(&mut followers, &key, ms(now));
+                }
+            }
+        }
+        let lasting = looks.iter().filter(|at| **at >= 60_000).count();
+        let right = a_minute * 10;
+        assert!(
+            (right - 1..=right + 4).contains(&lasting),
+            "{provider}: {lasting}"
+        );
+    }
 }
 
 #[test]

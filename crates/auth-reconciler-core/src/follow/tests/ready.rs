@@ -82,6 +82,15 @@ fn a_talking_one_costs_one_look_a_minute() {
 }
 
 #[test]
+fn a_long_rest_saves_up_one_look_and_no_more() {
+    let mut bot = Bot::new(0);
+    for tenth in 36_000..36_050 {
+        bot.says(tenth * 100);
+    }
+    assert_eq!(bot.looks, 1);
+}
+
+#[test]
 fn what_it_tells_is_seen_within_a_minute_and_at_once_after_a_rest() {
     for (told, seen) in [(100, 60_002), (30_000, 60_002), (90_000, 90_000)] {
         let mut bot = Bot::new(2);
