@@ -70,6 +70,7 @@ grant execute on function
     auth_reconciler.expand_truncations(),
     auth_reconciler.faults(),
     auth_reconciler.faults_of(oid, text, boolean, boolean, oid),
+    auth_reconciler.foreign_locks(),
     auth_reconciler.forget(uuid, integer, uuid, uuid, bigint[]),
     auth_reconciler.is_typed(oid),
     auth_reconciler.key_class(),

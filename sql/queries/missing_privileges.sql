@@ -57,7 +57,7 @@ wanted (privilege, remedy, held) as (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
-        'processes', 'tell_watchers', 'write_status', 'unwritable', 'unlogged_state', 'answered_unlogged',
+        'processes', 'tell_watchers', 'write_status', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',
         'work_off', 'copy_rows', 'remove_records')
 )
 select privilege, remedy from wanted where not held

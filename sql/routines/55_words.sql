@@ -56,7 +56,10 @@ stable
 return not pg_is_in_recovery() and not exists (
     select
     from pg_locks as l
-    where l.locktype = 'advisory' and l.granted
+    join pg_stat_activity as a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+        -- Any role may take any lock: who is none of ours leads nothing, see foreign_locks().
+        and a.application_name like 'auth-reconciler ear %'
         and l.database = (select d.oid from pg_database as d where d.datname = current_database())
         and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
 );

@@ -9,6 +9,8 @@ as $body$
     select 'NobodyLeads', 'no daemon leads: no status is kept true and changes wait in the log; start one with `auth-reconciler run`'
     where auth_reconciler.nobody_leads()
     union all
+    select 'ForeignLock', l.why from auth_reconciler.foreign_locks() as l
+    union all
     select f.problem, f.why
     from auth_reconciler.table_faults((
         -- As the daemon that leads sees them.
@@ -32,7 +34,8 @@ select
     null::interval as age,
     auth_reconciler.fold(f.why, 29) as why,
     auth_reconciler.fold(
-        case f.problem when 'NobodyLeads' then 'nothing until one is started' else 'nothing by itself' end, 18) as next,
+        case f.problem when 'NobodyLeads' then 'nothing until one is started'
+            when 'ForeignLock' then 'nothing until that session ends' else 'nothing by itself' end, 18) as next,
     null::timestamptz as since
 from auth_reconciler.faults() as f
 union all

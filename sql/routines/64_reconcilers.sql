@@ -99,6 +99,10 @@ begin
         from auth_reconciler.leadership as l
         where not exists (select from ear as e where e.leads)
             and not exists (select from pool as p where p.process = split_part(l.application, ' ', 5))
+        union all
+        select
+            'foreign', null, null, null, null, l.since, null, null, null, l.pid, null, l.role, l.client_addr, l.why
+        from auth_reconciler.foreign_locks() as l
     )
     select
         f.role, f.hears, f.host, f.version, f.process::integer, f.since, f.active_since, f.term, f.last_sign, f.pid,
@@ -107,7 +111,7 @@ begin
         e.since, e.address, e.detail, f.usename, f.client_addr, f.remark
     from found as f
     left join auth_reconciler.engine as e on e.epoch = f.epoch
-    order by array_position(array['active', 'half-dead', 'dead', 'standby'], f.role), f.since;
+    order by array_position(array['active', 'foreign', 'half-dead', 'dead', 'standby'], f.role), f.since;
 end
 $body$;
 
@@ -123,7 +127,7 @@ from auth_reconciler.processes() as p;
 comment on view auth_reconciler.reconcilers is
     'Who runs and who leads, from the server''s own sessions and locks: no active row, nobody leads; no row at all, nobody has led since the server last recovered from a crash.';
 comment on column auth_reconciler.reconcilers.role is
-    'active: leads; standby: waits to lead; half-dead: its ear is gone, its other sessions live; dead: led last, has ended, and nobody leads; unknown: this server is a standby.';
+    'active: leads; standby: waits to lead; half-dead: its ear is gone, its other sessions live; dead: led last, has ended, and nobody leads; foreign: none of ours, and holds a lock of ours; unknown: this server is a standby.';
 comment on column auth_reconciler.reconcilers.hears is
     'Whether its ear is connected; null for a process that stands by and need not hear. That the process behind it moves shows in last_sign.';
 comment on column auth_reconciler.reconcilers.host is 'Host on which it runs.';

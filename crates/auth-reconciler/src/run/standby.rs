@@ -23,13 +23,38 @@ use crate::telemetry::chain;
 pub(super) async fn wait(ear: &Ear, pool: &Pool) -> Result<(), LeadError> {
     let began = Instant::now();
     let mut vigil = Vigil::default();
+    let mut said = None;
+    say_who_is_foreign(pool, &mut said).await;
     while !ear.wait_for_leadership().await? {
         debug!("still standing by");
+        say_who_is_foreign(pool, &mut said).await;
         if let Err(failure) = watch_over(pool, &mut vigil, began).await {
             debug!(error = chain(&failure), "could not watch over the leader");
         }
     }
     Ok(())
+}
+
+/// Any role may take any lock. Whoever holds one of ours and is none of ours is named once.
+async fn say_who_is_foreign(pool: &Pool, said: &mut Option<Vec<String>>) {
+    let act = "see whether others hold our locks";
+    let found = with(pool, act, async |client| {
+        let statement = "select why from auth_reconciler.foreign_locks() where lock = 'leadership'";
+        client.query_typed(statement, &[]).await
+    })
+    .await;
+    match found {
+        Ok(rows) => {
+            let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            if said.as_ref() != Some(&found) {
+                for why in &found {
+                    warn!(why, "somebody else holds the lock of whoever leads");
+                }
+                *said = Some(found);
+            }
+        }
+        Err(failure) => debug!(error = chain(&failure), "could not see who holds our locks"),
+    }
 }
 
 async fn watch_over(pool: &Pool, vigil: &mut Vigil, began: Instant) -> Result<(), StoreError> {

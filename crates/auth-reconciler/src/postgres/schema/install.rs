@@ -80,6 +80,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/47_unlogged.sql"),
     sql!("routines/50_operator.sql"),
     sql!("routines/55_words.sql"),
+    sql!("routines/56_foreign_locks.sql"),
     sql!("routines/60_views.sql"),
     sql!("routines/62_questions.sql"),
     sql!("routines/64_reconcilers.sql"),

@@ -62,6 +62,7 @@ const FUNCTIONS: &[&str] = &[
     "expand_truncations",
     "faults",
     "faults_of",
+    "foreign_locks",
     "forget",
     "is_typed",
     "key_class",

@@ -77,6 +77,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
             "select auth_reconciler.note_trouble((select epoch from auth_reconciler.leadership), 'NotAsked', null)"
                 .to_owned(),
         ),
+        ("foreign locks", "select * from auth_reconciler.foreign_locks()".to_owned()),
         ("unlogged", "select * from auth_reconciler.unlogged_state()".to_owned()),
         (
             "unlogged answered",
