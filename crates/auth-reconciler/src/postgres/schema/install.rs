@@ -309,4 +309,34 @@ mod tests {
             }
         }
     }
+
+    /// While these are locked nothing may be done that takes a time with the rows: no index, no rewrite, no check.
+    #[test]
+    fn nothing_that_reads_rows_is_done_to_the_tables_of_the_triggers() {
+        for migration in MIGRATIONS {
+            for line in migration.log.lines() {
+                let begins = line.split(' ').next().unwrap_or_default();
+                assert!(
+                    ["", "--", "alter", "comment"].contains(&begins),
+                    "{}: {line}",
+                    migration.name
+                );
+                for word in [
+                    "constraint",
+                    "check (",
+                    "references",
+                    " type ",
+                    "set not null",
+                ] {
+                    assert!(
+                        line.trim_start().starts_with('\'')
+                            || !line.contains(word)
+                            || begins == "comment",
+                        "{}: {line}",
+                        migration.name
+                    );
+                }
+            }
+        }
+    }
 }
