@@ -114,3 +114,68 @@ fn silence_is_believed_at_the_limit_where_there_is_one() {
     assert!(witnesses.believe(at(139)).is_empty());
     assert_eq!(witnesses.believe(at(140)), [1]);
 }
+
+#[test]
+fn the_latest_of_the_others_is_the_witness() {
+    let mut witnesses = Witnesses::default();
+    for key in [1, 2, 3] {
+        witnesses.heard(&key, at(key));
+    }
+    assert_eq!(witnesses.known(&9).witness_at, Some(at(3)));
+    assert_eq!(witnesses.known(&3).witness_at, Some(at(2)));
+}
+
+#[test]
+fn fewer_than_three_that_count_as_ready_are_few() {
+    for (ready, few) in [(0, true), (1, true), (2, true), (3, false), (4, false)] {
+        let mut witnesses = Witnesses::default();
+        witnesses.heard(&77, at(0));
+        assert!(!witnesses.known(&9).few, "nobody was asked yet");
+        assert!(witnesses.want(at(1)));
+        for key in witnesses.ask((0..ready).collect()) {
+            witnesses.looked(&key);
+        }
+        let known = witnesses.known(&9);
+        assert_eq!((known.few, known.asked_at), (few, Some(at(1))), "{ready}");
+    }
+}
+
+#[test]
+fn others_are_asked_once_a_second_and_not_waited_for_without_end() {
+    let mut witnesses = Witnesses::default();
+    assert!(witnesses.want(at(10)));
+    witnesses.ask(vec![1]);
+    witnesses.looked(&1);
+    assert!(!witnesses.want(at(10) + Duration::from_millis(999)));
+    assert!(witnesses.want(at(11)));
+    witnesses.give_up();
+    assert!(witnesses.want(at(11)), "whom to ask was not found out");
+    witnesses.ask(vec![1]);
+    assert!(!witnesses.want(at(71)), "its look is waited for");
+    assert!(witnesses.want(at(72)), "but got lost");
+    witnesses.began_term(at(73));
+    assert!(
+        witnesses.want(at(73)),
+        "who was to look is of an earlier term"
+    );
+    witnesses.give_up();
+    witnesses.silent(&5, at(80));
+    assert!(!witnesses.want(at(90)), "in a doubt the canaries are asked");
+}
+
+#[test]
+fn whoever_is_silent_again_is_one_canary() {
+    let mut witnesses = Witnesses::default();
+    assert!(witnesses.silent(&1, at(0)));
+    assert!(!witnesses.silent(&1, at(1)));
+    assert_eq!(witnesses.silent_ones(), 1);
+    assert_eq!(witnesses.canaries(at(2)), [1]);
+}
+
+#[test]
+fn what_a_term_before_has_counted_proves_nothing() {
+    let mut witnesses = Witnesses::<u64>::default();
+    assert_eq!(witnesses.known(&1).void_until, None);
+    witnesses.began_term(at(7));
+    assert_eq!(witnesses.known(&1).void_until, Some(at(7)));
+}

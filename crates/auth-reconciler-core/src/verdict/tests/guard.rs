@@ -31,7 +31,12 @@ fn without_an_answer_what_was_put_aside_is_given_back() {
         // Nobody was asked, nobody is a witness, or an operator has it paused.
         let verdict = given_back(&POLICY(), &world, 0.0).expect("given back");
         assert_eq!((verdict.status, verdict.memory.established), (given, false));
-        assert!(!verdict.last && verdict.retry.is_some());
+        assert!(!verdict.last);
+        assert_eq!(
+            verdict.retry,
+            Some(Duration::from_secs(1)),
+            "then it is asked"
+        );
         let paused = Facts {
             paused: Some("alice: by hand".to_owned()),
             ..world.clone()

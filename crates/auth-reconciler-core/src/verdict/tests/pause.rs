@@ -48,3 +48,11 @@ fn a_paused_instance_is_left_alone_whatever_else_is_the_case() {
     };
     assert_eq!(plan(&POLICY(), &gone, 0.0), Plan::Forget);
 }
+
+#[test]
+fn the_engine_is_not_asked_about_one_that_is_left_alone() {
+    let mut facts = facts(at(0));
+    assert!(concerns_container(&facts));
+    facts.paused = Some("by somebody".to_owned());
+    assert!(!concerns_container(&facts));
+}

@@ -263,6 +263,19 @@ fn an_established_failure_is_put_back_before_the_probe_and_nothing_else_is() {
     }
 }
 
+/// Its container is seen for the first time: what failed may have been another one.
+#[test]
+fn nothing_is_put_back_over_a_container_that_was_not_known() {
+    let mut facts = changed(facts(at(NOW)), Cause::Drift, NOW - 5);
+    facts.recorded = before("silent for long", "failed by us");
+    facts.recorded.as_mut().expect("a record").sighting = None;
+    facts.way = way("silent");
+    assert!(matches!(plan(&POLICY(), &facts, 0.0), Plan::Settle(_)));
+    facts.container = Container::Running;
+    facts.sighting = Some(sighting("a", "running", 0));
+    assert!(matches!(plan(&POLICY(), &facts, 0.0), Plan::Probe { .. }));
+}
+
 #[test]
 fn a_streak_that_began_in_a_doubt_proves_nothing() {
     let mut facts = facts(at(NOW));
