@@ -12,6 +12,10 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::facts::Way;
+
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +34,15 @@ const ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// How long a round is waited for.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
+/// By how much the process's clock and the database's may drift apart between two looks; where it is more, one of
+/// them was set, or its machine slept.
+const DRIFT: TimeDelta = TimeDelta::seconds(5);
+
 /// A moment of the process's clock.
 pub type Moment = Duration;
+
+/// The same moment by both clocks: the process's own and the database's.
+pub type Reading = (Moment, DateTime<Utc>);
 
 /// What is known of our own way for one instance, at one moment; see [`crate::facts::Way`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +57,43 @@ pub struct Known {
     pub doubt_since: Option<Moment>,
     /// Streaks that began before prove nothing.
     pub void_until: Option<Moment>,
+    /// When a look last read the database's clock.
+    pub clock: Option<Reading>,
+}
+
+impl Known {
+    /// The same by the database's clock, for a look that reads it now. Where a clock has jumped since the last look,
+    /// nothing that was counted before can be set against what is counted now.
+    #[must_use]
+    pub fn by_database(&self, reading: Reading) -> Way {
+        let (at, time) = reading;
+        let moment = |moment: Moment| {
+            time - TimeDelta::from_std(at.saturating_sub(moment)).unwrap_or_default()
+        };
+        let way = Way {
+            witness_at: self.witness_at.map(moment),
+            asked_at: self.asked_at.map(moment),
+            few: self.few,
+            doubt_since: self.doubt_since.map(moment),
+            void_until: self.void_until.map(moment),
+        };
+        if self.clock.is_some_and(|before| jumped(before, reading)) {
+            Way {
+                witness_at: None,
+                asked_at: None,
+                void_until: Some(time),
+                ..way
+            }
+        } else {
+            way
+        }
+    }
+}
+
+/// Whether one of the clocks has jumped between these two.
+fn jumped((at, time): Reading, (then_at, then_time): Reading) -> bool {
+    let signed = |moment: Moment| TimeDelta::from_std(moment).unwrap_or_default();
+    ((then_time - time) - (signed(then_at) - signed(at))).abs() > DRIFT
 }
 
 /// What the answers of all instances say about our own way to them.
@@ -59,6 +107,7 @@ pub struct Witnesses<K> {
     asked: Option<(Moment, usize)>,
     doubt: Option<Doubt>,
     void_until: Option<Moment>,
+    clock: Option<Reading>,
     /// Who is silent in the doubt; the next canaries first.
     silent: VecDeque<K>,
     /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
@@ -100,6 +149,7 @@ impl<K> Default for Witnesses<K> {
             asked: None,
             doubt: None,
             void_until: None,
+            clock: None,
             silent: VecDeque::new(),
             believe_after: None,
         }
@@ -126,6 +176,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
             few: !self.heard.is_empty() && self.asked.is_some_and(|(_, ready)| ready < ENOUGH),
             doubt_since: self.doubt.as_ref().map(|doubt| doubt.since),
             void_until: self.void_until,
+            clock: self.clock,
         }
     }
 
@@ -186,6 +237,14 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
     pub fn began_term(&mut self, now: Moment) {
         self.round = None;
         self.void_until = Some(now);
+    }
+
+    /// A look read the database's clock.
+    pub fn read(&mut self, reading: Reading) {
+        if self.clock.is_some_and(|before| jumped(before, reading)) {
+            self.void_until = Some(reading.0);
+        }
+        self.clock = Some(reading);
     }
 
     /// It could not be found out who counts as ready.

@@ -179,3 +179,42 @@ fn what_a_term_before_has_counted_proves_nothing() {
     witnesses.began_term(at(7));
     assert_eq!(witnesses.known(&1).void_until, Some(at(7)));
 }
+
+/// A machine slept for an hour, or a clock was set: a witness of before is none of after, and no streak goes on.
+#[test]
+fn where_a_clock_jumps_nothing_counted_before_is_set_against_what_comes_after() {
+    let time =
+        |seconds| DateTime::UNIX_EPOCH + TimeDelta::days(9_000) + TimeDelta::seconds(seconds);
+    let mut witnesses = Witnesses::default();
+    witnesses.heard(&1, at(100));
+    witnesses.read((at(100), time(100)));
+    let known = witnesses.known(&2);
+    for (seconds, jumped) in [
+        (110, false),
+        (114, false),
+        (106, false),
+        (117, true),
+        (3_710, true),
+        (-3_490, true),
+    ] {
+        let way = known.by_database((at(110), time(seconds)));
+        let witness = (!jumped).then(|| time(seconds - 10));
+        let void = jumped.then(|| time(seconds));
+        assert_eq!(
+            (way.witness_at, way.void_until),
+            (witness, void),
+            "{seconds}"
+        );
+    }
+    witnesses.read((at(110), time(111)));
+    assert_eq!(witnesses.known(&2).void_until, None);
+    witnesses.read((at(120), time(3_720)));
+    assert_eq!(witnesses.known(&2).void_until, Some(at(120)));
+    let later = witnesses.known(&2).by_database((at(130), time(3_730)));
+    assert_eq!(
+        later.void_until,
+        Some(time(3_720)),
+        "for all who are looked at later, too"
+    );
+    assert_eq!(later.witness_at, Some(time(3_700)));
+}

@@ -63,7 +63,7 @@ fn nets() -> impl Strategy<Value = Op> {
         1 => Just(Op::Net(Net::Short(Shortage::Resolver))),
         1 => Just(Op::Net(Net::Scarce)),
         1 => (prop::array::uniform3(0u32..3), 0u64..=50, any::<bool>()).prop_map(chatter),
-        1 => (-7_200i64..7_200).prop_map(Op::Clock),
+        1 => (10i64..7_200, any::<bool>()).prop_map(|(by, back)| Op::Clock(if back { -by } else { by })),
     ]
 }
 

@@ -52,7 +52,9 @@ fn outage(seed: u64, instances: usize, net: Net, shared: bool) {
     sim.minutes(20);
     assert_eq!(sim.ledger.false_failed, 0, "{instances} rows, {net:?}");
     sim.apply(Op::Net(Net::Fine));
-    sim.seconds(BOUND);
+    // Nobody but us puts right what the manager wrote in a fault that was its own, too.
+    sim.still();
+    sim.seconds(BOUND - 6);
     sim.assert_normal();
     assert_eq!(
         sim.ledger.false_failed, 0,

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
-use auth_reconciler_core::facts::{Change, Facts, Row, Way};
+use auth_reconciler_core::facts::{Change, Facts, Row};
 use auth_reconciler_core::follow::{self, Followers, Life};
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::{Limits, Queue};
 use auth_reconciler_core::verdict::Verdict;
 use auth_reconciler_core::witness::{Known, Witnesses};
-use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::database::Read;
 
@@ -131,18 +130,4 @@ pub(crate) fn row_facts(key: Option<u64>, status: Option<String>) -> Row {
 
 pub(crate) fn changes(entries: &[crate::database::LogEntry]) -> Vec<Change> {
     entries.iter().map(|entry| entry.change).collect()
-}
-
-/// What is known of our own way, by the database's clock, as a run that reads at `at` takes it.
-pub(crate) fn way(known: &Known, at: Duration, time: DateTime<Utc>) -> Way {
-    let moment = |moment: Duration| {
-        time - TimeDelta::from_std(at.saturating_sub(moment)).unwrap_or_default()
-    };
-    Way {
-        witness_at: known.witness_at.map(moment),
-        asked_at: known.asked_at.map(moment),
-        few: known.few,
-        doubt_since: known.doubt_since.map(moment),
-        void_until: known.void_until.map(moment),
-    }
 }

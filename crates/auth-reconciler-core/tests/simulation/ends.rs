@@ -78,6 +78,9 @@ impl Sim {
             return false;
         };
         daemon.witnesses.looked(&i);
+        daemon
+            .witnesses
+            .read((Duration::from_millis(run.sent), run.facts.now));
         if let Some(heard) = run.heard
             && let Heard::DoubtEnded(silent) =
                 daemon.witnesses.heard(&i, Duration::from_millis(heard))

@@ -34,7 +34,7 @@ impl Sim {
             sim.apply(Op::Container(i, Fate::Start));
             sim.apply(Op::World(i, Api::Ready));
             sim.apply(Op::NewKey(i));
-            let first = MINUTE + sim.rng.below(5 * MINUTE);
+            let first = MINUTE + SECOND + sim.rng.below(5 * MINUTE);
             sim.after(first, Event::Own(i, 5 * MINUTE));
         }
         sim.after(LOOP, Event::Manager);

@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     heard: bool,
     /// Nothing can be said of spans in which the database's clock jumped.
     jumped: bool,
+    /// When it last did: what was read before goes by the clock of then.
+    jumped_at: Option<u64>,
     /// Ready instances that were failed.
     pub(crate) false_failed: usize,
     pub(crate) judged: usize,
@@ -63,6 +65,7 @@ impl Ledger {
             words: Vec::new(),
             heard: false,
             jumped: false,
+            jumped_at: None,
             false_failed: 0,
             judged: 0,
         }
@@ -72,8 +75,11 @@ impl Ledger {
         self.heard = false;
     }
 
-    pub(crate) const fn clock_jumped(&mut self) {
+    /// What was counted before says nothing of what comes after.
+    pub(crate) fn clock_jumped(&mut self, now: u64) {
         self.jumped = true;
+        self.jumped_at = Some(now);
+        self.void(now);
     }
 
     pub(crate) fn forget(&mut self, i: usize) {
@@ -193,6 +199,9 @@ impl Ledger {
     fn is_failed(&self, judged: &Judged<'_>) -> bool {
         let (run, known) = (judged.run, &self.known[judged.i]);
         let facts = &run.facts;
+        if self.jumped_at.is_some_and(|jumped| run.sent <= jumped) {
+            return true;
+        }
         let down = matches!(
             facts.container,
             Container::Stopped { .. } | Container::Paused | Container::Removed
@@ -247,7 +256,7 @@ impl Ledger {
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else {
             return false;
         };
-        let enough = misses.len() >= 3 && (self.jumped || last.at - first.at >= 9_990);
+        let enough = misses.len() >= 3 && last.at - first.at >= 9_990;
         let speaks = judged.run.answer.as_ref().is_some_and(Answer::speaks);
         let few = judged.run.facts.way.few && self.heard && speaks;
         enough && (self.witnessed(judged.i) || few)
@@ -259,11 +268,9 @@ impl Ledger {
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else {
             return false;
         };
-        self.jumped
-            || self
-                .words
-                .iter()
-                .rev()
-                .any(|(who, at)| *who != i && *at >= first.sent && *at <= last.sent)
+        self.words
+            .iter()
+            .rev()
+            .any(|(who, at)| *who != i && *at >= first.sent && *at <= last.sent)
     }
 }

@@ -7,7 +7,9 @@ use auth_reconciler_core::queue::Command;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Verdict};
 use auth_reconciler_core::{Answer, Cause};
 
-use crate::daemon::{BURST, Daemon, End, INTERVAL, Run, Stage, changes, row_facts, telegram, way};
+use chrono::TimeDelta;
+
+use crate::daemon::{BURST, Daemon, End, INTERVAL, Run, Stage, changes, row_facts, telegram};
 use crate::database::Instance;
 use crate::ledger::Judged;
 use crate::sim::{Event, Sim};
@@ -85,7 +87,7 @@ impl Sim {
         let known = daemon.witnesses.known(&i);
         let followed = daemon.followers.followed(&i).map(str::to_owned);
         let mut facts = Facts {
-            way: way(&known, now, time),
+            way: known.by_database((now, time)),
             ..facts
         };
         facts.followed =
@@ -218,7 +220,7 @@ impl Sim {
         let answer = met.unwrap_or_else(|| self.meet(i).0);
         self.chats(i, 1);
         let (now, moment, chance) = (self.now, self.moment(), self.rng.chance());
-        let (time, life) = (self.time(), self.life(i));
+        let life = self.life(i);
         let Some(daemon) = &mut self.daemon else {
             return;
         };
@@ -231,6 +233,9 @@ impl Sim {
             run.heard = Some(now);
             run.life = life;
         }
+        // By the clock that it was read with, wherever that is now.
+        let time =
+            run.facts.now + TimeDelta::milliseconds(i64::try_from(now - run.sent).expect("fits"));
         let found = verdict::conclude(&self.policy, &run.facts, telegram(), &answer, time, chance);
         run.answer = Some(answer);
         let serial = run.serial;

@@ -153,7 +153,7 @@ impl Sim {
             Op::Wait(ms) => self.pass(self.now + ms),
             Op::Clock(seconds) => {
                 self.skew += seconds * 1_000;
-                self.ledger.clock_jumped();
+                self.ledger.clock_jumped(self.now);
             }
             Op::Kill => self.daemon = None,
             Op::Start => self.start_daemon(),

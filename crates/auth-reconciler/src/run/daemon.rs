@@ -153,6 +153,7 @@ impl Daemon {
                     let task = Task {
                         overtaken: run.overtaken(),
                         heard: run.heard(),
+                        reading: run.reading(),
                         known: run.known(),
                         news: run.news(),
                         origin: self.origin,

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
-use auth_reconciler_core::facts::{Facts, Row, Way};
+use auth_reconciler_core::facts::Row;
 use auth_reconciler_core::follow::Kind;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
-use auth_reconciler_core::witness::Known;
+use auth_reconciler_core::witness::{Known, Reading};
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
@@ -71,6 +71,8 @@ pub(crate) struct Task {
     pub(crate) overtaken: Arc<AtomicBool>,
     /// Holds when the API answered, if in the words of its profile.
     pub(crate) heard: Arc<OnceLock<Instant>>,
+    /// Holds the database's time and ours, once it has read them.
+    pub(crate) reading: Arc<OnceLock<Reading>>,
     /// What was known of our own way to the APIs when it began, in moments since `origin`.
     pub(crate) known: Known,
     /// The zero of those moments.
@@ -116,7 +118,12 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         "row read fresh"
     );
     let seen = see_container(&context, &task, &mut look).await;
-    look.facts.way = way(&task, &look.facts, read_at);
+    let reading = (
+        read_at.saturating_duration_since(task.origin),
+        look.facts.now,
+    );
+    task.reading.get_or_init(|| reading);
+    look.facts.way = task.known.by_database(reading);
     let Task { key, epoch, .. } = task;
     // How it ends where what is recorded is not of this instance's making.
     let mut instead = None;
@@ -232,22 +239,6 @@ async fn ask(
             instance,
             &answer,
         ))),
-    }
-}
-
-/// What was known of our own way when the run began, by the database's clock.
-fn way(task: &Task, facts: &Facts, read_at: Instant) -> Way {
-    let moment = |moment: Duration| {
-        let ago = read_at.saturating_duration_since(task.origin + moment);
-        facts.now - TimeDelta::from_std(ago).unwrap_or_default()
-    };
-    let known = &task.known;
-    Way {
-        witness_at: known.witness_at.map(moment),
-        asked_at: known.asked_at.map(moment),
-        few: known.few,
-        doubt_since: known.doubt_since.map(moment),
-        void_until: known.void_until.map(moment),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use auth_reconciler_core::witness::Known;
+use auth_reconciler_core::witness::{Known, Reading};
 use tokio::sync::{Notify, oneshot};
 
 use crate::run::news::{Marks, News};
@@ -16,6 +16,7 @@ pub(super) struct Run {
     drifted: Arc<Notify>,
     overtaken: Arc<AtomicBool>,
     heard: Arc<OnceLock<Instant>>,
+    reading: Arc<OnceLock<Reading>>,
     known: Known,
     news: Arc<News>,
     rung: bool,
@@ -35,6 +36,7 @@ impl Run {
             drifted: Arc::default(),
             overtaken: Arc::new(AtomicBool::new(false)),
             heard: Arc::default(),
+            reading: Arc::default(),
             known,
             news: Arc::new(News::after(before)),
             rung,
@@ -70,6 +72,16 @@ impl Run {
     /// Whether nothing but rings led to it, and it could not read whether there is a change.
     pub(super) fn was_for_nothing(&self) -> bool {
         self.rung && self.left().is_none()
+    }
+
+    /// Holds the database's time and ours, once it has read them.
+    pub(super) fn reading(&self) -> Arc<OnceLock<Reading>> {
+        Arc::clone(&self.reading)
+    }
+
+    /// Both clocks as it read them.
+    pub(super) fn clocks(&self) -> Option<Reading> {
+        self.reading.get().copied()
     }
 
     /// What was known of our own way when it began.

@@ -31,6 +31,9 @@ impl Daemon {
             return false;
         }
         self.witnesses.looked(key);
+        if let Some(reading) = run.and_then(Run::clocks) {
+            self.witnesses.read(reading);
+        }
         let heard = run.and_then(Run::heard_at);
         if let Some(at) = heard.map(|at| at.saturating_duration_since(self.origin))
             && let Heard::DoubtEnded(silent) = self.witnesses.heard(key, at)
