@@ -28,7 +28,8 @@ comment on function auth_reconciler.faults() is
     'What is wrong with the whole rather than with one instance, in words: nobody leads, or a table is not seen as it was watched.';
 
 create or replace view auth_reconciler.problems as
-select
+select every.id, every.problem, every.age, every.why, every.next, every.since
+from (select
     null::uuid as id,
     f.problem,
     null::interval as age,
@@ -36,7 +37,9 @@ select
     auth_reconciler.fold(
         case f.problem when 'NobodyLeads' then 'nothing until one is started'
             when 'ForeignLock' then 'nothing until that session ends' else 'nothing by itself' end, 18) as next,
-    null::timestamptz as since
+    null::timestamptz as since,
+    null::boolean as trouble,
+    null::timestamptz as began
 from auth_reconciler.faults() as f
 union all
 select
@@ -45,11 +48,12 @@ select
     auth_reconciler.age_of(o.since) as age,
     auth_reconciler.fold(o.detail, 29) as why,
     auth_reconciler.fold('goes on trying; statuses stay as they are', 18) as next,
-    date_trunc('second', o.since) as since
+    date_trunc('second', o.since),
+    null,
+    o.since
 from auth_reconciler.own_troubles() as o
 union all
-select p.id, p.problem, p.age, p.why, p.next, p.since
-from (select
+select
     i.id,
     what.problem,
     auth_reconciler.age_of(what.since) as age,
@@ -69,7 +73,9 @@ from (select
         end, 29) as why,
     auth_reconciler.fold(
         auth_reconciler.next_words(i.paused, l.leaderless, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
-    date_trunc('second', what.since) as since
+    date_trunc('second', what.since),
+    i.trouble,
+    what.since
 from auth_reconciler.instances as i
 -- Asked once, not for each row.
 cross join (select auth_reconciler.nobody_leads() as leaderless offset 0) as l
@@ -89,14 +95,27 @@ cross join lateral (
         end as problem,
         case when i.unobserved > 0 and not i.paused and not i.contested then i.unobserved_since else i.since end as since
 ) as what
-where what.problem is not null
-order by i.trouble desc, what.since, i.id) as p;
+where what.problem is not null) as every
+-- What concerns all comes first, what is worst of it at the top. The words are those of problem.rs.
+left join (
+    values
+        (1, 'NobodyLeads'),
+        (2, 'ForeignLock'),
+        (3, 'TableDropped'),
+        (4, 'TableReplaced'),
+        (5, 'TriggersMissing'),
+        (6, 'RowsHidden'),
+        (7, 'ColumnAdded'),
+        (8, 'NotAsked'),
+        (9, 'Doubt')
+) as general (place, problem) on every.id is null and general.problem = every.problem
+order by every.id is not null, general.place nulls last, every.trouble desc, every.began, every.problem, every.why, every.id;
 
 comment on view auth_reconciler.problems is
     'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NobodyLeads; TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), NobodyAnswers (at the address where instances are probed); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; ForeignLock (somebody else holds a lock of ours); TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

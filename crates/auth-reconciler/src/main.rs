@@ -30,6 +30,7 @@ mod database;
 mod docker;
 mod postgres;
 mod probe;
+mod problem;
 mod run;
 mod settings;
 mod telemetry;

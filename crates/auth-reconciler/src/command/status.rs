@@ -20,6 +20,7 @@ use crate::postgres::pool::with;
 use crate::postgres::store::faults_from;
 use crate::postgres::tables::Fault;
 use crate::postgres::{pool, schema};
+use crate::problem::NOBODY_LEADS;
 
 /// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
 const WIDE: u16 = 195;
@@ -61,9 +62,6 @@ pub(crate) enum Standing {
     /// No daemon leads, so what is shown is nobody's concern.
     NobodyLeads,
 }
-
-/// The word of the view `problems` for it.
-const NOBODY_LEADS: &str = "NobodyLeads";
 
 /// Prints every instance, those in trouble first, and last what is wrong with the whole.
 ///

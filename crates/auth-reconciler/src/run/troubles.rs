@@ -12,12 +12,7 @@ use super::look::Context;
 use crate::postgres::error::StoreError;
 use crate::postgres::store;
 use crate::postgres::tables::Key;
-
-/// Its name in the view `problems`.
-const NOT_ASKED: &str = "NotAsked";
-
-/// The name of a doubt there.
-const DOUBT: &str = "Doubt";
+use crate::problem::{DOUBT, NOT_ASKED};
 
 /// Shortest time between two tries to ask one instance.
 const STEP: Duration = Duration::from_secs(1);

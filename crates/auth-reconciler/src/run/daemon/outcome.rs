@@ -15,15 +15,13 @@ use crate::postgres::ear::EarError;
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::store;
 use crate::postgres::tables::{Fault, Key};
+use crate::problem::COLUMN_ADDED;
 use crate::run::look::End;
 use crate::run::{Phase, RunError};
 use crate::telemetry::chain;
 
 /// Keys of which nobody knows a change and whose read failed, that are tried again one by one.
 const MAX_STUMBLES: usize = 1_024;
-
-/// The fault that a scan mends as far as reading goes, by filling the statements anew.
-const COLUMN_ADDED: &str = "ColumnAdded";
 
 impl Daemon {
     pub(super) fn on_echoed(
