@@ -160,6 +160,29 @@ mod tests {
         assert_eq!(deposed, Some(300));
     }
 
+    /// A ring for what waited before says nothing of what waits now.
+    #[test]
+    fn each_stretch_of_standing_still_is_rung_for_anew() {
+        let mut vigil = Vigil::default();
+        observe(&mut vigil, 0, seen(Some(1), Some(0)));
+        assert_eq!(observe(&mut vigil, 5, seen(Some(1), Some(0))), Act::Ring);
+        observe(&mut vigil, 10, seen(Some(2), Some(0)));
+        assert_eq!(observe(&mut vigil, 60, seen(Some(2), Some(0))), Act::Ring);
+    }
+
+    #[test]
+    fn a_look_that_is_overdue_waits_like_a_change() {
+        let mut vigil = Vigil::default();
+        let due = || {
+            seen(None, Some(0)).map(|seen| Seen {
+                oldest_due: Some(DateTime::UNIX_EPOCH),
+                ..seen
+            })
+        };
+        let acts = [0, 10, 40].map(|second| observe(&mut vigil, second, due()));
+        assert_eq!(acts, [Act::Wait, Act::Ring, Act::Depose]);
+    }
+
     /// A machine that slept, or one observation only: no ring, no end.
     #[test]
     fn nobody_is_deposed_without_a_ring() {

@@ -164,3 +164,36 @@ fn moments_that_nobody_meant_neither_stop_nor_hurry_anybody() {
         }
     }
 }
+
+/// "Not connected" is said in its own words, whatever became of our way to others.
+#[test]
+fn a_fault_of_our_own_voids_no_answer_that_was_one() {
+    let first = ask(&facts(at(HOUR)), Answer::NotConnected);
+    let mut later = after(&first, facts(at(HOUR + 40_000)));
+    later.way = Way {
+        void_until: Some(at(HOUR + 20_000)),
+        ..Way::default()
+    };
+    let found = conclude(
+        &POLICY(),
+        &later,
+        telegram(),
+        &Answer::NotConnected,
+        later.now,
+        0.0,
+    );
+    assert_eq!(recorded(found).status, Some(AuthStatus::Failed));
+}
+
+#[test]
+fn the_budget_and_the_slow_fight_know_a_clock_that_was_set_back() {
+    let spent = Corrections {
+        spent: 9,
+        window_start: Some(at(3 * HOUR)),
+        ..Corrections::default()
+    };
+    let fresh = spent.after_look(true, 10, at(HOUR), 0.0);
+    assert_eq!((fresh.spent, fresh.window_start), (1, Some(at(HOUR))));
+    let fight = Corrections::default().noted(40, at(3 * HOUR));
+    assert!(fight.is_slow_fight(at(3 * HOUR)) && !fight.is_slow_fight(at(HOUR)));
+}
