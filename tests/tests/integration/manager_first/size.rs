@@ -62,9 +62,9 @@ impl Seen<'_> {
         self.late.push((what, self.writer.lap()));
     }
 
-    async fn command(&mut self, what: &'static str, command: &str) -> Result<()> {
+    async fn command(&mut self, what: &'static str, words: &[&str]) -> Result<()> {
         self.writer.lap();
-        let done = run_command(self.scene.url(), &[command], &[]).await?;
+        let done = run_command(self.scene.url(), words, &[]).await?;
         ensure!(done.code == Some(0), "{what}: {}", done.stderr);
         self.note(what).await;
         Ok(())
@@ -91,7 +91,7 @@ async fn the_manager_waits_for_no_row_of_a_large_table_and_its_history() -> Resu
         writer,
         late: Vec::new(),
     };
-    seen.command("the first migrate", "migrate").await?;
+    seen.command("the first migrate", &["migrate"]).await?;
     let copied: i64 = scene.value(COPIED).await?;
     let queued: i64 = scene.value(QUEUED).await?;
     scene.manager.batch_execute(HISTORY).await?;
@@ -99,7 +99,7 @@ async fn the_manager_waits_for_no_row_of_a_large_table_and_its_history() -> Resu
         .manager
         .batch_execute("drop trigger auth_reconciler_insert on public.message_instances")
         .await?;
-    seen.command("migrate that attaches anew", "migrate")
+    seen.command("migrate that attaches anew", &["migrate"])
         .await?;
     let copied = copied + scene.value::<i64>(COPIED).await?;
 
@@ -115,14 +115,14 @@ async fn the_manager_waits_for_no_row_of_a_large_table_and_its_history() -> Resu
     )
     .await?;
     let copied = copied + scene.value::<i64>(COPIED).await?;
-    seen.command("migrate that removes and copies", "migrate")
+    seen.command("migrate that removes and copies", &["migrate"])
         .await?;
     let old: i64 = scene
         .value("select count(*) from auth_reconciler.instance")
         .await?;
     let again: i64 = scene.value(QUEUED).await?;
     scene.manager.batch_execute(HISTORY).await?;
-    seen.command("uninstall", "uninstall").await?;
+    seen.command("uninstall", &["uninstall", "--yes"]).await?;
 
     println!("worst write while {rows} rows: {:?}", seen.late);
     let written = seen.writer.stop().await?;
