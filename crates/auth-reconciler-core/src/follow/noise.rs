@@ -16,13 +16,10 @@ use crate::queue::Moment;
 
 /// A probe that is not answered by then is one of an API that hangs, or is slow.
 const UNANSWERED: Duration = Duration::from_millis(90);
-
 /// A line that comes when a probe has been out for so long may be news that the probe never sees …
 const OUT: Duration = Duration::from_millis(35);
-
 /// … so it is given up if it is not answered so long after that line.
 const GIVE_UP: Duration = Duration::from_millis(55);
-
 /// Shortest time between two looks that output leads to.
 pub(super) const SPACING: Duration = Duration::from_millis(20);
 
@@ -89,9 +86,9 @@ pub(super) struct Noise {
     tail: Tail,
     tokens: Tokens,
     refill: Duration,
-    /// Its last look found it ready, and it is to be left in peace unless it says more than it does when it is
-    /// asked.
+    /// Its last look found it ready: it is left in peace unless it says more than its being asked makes it say.
     rests: bool,
+    heard: bool,
 }
 
 impl Noise {
@@ -110,6 +107,7 @@ impl Noise {
             tokens: Tokens::fresh(now, refill),
             refill,
             rests: false,
+            heard: false,
         }
     }
 
@@ -138,7 +136,7 @@ impl Noise {
         if let Some(window) = &mut self.window {
             window.part = true;
         }
-        if !self.rests {
+        if !std::mem::replace(&mut self.heard, true) || !self.rests {
             self.news(false);
         }
     }
@@ -266,8 +264,10 @@ impl Noise {
             }
             Look::Asked { to_its_end } => {
                 // Another one, of which nobody was told, has ended; it is still to come.
-                let paid = true;
-                self.hint = Some(Hint { to_its_end, paid });
+                self.hint = Some(Hint {
+                    to_its_end,
+                    paid: true,
+                });
                 false
             }
             Look::Idle | Look::Ending => false,

@@ -17,6 +17,9 @@ use crate::shapes::SHAPES;
 /// What is still asked after a start is asked within that time.
 const REST: Duration = Duration::from_millis(700);
 
+/// An engine that has just thawed a container may still take it for frozen, and the other way round.
+const SETTLES: Duration = Duration::from_millis(50);
+
 pub(crate) async fn measure(bench: &Bench, runs: usize) -> Result<()> {
     println!("\nready -> client_ready committed, requests logged as the real one does");
     head();
@@ -137,7 +140,9 @@ async fn thawed_ready(bench: &Bench, figures: &mut Figures) -> Result<()> {
     container.pause().await?;
     bench.heard(mark, id, "failed").await?;
     container.unpause().await?;
+    sleep(SETTLES).await;
     container.pause().await?;
+    sleep(SETTLES).await;
     let answered = async {
         container.counts().await?;
         anyhow::Ok(Utc::now())
@@ -174,7 +179,9 @@ async fn thawed_starting(bench: &Bench, run: usize, figures: &mut Figures) -> Re
     sleep(REST).await;
     for _ in 0..2 {
         container.pause().await?;
+        sleep(SETTLES).await;
         container.unpause().await?;
+        sleep(SETTLES).await;
     }
     let after = u64::try_from(run).context("few")? * 25;
     sleep(Duration::from_millis(50 + after)).await;

@@ -81,6 +81,26 @@ fn a_talking_one_costs_one_look_a_minute() {
     }
 }
 
+/// It was ready at its first look: what it told before it was heard is asked for, once.
+#[test]
+fn one_that_comes_to_be_heard_when_it_is_ready_is_asked_once() {
+    let key = "a".to_owned();
+    let mut followers = Followers::new(LIMITS);
+    followers.rest(&key, &life("a"), profile(), ms(0));
+    all(&mut followers, ms(0));
+    followers.began(&key, ms(100));
+    assert_eq!(followers.deadline(), Some(ms(60_000)));
+    assert_eq!(all(&mut followers, ms(60_000)), [look("a")]);
+    followers.begun(&key, ms(60_000));
+    followers.sent(&key, ms(60_000));
+    followers.answered(&key, Kind::Ready, ms(60_001));
+    followers.finished(&key, ms(60_001));
+    assert_eq!(all(&mut followers, ms(60_100)), []);
+    followers.rest(&key, &life("a"), profile(), ms(60_101));
+    followers.began(&key, ms(70_000));
+    assert_eq!(followers.deadline(), None, "another place");
+}
+
 #[test]
 fn a_long_rest_saves_up_one_look_and_no_more() {
     let mut bot = Bot::new(0);
