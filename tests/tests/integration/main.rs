@@ -11,6 +11,7 @@ mod drift;
 mod events;
 mod evidence;
 mod fence;
+mod flat;
 mod foreign_locks;
 mod foreign_rings;
 mod harness;
