@@ -52,7 +52,9 @@ async fn scripted() -> Result<Scene> {
 }
 
 /// As if a daemon led.
-const LEAD: &str = "select pg_advisory_lock(auth_reconciler.leadership_lock())";
+const LEAD: &str =
+    "select set_config('application_name', 'auth-reconciler ear 0.1.0 host 1', false),
+    pg_advisory_lock(auth_reconciler.leadership_lock())";
 
 const PROBLEMS: &str = "
     select array_agg(
