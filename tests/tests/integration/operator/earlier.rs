@@ -25,8 +25,9 @@ const WE_WAIT: &str = "select exists (
     select from pg_stat_activity
     where datname = current_database() and application_name like 'auth-reconciler migrate%')";
 
-/// The manager's patience. No write that goes through took longer.
-const SHORT: &str = "set lock_timeout = '100ms'; set statement_timeout = '150ms'";
+/// The manager's patience. No write that goes through took longer. It waits for no disk, whose slowness is not ours.
+const SHORT: &str =
+    "set lock_timeout = '100ms'; set statement_timeout = '150ms'; set synchronous_commit = off";
 
 /// What stands in for a daemon reads as it would: the version that its record must still find, what it answers for, and
 /// how many of these are the manager's.
