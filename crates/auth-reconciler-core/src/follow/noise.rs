@@ -352,7 +352,7 @@ impl Noise {
     /// The first line beyond what such a probe causes is news at once.
     fn check_surplus(&mut self) {
         let Some(window) = self.window else { return };
-        let Some(kind) = window.kind.filter(|_| !window.to_its_end && !window.part) else {
+        let Some(kind) = window.kind.filter(|_| !window.to_its_end) else {
             return;
         };
         let own = self.own.lines(kind, window.late);

@@ -297,3 +297,17 @@ fn answers_that_alternate_earn_no_tokens_without_end() {
     }
     assert!(looks <= 40, "{looks}");
 }
+
+/// The account is written, its look comes into the window of another, and a moment later the container is ready.
+#[test]
+fn a_line_beyond_the_known_number_is_news_at_once_in_the_window_of_a_look_that_cut_another_short_too()
+ {
+    let mut one = One::new();
+    one.look(1_000, 2, Kind::NotConnected);
+    assert_eq!(one.acts(1_060), [], "it causes no lines");
+    one.look(2_000, 2, Kind::NotConnected);
+    one.look(2_030, 2, Kind::NotConnected);
+    one.says(1, 2_036);
+    assert_eq!(one.followers.deadline(), Some(ms(2_030) + SPACING));
+    assert_eq!(one.acts(2_050), [look("a")]);
+}
