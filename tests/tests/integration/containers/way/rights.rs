@@ -93,8 +93,9 @@ async fn nothing_stays_open_but_the_events_and_what_is_followed() -> Result<()> 
     let engine = Engine::shared().await?;
     let recorder = Recorder::start(engine.socket()).await?;
     let harbour = Harbour::open(engine.clone(), &recorder.url(), &[]).await?;
+    // What is ready is followed, too, while there is place.
     let _ready = harbour.ready().await?;
-    open(&recorder, 1).await?;
+    open(&recorder, 2).await?;
     // One that stays where it is, and is followed all that time.
     let never = Duration::from_secs(3_600);
     let spec = harbour.spec()?.at_once();
@@ -108,9 +109,10 @@ async fn nothing_stays_open_but_the_events_and_what_is_followed() -> Result<()> 
         })
     };
     followed(1).await?;
-    open(&recorder, 2).await?;
+    open(&recorder, 3).await?;
     recorder.cut_all().await?;
     followed(2).await?;
+    // What is ready is so again with its next look.
     open(&recorder, 2).await?;
 
     // A look is given up while its question hangs, and the engine with it.
@@ -124,8 +126,9 @@ async fn nothing_stays_open_but_the_events_and_what_is_followed() -> Result<()> 
     harbour.sees_engine().await?;
     open(&recorder, 2).await?;
 
-    // It runs on, and there is no more to be learnt from what it says.
-    converging.control("ready").await?;
-    harbour.watcher.wait_status(id, "client_ready").await?;
+    // What has ended has no more to say.
+    let mark = harbour.watcher.mark();
+    converging.kill("KILL").await?;
+    harbour.watcher.wait_status_after(mark, id, "failed").await?;
     open(&recorder, 1).await
 }
