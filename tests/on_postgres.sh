@@ -52,4 +52,5 @@ postgres_init "$folder/server"
 postgres_start "$folder/server" max_connections=200
 AUTH_RECONCILER_TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$(postgres_port "$folder/server")/postgres"
 export AUTH_RECONCILER_TEST_DATABASE_URL
-cargo test -p auth-reconciler-tests --locked --test integration -- "$@"
+# The whole workspace, as the other tests: for one package alone the dependencies would be built anew.
+cargo test --workspace --locked --test integration -- "$@"
