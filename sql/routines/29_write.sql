@@ -15,6 +15,7 @@ declare
     failed text;
     failed_in text;
     failed_constraint text;
+    theirs boolean;
 begin
     -- By this our triggers know the write as ours: it is taken back before the transaction ends, so nobody else
     -- ever sees it, and who may not write it cannot pretend. The setting only saves them the look.
@@ -35,13 +36,25 @@ begin
         set constraints all immediate;
         perform pg_catalog.set_config('search_path', kept_path, true);
         perform set_config('auth_reconciler.writing', '', true);
-    exception when others then
+    -- OTHERS has neither of the first two, and a trigger may end with either.
+    exception when query_canceled or assert_failure or others then
         get stacked diagnostics failed = returned_sqlstate, failed_in = pg_exception_context,
             failed_constraint = constraint_name;
-        -- What may pass, and what our own statement lacks: a right, or a column or table that was renamed.
-        if left(failed, 2) in ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX')
-            or (left(failed, 2) = '42' and failed <> '428C9' and failed_in like 'SQL statement "update %')
+        -- The words around our statement are in the language of the server.
+        theirs := split_part(failed_in, change_status, 1) ~ E'\n';
+        -- What may pass, and what our own statement lacks: a right, or a column or table that was renamed. But what
+        -- somebody raises does not pass, whatever state he gives it.
+        if not (theirs and split_part(failed_in, E'\n', 1) ~ '\m(RAISE|ASSERT)\M')
+            and (
+                left(failed, 2) in ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX')
+                or (left(failed, 2) = '42' and failed <> '428C9' and not theirs)
+            )
         then
+            if theirs then
+                -- Its own words may hold the row, and the server logs what leaves here.
+                raise exception using errcode = failed,
+                    message = format('a trigger, a check or a rule of table %s failed when auth_status was written', relation);
+            end if;
             raise;
         end if;
         written := null;

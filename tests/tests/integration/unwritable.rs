@@ -15,7 +15,7 @@ pub(crate) const REFUSED: &str = "the table refuses the status; correct the tabl
 const SECRET: &str = "Zq8sR4-a-key-that-nobody-may-log";
 
 /// What is done to the table, what `problems` says of it, and whether the catalog shows it beforehand.
-const TABLES: [(&str, &str, bool); 8] = [
+const TABLES: [(&str, &str, bool); 11] = [
     (
         "alter table public.message_instances add constraint few check (auth_status in ('pending', 'failed'))",
         "constraint few refuses it (SQLSTATE 23514)",
@@ -66,6 +66,31 @@ const TABLES: [(&str, &str, bool); 8] = [
          create trigger cast_it before update on public.message_instances
             for each row execute function public.cast_it()",
         "trigger function cast_it() fails (SQLSTATE 22P02)",
+        false,
+    ),
+    // States that `exception when others` does not catch, and one that otherwise means that it may pass.
+    (
+        "create function public.asserts() returns trigger language plpgsql as
+            $$ begin assert new.auth_status <> 'client_ready', new::text; return new; end $$;
+         create trigger asserts before update on public.message_instances
+            for each row execute function public.asserts()",
+        "trigger function asserts() fails (SQLSTATE P0004)",
+        false,
+    ),
+    (
+        "create function public.cancels() returns trigger language plpgsql as
+            $$ begin raise query_canceled using message = new::text; end $$;
+         create trigger cancels before update on public.message_instances
+            for each row execute function public.cancels()",
+        "trigger function cancels() fails (SQLSTATE 57014)",
+        false,
+    ),
+    (
+        "create function public.later() returns trigger language plpgsql as
+            $$ begin raise object_not_in_prerequisite_state using message = new::text, detail = new.token; end $$;
+         create trigger later before update on public.message_instances
+            for each row execute function public.later()",
+        "trigger function later() fails (SQLSTATE 55000)",
         false,
     ),
 ];
