@@ -79,7 +79,9 @@ begin
     left join pg_catalog.pg_attribute as a
         on a.attrelid = relation and a.attname = wanted.name and a.attnum > 0 and not a.attisdropped
     left join pg_catalog.pg_type as t on t.oid = a.atttypid
-    where a.attname is null or t.typname <> all (wanted.names);
+    -- A type of that name in another schema is its maker's, and so are the casts that a read of it would call.
+    where a.attname is null or t.typname <> all (wanted.names)
+        or t.typnamespace <> 'pg_catalog'::regnamespace;
     if problems is not null then
         raise exception 'table % cannot be watched: %', relation, problems
             using errcode = 'undefined_column',

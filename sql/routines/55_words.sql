@@ -60,6 +60,7 @@ return not pg_is_in_recovery() and not exists (
     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
         -- Any role may take any lock: who is none of ours leads nothing, see foreign_locks().
         and a.application_name like 'auth-reconciler ear %'
+        and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
         and l.database = (select d.oid from pg_database as d where d.datname = current_database())
         and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
 );

@@ -1,4 +1,5 @@
--- Any role may take any advisory lock. Whoever holds one of ours and is not ours is named.
+-- Any role may take any advisory lock. Whoever holds one of ours and is not ours is named. Ours is who says so by its name
+-- and may write our tables: a name alone anybody may bear.
 
 create or replace function auth_reconciler.foreign_locks()
 returns table (lock text, pid integer, role name, application text, client_addr inet, since timestamptz, why text)
@@ -12,39 +13,64 @@ begin
         return;
     end if;
     return query
+    with held as (
+        select l.pid, l.classid, l.objid, l.objsubid, l.mode, l.classid::bigint << 32 | l.objid::bigint as single
+        from pg_locks as l
+        where l.locktype = 'advisory' and l.granted
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+    ),
+    ours (lock, pid, keys) as (
+        select 'leadership', h.pid, 1::bigint
+        from held as h
+        where h.objsubid = 1 and h.single = auth_reconciler.leadership_lock()
+        union all
+        select 'key', h.pid, count(*)
+        from held as h
+        where h.objsubid = 2 and h.classid = auth_reconciler.key_class()::oid
+        group by h.pid
+        union all
+        select 'epoch', h.pid, 1
+        from auth_reconciler.leadership as l
+        join held as h on h.objsubid = 1 and h.single = auth_reconciler.epoch_lock(l.epoch)
+        where h.pid is distinct from l.pid
+        union all
+        select distinct case h.objid::integer when 0 then 'prune' else 'watch' end, h.pid, 1
+        from held as h
+        -- The first of the watchers' locks they share for as long as they watch.
+        where h.objsubid = 2 and h.classid = 1635087465
+            and (h.objid in (0, 2) or h.objid = 1 and h.mode = 'ExclusiveLock')
+    )
     select
-        held.lock, a.pid, a.usename, a.application_name, a.client_addr, a.backend_start,
+        o.lock, a.pid, a.usename, a.application_name, a.client_addr, a.backend_start,
         format(
             'session %s of role %s (application %s) holds %s and is none of ours: %s; end it with select pg_terminate_backend(%s)',
             a.pid, coalesce(a.usename, 'unknown'), coalesce(quote_literal(nullif(left(a.application_name, 63), '')), 'without a name'),
-            case when held.lock = 'leadership' then 'the lock of whoever leads'
-                when held.keys = 1 then 'the lock of an instance' else format('the locks of %s instances', held.keys) end,
-            case held.lock when 'leadership' then 'no daemon can lead' else 'nothing is recorded of what it locks' end,
+            case o.lock
+                when 'leadership' then 'the lock of whoever leads'
+                when 'epoch' then 'the lock of the last term'
+                when 'prune' then 'the lock of whoever prunes history'
+                when 'watch' then 'a lock of those who watch'
+                else case when o.keys = 1 then 'the lock of an instance' else format('the locks of %s instances', o.keys) end
+            end,
+            case o.lock
+                when 'leadership' then 'no daemon can lead'
+                when 'epoch' then 'guard takes a daemon that has ended for one that lives'
+                when 'prune' then 'history outlives its maximum age'
+                when 'watch' then 'the command watch waits, and records ring for nobody'
+                else 'nothing is recorded of what it locks'
+            end,
             a.pid)
-    from (
-        select 'leadership' as lock, l.pid, 1::bigint as keys
-        from pg_locks as l
-        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-            and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
-        union all
-        select 'key', l.pid, count(*)
-        from pg_locks as l
-        where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-            and l.classid = auth_reconciler.key_class()::oid
-        group by l.pid
-    ) as held
-    join pg_stat_activity as a on a.pid = held.pid
-    where case held.lock
-        when 'leadership' then a.application_name not like 'auth-reconciler ear %'
+    from ours as o
+    join pg_stat_activity as a on a.pid = o.pid
+    where not (
+            a.application_name like case o.lock when 'leadership' then 'auth-reconciler ear %' else 'auth-reconciler %' end
+            and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
+        )
         -- An action of an operator's holds one for a moment, as a record does.
-        else a.application_name not like 'auth-reconciler %'
-            and coalesce(a.xact_start, a.backend_start) < clock_timestamp() - interval '2 s'
-        end
-    order by held.lock = 'leadership' desc, a.pid;
+        and (o.lock = 'leadership' or coalesce(a.xact_start, a.backend_start) < clock_timestamp() - interval '2 s')
+    order by o.lock = 'leadership' desc, a.pid, o.lock;
 end
 $body$;
 
 comment on function auth_reconciler.foreign_locks() is
-    'Sessions that hold the lock of whoever leads, or locks of instances for longer than a moment, and are none of ours: who they are and what that keeps from being done. Part of the views problems and reconcilers.';
+    'Sessions that hold the lock of whoever leads, or another one of ours for longer than a moment, and are none of ours: who they are and what that keeps from being done. Part of the views problems and reconcilers.';

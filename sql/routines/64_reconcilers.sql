@@ -31,6 +31,8 @@ begin
             substring(split_part(a.application_name, ' ', 5) from '^[0-9]{1,9}$') as process
         from pg_stat_activity as a
         where a.datname = current_database()
+            -- Anybody may call a session so, but nobody else may write our tables.
+            and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
             and (a.application_name like 'auth-reconciler ear %' or a.application_name like 'auth-reconciler pool %')
     ),
     ear as (

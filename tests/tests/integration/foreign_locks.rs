@@ -1,7 +1,9 @@
 //! Any role may take any advisory lock: whoever holds one of ours and is none of ours is named.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use auth_reconciler_tests::connection_url;
 use auth_reconciler_tests::daemon::Daemon;
+use auth_reconciler_tests::database::connect;
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 
 use crate::scene::{ALL_TRUE, Scene};
@@ -79,5 +81,86 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
     scene.eventually(ALL_TRUE).await?;
     scene
         .eventually("select not exists (select from auth_reconciler.problems)")
+        .await
+}
+
+/// Whoever may not write our tables is none of ours, however it calls itself.
+#[tokio::test]
+async fn whoever_bears_only_the_name_is_named_and_leads_nothing() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    scene
+        .manager
+        .batch_execute(&format!("create role {role} login"))
+        .await?;
+    let named = under_our_name(&scene, &role).await;
+    scene
+        .manager
+        .batch_execute(&format!("drop role {role}"))
+        .await?;
+    named
+}
+
+async fn under_our_name(scene: &Scene, role: &str) -> Result<()> {
+    let thief = connect(&connection_url::with_user(scene.url(), role, None)?).await?;
+    thief
+        .batch_execute(
+            "set application_name = 'auth-reconciler ear 0.1.0 somewhere 1';
+             select pg_advisory_lock(7022647185898824559), pg_advisory_lock(1635087464, 5)",
+        )
+        .await?;
+    let told = format!("%of role {role}%auth-reconciler ear 0.1.0 somewhere 1%");
+    for wanted in [
+        format!(
+            "select count(*) = 2 from auth_reconciler.reconcilers where role = 'foreign' and remark like '{told}'"
+        ),
+        "select auth_reconciler.nobody_leads()".to_owned(),
+        "select count(*) = 0 from auth_reconciler.reconcilers where role in ('active', 'standby')"
+            .to_owned(),
+    ] {
+        scene.eventually(&wanted).await.context(wanted)?;
+    }
+    Ok(())
+}
+
+/// What the other locks are good for fails more quietly: history is pruned by nobody, a daemon that has ended seems to
+/// live, the command `watch` waits.
+#[tokio::test]
+async fn whoever_holds_another_lock_of_ours_is_named() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let epoch: i64 = scene
+        .value("select auth_reconciler.epoch_lock(epoch) from auth_reconciler.leadership")
+        .await?;
+    let watcher = scene.database.client().await?;
+    watcher
+        .batch_execute("set application_name = 'psql'; select auth_reconciler.begin_watching()")
+        .await?;
+    let thief = scene.database.client().await?;
+    thief
+        .batch_execute(
+            "set application_name = 'a thief';
+             select pg_advisory_lock(1635087465, 0), pg_advisory_lock(1635087465, 2)",
+        )
+        .await?;
+    // It waits until the daemon has ended.
+    let heir = scene.database.client().await?;
+    heir.batch_execute("set application_name = 'an heir'")
+        .await?;
+    let inherits = format!("select pg_advisory_lock({epoch})");
+    daemon.sigterm()?;
+    heir.batch_execute(&inherits).await?;
+    daemon.exit().await;
+    scene
+        .eventually(
+            "select coalesce(array_agg(concat_ws(' ', application, lock) order by lock), '{}')
+                = '{an heir epoch,a thief prune,a thief watch}' from auth_reconciler.foreign_locks()",
+        )
+        .await?;
+    scene
+        .eventually(
+            "select count(*) = 3 from auth_reconciler.problems where problem = 'ForeignLock'",
+        )
         .await
 }

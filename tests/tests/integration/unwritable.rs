@@ -214,3 +214,34 @@ async fn foreseeing_runs_nothing_that_the_owner_of_the_table_made() -> Result<()
         .await
         .context("a function of the owner's was called")
 }
+
+/// A type of the owner's may bear the name of one of the server's, and a read would call its casts.
+#[tokio::test]
+async fn a_type_that_bears_only_the_name_of_the_servers_is_not_watched() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create schema own;
+             create type own.varchar as enum ('pending');
+             create sequence own.called;
+             create function own.spy(own.varchar) returns text language sql
+                 as $$ select pg_catalog.nextval('own.called')::text $$;
+             create cast (own.varchar as text) with function own.spy(own.varchar) as assignment;
+             alter table public.message_instances drop auth_status;
+             alter table public.message_instances add auth_status own.varchar;
+             insert into public.message_instances (id, auth_status) values (gen_random_uuid(), 'pending')",
+        )
+        .await?;
+    let done = run_command(scene.url(), &["migrate"], &[]).await?;
+    ensure!(
+        done.stderr
+            .contains("column auth_status is own.\"varchar\", not text"),
+        "{}",
+        done.stderr
+    );
+    scene
+        .eventually("select not is_called from own.called")
+        .await
+        .context("a function of the owner's was called")
+}
