@@ -76,3 +76,14 @@ comment on column auth_reconciler.unlogged_answered.running_until is
     'Transactions with lower numbers may have counted and were not committed then: every row is looked at once more when they have ended. Null when there were none.';
 
 insert into auth_reconciler.unlogged_answered (counted) values (0);
+
+-- What only our triggers know: that a change of this transaction could not be logged is noted in a setting, which is
+-- anybody's to make. A sequence, because reading one is no read of a table that a SERIALIZABLE writer could fail by.
+create sequence auth_reconciler.seal as bigint;
+
+select pg_catalog.setval(
+    'auth_reconciler.seal',
+    ('x' || pg_catalog.substr(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 18))::bit(60)::bigint + 1);
+
+comment on sequence auth_reconciler.seal is
+    'A random number by which our triggers know what they have noted in a setting themselves. Nobody else may read it.';

@@ -43,7 +43,8 @@ begin
             )
         group by c.oid, n.nspname, r.rolname, acl.privilege_type
     loop
-        execute format('revoke %s (%s) on %s from %I', given.act, given.columns, given.relation, given.rolname);
+        -- And from whoever has it from that role.
+        execute format('revoke %s (%s) on %s from %I cascade', given.act, given.columns, given.relation, given.rolname);
         -- The schema, unless somebody gave the role more in it.
         if not exists (
             select
@@ -60,7 +61,7 @@ begin
             join pg_catalog.pg_roles as r on r.oid = held.grantee
             where n.nspname = given.nspname and r.rolname = given.rolname
         ) then
-            execute format('revoke usage on schema %I from %I', given.nspname, given.rolname);
+            execute format('revoke usage on schema %I from %I cascade', given.nspname, given.rolname);
         end if;
     end loop;
 end

@@ -42,7 +42,8 @@ declare
     max_rings constant integer := 64;
     watched constant integer := tg_argv[0]::integer;
     -- What this transaction has come to with the log: its id, and "can" or "cannot". Local to it and undone
-    -- with a savepoint, as the lock is; with the id because anybody may set it, and reset beforehand.
+    -- with a savepoint, as the lock is; with the id because anybody may set it, and reset beforehand. "cannot" is
+    -- sealed, for it leaves out who wrote what.
     this_transaction constant text := pg_current_xact_id()::text;
     logged constant text := current_setting('auth_reconciler.logged', true);
     ids uuid[];
@@ -55,7 +56,11 @@ declare
     from_value text;
     to_value text;
 begin
-    if logged = this_transaction || ' cannot' then
+    if logged like '% cannot %' and logged = this_transaction || ' cannot ' || (
+        select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
+        from (select to_regclass('auth_reconciler.seal') as id) as seal
+        where has_sequence_privilege(seal.id::oid, 'usage')
+    ) then
         -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this as well. Asked for each time, for anybody may set this and so ask
         -- for silence; equal notifications of one transaction are sent once.
         perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
@@ -132,7 +137,11 @@ begin
             from unnest(ids, causes) as told (id, cause);
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
         exception when others then
-            perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform set_config('auth_reconciler.logged', this_transaction || ' cannot ' || (
+                    select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
+                    from (select to_regclass('auth_reconciler.seal') as id) as seal
+                    where has_sequence_privilege(seal.id::oid, 'usage')
+                ), true);
             perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
                 where has_sequence_privilege(counter.id::oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');

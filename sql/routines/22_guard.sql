@@ -50,7 +50,11 @@ declare
     good constant text[] := array['qr_ready', 'authenticated', 'client_ready'];
     came constant record := new;
 begin
-    if logged = this_transaction || ' cannot' then
+    if logged like '% cannot %' and logged = this_transaction || ' cannot ' || (
+        select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
+        from (select to_regclass('auth_reconciler.seal') as id) as seal
+        where has_sequence_privilege(seal.id::oid, 'usage')
+    ) then
         return new;
     end if;
     begin
@@ -123,7 +127,11 @@ begin
                 watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
         exception when others then
-            perform set_config('auth_reconciler.logged', this_transaction || ' cannot', true);
+            perform set_config('auth_reconciler.logged', this_transaction || ' cannot ' || (
+                    select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
+                    from (select to_regclass('auth_reconciler.seal') as id) as seal
+                    where has_sequence_privilege(seal.id::oid, 'usage')
+                ), true);
             perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
                 where has_sequence_privilege(counter.id::oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');

@@ -60,6 +60,38 @@ async fn a_mark_silences_no_other_value_no_other_row_and_no_other_table() -> Res
     Ok(())
 }
 
+/// What could not be logged leaves out who wrote it, and a guard keeps nothing then. Only our triggers may say so.
+#[tokio::test]
+async fn nobody_else_can_say_that_a_write_could_not_be_logged() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.instance(&stub).await?;
+    let manager = scene.database.client().await?;
+    for claim in ["cannot", "cannot ", "cannot 0"] {
+        manager.batch_execute("begin").await?;
+        manager
+            .execute(
+                "select set_config('auth_reconciler.logged', pg_current_xact_id() || ' ' || $1, true)",
+                &[&claim],
+            )
+            .await?;
+        scene
+            .table
+            .write_status(&manager, id, Some("pending"))
+            .await?;
+        let logged: i64 = manager
+            .query_one(
+                "select count(*) from auth_reconciler.change where instance_id = $1 and cause = 'drift'",
+                &[&id],
+            )
+            .await?
+            .get(0);
+        manager.batch_execute("rollback").await?;
+        assert_eq!(logged, 1, "with {claim:?}");
+    }
+    Ok(())
+}
+
 async fn mark(session: &Client, value: &str, local: bool) -> Result<()> {
     session
         .execute(

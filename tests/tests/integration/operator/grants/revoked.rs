@@ -99,6 +99,26 @@ async fn the_schema_of_the_table_stays_usable_for_a_role_that_was_given_more_in_
     Ok(())
 }
 
+/// What the role passed on hangs on what it was given, which could not be taken back otherwise.
+#[tokio::test]
+async fn uninstall_takes_back_what_the_role_has_passed_on() -> Result<()> {
+    let granted = Granted::start().await?;
+    let (scene, manager) = (&granted.scene, &granted.scene.manager);
+    manager
+        .batch_execute(
+            "create role heir login; grant usage on schema public to auth_reconciler with grant option;
+             grant select (api_key) on public.message_instances to auth_reconciler with grant option;
+             set role auth_reconciler; grant usage on schema public to heir;
+             grant select (api_key) on public.message_instances to heir; reset role",
+        )
+        .await?;
+    let removed = run_command(scene.url(), &["uninstall", "--yes"], &[]).await?;
+    ensure!(removed.code == Some(0), "{}", removed.stderr);
+    assert_eq!(held(manager, "auth_reconciler").await?, [""; 0]);
+    assert_eq!(held(manager, "heir").await?, [""; 0]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn after_revoke_a_role_reads_nothing_and_can_be_dropped() -> Result<()> {
     let granted = Granted::start().await?;
