@@ -43,7 +43,8 @@ struct Shared {
     target: SocketAddr,
     setting: watch::Sender<Setting>,
     listening: watch::Sender<Option<bool>>,
-    open: watch::Sender<usize>,
+    /// Of each open connection, the number of cuts when it began.
+    open: watch::Sender<Vec<u64>>,
 }
 
 /// A link to one server; dropping it cuts everything.
@@ -71,7 +72,7 @@ impl Proxy {
             target,
             setting: watch::Sender::new(setting),
             listening: watch::Sender::new(Some(false)),
-            open: watch::Sender::new(0),
+            open: watch::Sender::new(Vec::new()),
         });
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -132,16 +133,21 @@ impl Proxy {
         });
     }
 
-    /// Cuts every connection that exists, with a reset, and waits until they are gone.
+    /// Cuts every connection that exists, with a reset, and waits until they are gone. One that is made meanwhile
+    /// goes on.
     ///
     /// # Errors
     /// Only if the link has failed altogether.
     pub async fn cut_all(&self) -> Result<()> {
-        self.shared.setting.send_modify(|setting| setting.cuts += 1);
+        let mut cuts = 0;
+        self.shared.setting.send_modify(|setting| {
+            setting.cuts += 1;
+            cuts = setting.cuts;
+        });
         self.shared
             .open
             .subscribe()
-            .wait_for(|open| *open == 0)
+            .wait_for(|open| open.iter().all(|began| *began >= cuts))
             .await?;
         Ok(())
     }
@@ -149,7 +155,7 @@ impl Proxy {
     /// The number of connections that are open at the moment.
     #[must_use]
     pub fn open(&self) -> usize {
-        *self.shared.open.borrow()
+        self.shared.open.borrow().len()
     }
 
     async fn settled(&self) -> Result<()> {
@@ -192,8 +198,7 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
                 accepted = listener.accept() => {
                     let (client, _) = accepted?;
                     while connections.try_join_next().is_some() {}
-                    let cuts = shared.setting.borrow().cuts;
-                    connections.spawn(connection(Arc::clone(shared), client, cuts));
+                    connections.spawn(connection(Open::new(Arc::clone(shared)), client));
                 }
                 _ = setting.wait_for(|setting| setting.link == Link::Refuse) => break,
             }
@@ -205,12 +210,11 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
 }
 
 /// Carries one connection until it ends or is cut.
-async fn connection(shared: Arc<Shared>, mut client: TcpStream, cuts: u64) {
-    let _open = Open::new(&shared);
-    let mut setting = shared.setting.subscribe();
+async fn connection(open: Open, mut client: TcpStream) {
+    let mut setting = open.shared.setting.subscribe();
     let cut = tokio::select! {
-        _ = carry(&shared, &mut client) => false,
-        _ = setting.wait_for(|setting| setting.cuts != cuts) => true,
+        _ = carry(&open.shared, &mut client) => false,
+        _ = setting.wait_for(|setting| setting.cuts != open.cuts) => true,
     };
     if cut {
         // A reset: a cut must not look like an orderly end.
@@ -275,17 +279,26 @@ async fn passing(shared: &Shared) {
 }
 
 /// Counts a connection as open for as long as it lives.
-struct Open<'a>(&'a Shared);
+struct Open {
+    shared: Arc<Shared>,
+    /// The number of cuts when it began.
+    cuts: u64,
+}
 
-impl<'a> Open<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.open.send_modify(|open| *open += 1);
-        Self(shared)
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        let cuts = shared.setting.borrow().cuts;
+        shared.open.send_modify(|open| open.push(cuts));
+        Self { shared, cuts }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
+        self.shared.open.send_modify(|open| {
+            if let Some(place) = open.iter().position(|began| *began == self.cuts) {
+                open.swap_remove(place);
+            }
+        });
     }
 }
