@@ -18,6 +18,7 @@ pub mod docker;
 pub mod exporter;
 pub mod instance;
 pub mod manager;
+mod open;
 pub mod patience;
 pub mod pooler;
 pub mod postgres;

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::connection_url;
+use crate::open::{Connections, Open};
 use crate::stub::reserve;
 
 /// What the link does.
@@ -35,16 +36,13 @@ struct Setting {
     link: Link,
     to_server: Duration,
     to_client: Duration,
-    /// Goes up with every cut.
-    cuts: u64,
 }
 
 struct Shared {
     target: SocketAddr,
     setting: watch::Sender<Setting>,
     listening: watch::Sender<Option<bool>>,
-    /// Of each open connection, the number of cuts when it began.
-    open: watch::Sender<Vec<u64>>,
+    connections: Arc<Connections>,
 }
 
 /// A link to one server; dropping it cuts everything.
@@ -66,13 +64,12 @@ impl Proxy {
             link: Link::Pass,
             to_server: Duration::ZERO,
             to_client: Duration::ZERO,
-            cuts: 0,
         };
         let shared = Arc::new(Shared {
             target,
             setting: watch::Sender::new(setting),
             listening: watch::Sender::new(Some(false)),
-            open: watch::Sender::new(Vec::new()),
+            connections: Arc::default(),
         });
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -139,23 +136,13 @@ impl Proxy {
     /// # Errors
     /// Only if the link has failed altogether.
     pub async fn cut_all(&self) -> Result<()> {
-        let mut cuts = 0;
-        self.shared.setting.send_modify(|setting| {
-            setting.cuts += 1;
-            cuts = setting.cuts;
-        });
-        self.shared
-            .open
-            .subscribe()
-            .wait_for(|open| open.iter().all(|began| *began >= cuts))
-            .await?;
-        Ok(())
+        self.shared.connections.cut().await
     }
 
     /// The number of connections that are open at the moment.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.shared.open.borrow().len()
+        self.shared.connections.count()
     }
 
     async fn settled(&self) -> Result<()> {
@@ -198,7 +185,8 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
                 accepted = listener.accept() => {
                     let (client, _) = accepted?;
                     while connections.try_join_next().is_some() {}
-                    connections.spawn(connection(Open::new(Arc::clone(shared)), client));
+                    let open = shared.connections.begin();
+                    connections.spawn(connection(Arc::clone(shared), open, client));
                 }
                 _ = setting.wait_for(|setting| setting.link == Link::Refuse) => break,
             }
@@ -210,11 +198,10 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
 }
 
 /// Carries one connection until it ends or is cut.
-async fn connection(open: Open, mut client: TcpStream) {
-    let mut setting = open.shared.setting.subscribe();
+async fn connection(shared: Arc<Shared>, open: Open, mut client: TcpStream) {
     let cut = tokio::select! {
-        _ = carry(&open.shared, &mut client) => false,
-        _ = setting.wait_for(|setting| setting.cuts != open.cuts) => true,
+        _ = carry(&shared, &mut client) => false,
+        () = open.cut() => true,
     };
     if cut {
         // A reset: a cut must not look like an orderly end.
@@ -276,29 +263,4 @@ async fn passing(shared: &Shared) {
         .subscribe()
         .wait_for(|setting| setting.link != Link::BlackHole)
         .await;
-}
-
-/// Counts a connection as open for as long as it lives.
-struct Open {
-    shared: Arc<Shared>,
-    /// The number of cuts when it began.
-    cuts: u64,
-}
-
-impl Open {
-    fn new(shared: Arc<Shared>) -> Self {
-        let cuts = shared.setting.borrow().cuts;
-        shared.open.send_modify(|open| open.push(cuts));
-        Self { shared, cuts }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.shared.open.send_modify(|open| {
-            if let Some(place) = open.iter().position(|began| *began == self.cuts) {
-                open.swap_remove(place);
-            }
-        });
-    }
 }

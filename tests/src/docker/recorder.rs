@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::open::{Connections, Open};
 use crate::patience::{PATIENCE, within};
 use crate::postgres::private_folder;
 
@@ -47,7 +48,6 @@ pub struct Asked {
 #[derive(Clone, Copy)]
 struct Setting {
     way: Way,
-    cuts: u64,
 }
 
 struct Shared {
@@ -56,7 +56,7 @@ struct Shared {
     setting: watch::Sender<Setting>,
     /// What the socket does at the moment; `None` when the task has failed.
     standing: watch::Sender<Option<bool>>,
-    open: watch::Sender<usize>,
+    open: Arc<Connections>,
     asked: watch::Sender<Vec<Asked>>,
     connections: watch::Sender<u64>,
 }
@@ -77,12 +77,9 @@ impl Recorder {
         let shared = Arc::new(Shared {
             folder,
             target: target.to_owned(),
-            setting: watch::Sender::new(Setting {
-                way: Way::Pass,
-                cuts: 0,
-            }),
+            setting: watch::Sender::new(Setting { way: Way::Pass }),
             standing: watch::Sender::new(Some(false)),
-            open: watch::Sender::new(0),
+            open: Arc::default(),
             asked: watch::Sender::new(Vec::new()),
             connections: watch::Sender::new(0),
         });
@@ -125,10 +122,8 @@ impl Recorder {
     #[track_caller]
     pub fn cut_all(&self) -> impl Future<Output = Result<()>> {
         let caller = Location::caller();
-        self.shared.setting.send_modify(|setting| setting.cuts += 1);
-        let mut open = self.shared.open.subscribe();
+        let gone = self.shared.open.cut();
         async move {
-            let gone = open.wait_for(|open| *open == 0);
             within(PATIENCE, caller, "connections to be cut", gone).await??;
             Ok(())
         }
@@ -137,7 +132,7 @@ impl Recorder {
     /// Connections that are open at the moment.
     #[must_use]
     pub fn open(&self) -> usize {
-        *self.shared.open.borrow()
+        self.shared.open.count()
     }
 
     /// Connections accepted so far.
@@ -228,8 +223,7 @@ async fn run(shared: &Arc<Shared>) -> std::io::Result<()> {
                     let (client, _) = accepted?;
                     while connections.try_join_next().is_some() {}
                     shared.connections.send_modify(|count| *count += 1);
-                    let cuts = shared.setting.borrow().cuts;
-                    connections.spawn(connection(Arc::clone(shared), client, cuts));
+                    connections.spawn(connection(Arc::clone(shared), shared.open.begin(), client));
                 }
                 _ = setting.wait_for(|setting| !setting.way.listens()) => break,
             }
@@ -240,13 +234,11 @@ async fn run(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 /// Carries one connection until it ends or is cut.
-async fn connection(shared: Arc<Shared>, client: UnixStream, cuts: u64) {
-    let _open = Open::new(&shared);
-    let mut setting = shared.setting.subscribe();
+async fn connection(shared: Arc<Shared>, open: Open, client: UnixStream) {
     let mut reader = Reader::default();
     tokio::select! {
         _ = carry(&shared, client, &mut reader) => {}
-        _ = setting.wait_for(|setting| setting.cuts != cuts) => {}
+        () = open.cut() => {}
     }
     let now = Utc::now();
     shared.asked.send_modify(|asked| {
@@ -343,21 +335,5 @@ impl Reader {
                 _ => {}
             }
         }
-    }
-}
-
-/// Counts a connection as open for as long as it lives.
-struct Open<'a>(&'a Shared);
-
-impl<'a> Open<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.open.send_modify(|open| *open += 1);
-        Self(shared)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
     }
 }

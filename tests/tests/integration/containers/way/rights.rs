@@ -129,6 +129,9 @@ async fn nothing_stays_open_but_the_events_and_what_is_followed() -> Result<()> 
     // What has ended has no more to say.
     let mark = harbour.watcher.mark();
     converging.kill("KILL").await?;
-    harbour.watcher.wait_status_after(mark, id, "failed").await?;
+    harbour
+        .watcher
+        .wait_status_after(mark, id, "failed")
+        .await?;
     open(&recorder, 1).await
 }
