@@ -1,27 +1,35 @@
--- Rights that the daemon's role lacks, each with the statement that grants it; deploy/grants.sql grants all. From the catalog alone,
--- so that it can be asked by a role that may not even use our schema.
-with ours as (
-    select n.oid, has_schema_privilege(current_user, n.oid, 'usage') as usable
+-- Rights that the daemon's role ($3, or whoever asks) lacks, each with the statement that grants it; deploy/grants.sql grants all.
+-- From the catalog alone, so that it can be asked by a role that may not even use our schema. It is also the body of
+-- the function missing_rights.
+with reader as (
+    select r.oid, r.rolname as name from pg_catalog.pg_roles as r where r.rolname = coalesce($3::name, current_user)
+),
+ours as (
+    select n.oid, has_schema_privilege(reader.oid, n.oid, 'usage') as usable
     from pg_catalog.pg_namespace as n
+    cross join reader
     where n.nspname = 'auth_reconciler'
 ),
 wanted (privilege, remedy, held) as (
     select 'usage on schema auth_reconciler',
-        format('grant usage on schema auth_reconciler to %I', current_user),
+        format('grant usage on schema auth_reconciler to %I', reader.name),
         ours.usable
     from ours
+    cross join reader
     union all
     select format('usage on schema %I', n.nspname),
-        format('grant usage on schema %I to %I', n.nspname, current_user),
-        has_schema_privilege(current_user, n.oid, 'usage')
+        format('grant usage on schema %I to %I', n.nspname, reader.name),
+        has_schema_privilege(reader.oid, n.oid, 'usage')
     from pg_catalog.pg_namespace as n
+    cross join reader
     where n.nspname = $1::text
     union all
     select format('%s on column %s of %I.%I', needed.act, needed.name, n.nspname, c.relname),
-        format('grant %s (%s) on %I.%I to %I', needed.act, needed.name, n.nspname, c.relname, current_user),
-        has_column_privilege(current_user, c.oid, a.attnum, needed.act)
+        format('grant %s (%s) on %I.%I to %I', needed.act, needed.name, n.nspname, c.relname, reader.name),
+        has_column_privilege(reader.oid, c.oid, a.attnum, needed.act)
     from pg_catalog.pg_class as c
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    cross join reader
     cross join (
         values ('select', 'id'), ('select', 'provider'), ('select', 'port_api'), ('select', 'api_key'),
             ('select', 'auth_status'), ('update', 'auth_status'), ('update', 'updated_at'), ('select', 'type_instance')
@@ -30,9 +38,10 @@ wanted (privilege, remedy, held) as (
     where n.nspname = $1::text and c.relname = $2::text
     union all
     select format('%s on table auth_reconciler.%s', needed.act, needed.name),
-        format('grant %s on auth_reconciler.%s to %I', needed.act, needed.name, current_user),
-        has_table_privilege(current_user, c.oid, needed.act)
+        format('grant %s on auth_reconciler.%s to %I', needed.act, needed.name, reader.name),
+        has_table_privilege(reader.oid, c.oid, needed.act)
     from ours
+    cross join reader
     join pg_catalog.pg_class as c on c.relnamespace = ours.oid
     join (
         values ('select', 'migration'), ('select', 'watched_table'),
@@ -49,9 +58,10 @@ wanted (privilege, remedy, held) as (
     ) as needed (act, name) on needed.name = c.relname
     union all
     select format('execute on function %s', p.oid::regprocedure),
-        format('grant execute on function %s to %I', p.oid::regprocedure, current_user),
-        has_function_privilege(current_user, p.oid, 'execute')
+        format('grant execute on function %s to %I', p.oid::regprocedure, reader.name),
+        has_function_privilege(reader.oid, p.oid, 'execute')
     from ours
+    cross join reader
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
         'record', 'forget', 'refusal', 'spend', 'lock_key', 'key_class', 'key_hash', 'answer', 'prune', 'take_over',

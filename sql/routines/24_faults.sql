@@ -1,6 +1,9 @@
 -- Whether the watched tables are still what they were when they were watched: from the catalog alone, so that it
 -- can be asked with each echo and costs no read of a table.
 
+comment on function auth_reconciler.missing_rights(text, text, name) is
+    'Rights that a role lacks to serve a watched table, each with the statement that grants it.';
+
 create or replace function auth_reconciler.is_typed(relation oid) returns boolean
 language sql
 stable
@@ -101,10 +104,19 @@ as $body$
     select 'RowsHidden', h.why
     from (select auth_reconciler.hidden_rows(relation, reader) as why) as h
     where h.why is not null
+    union all
+    select 'RightsMissing', format('role %I lacks %s; as the owner: %s', r.rolname,
+        string_agg(m.privilege, ', ' order by m.privilege), string_agg(m.remedy, '; ' order by m.privilege))
+    from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace
+    join pg_roles as r on r.oid = reader
+    cross join lateral auth_reconciler.missing_rights(n.nspname, c.relname, r.rolname) as m
+    where c.oid = relation
+    group by r.rolname
 $body$;
 
 comment on function auth_reconciler.faults_of(oid, text, boolean, boolean, oid) is
-    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (from the role that reads), each in words with what mends it.';
+    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden and RightsMissing (of the role that reads), each in words with what mends it.';
 
 create or replace function auth_reconciler.table_faults(reader oid)
 returns table (problem text, why text)

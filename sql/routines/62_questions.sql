@@ -9,6 +9,12 @@ as $body$
     select 'NobodyLeads', 'no daemon leads: no status is kept true and changes wait in the log; start one with `auth-reconciler run`'
     where auth_reconciler.nobody_leads()
     union all
+    select 'LeaderSilent', format(
+        'the daemon that leads (process %s on %s) answers for nothing since %s though changes wait: it is frozen or hangs; restart it',
+        p.process, p.host, date_trunc('second', p.last_sign))
+    from auth_reconciler.processes() as p
+    where p.role = 'active' and auth_reconciler.stands_still(p.last_sign)
+    union all
     select 'ForeignLock', l.why from auth_reconciler.foreign_locks() as l
     union all
     select f.problem, f.why
@@ -25,7 +31,7 @@ as $body$
 $body$;
 
 comment on function auth_reconciler.faults() is
-    'What is wrong with the whole rather than with one instance, in words: nobody leads, or a table is not seen as it was watched.';
+    'What is wrong with the whole rather than with one instance, in words: nobody leads, or who leads does not move, or a table is not seen as it was watched.';
 
 create or replace view auth_reconciler.problems as
 select every.id, every.problem, every.age, every.why, every.next, every.since
@@ -36,6 +42,7 @@ from (select
     auth_reconciler.fold(f.why, 29) as why,
     auth_reconciler.fold(
         case f.problem when 'NobodyLeads' then 'nothing until one is started'
+            when 'LeaderSilent' then 'a second one takes over after 30 s, if one stands by'
             when 'ForeignLock' then 'nothing until that session ends' else 'nothing by itself' end, 18) as next,
     null::timestamptz as since,
     null::boolean as trouble,
@@ -100,14 +107,16 @@ where what.problem is not null) as every
 left join (
     values
         (1, 'NobodyLeads'),
-        (2, 'ForeignLock'),
-        (3, 'TableDropped'),
-        (4, 'TableReplaced'),
-        (5, 'TriggersMissing'),
-        (6, 'RowsHidden'),
-        (7, 'ColumnAdded'),
-        (8, 'NotAsked'),
-        (9, 'Doubt')
+        (2, 'LeaderSilent'),
+        (3, 'ForeignLock'),
+        (4, 'TableDropped'),
+        (5, 'TableReplaced'),
+        (6, 'TriggersMissing'),
+        (7, 'RowsHidden'),
+        (8, 'RightsMissing'),
+        (9, 'ColumnAdded'),
+        (10, 'NotAsked'),
+        (11, 'Doubt')
 ) as general (place, problem) on every.id is null and general.problem = every.problem
 order by every.id is not null, general.place nulls last, every.trouble desc, every.began, every.problem, every.why, every.id;
 
@@ -115,7 +124,7 @@ comment on view auth_reconciler.problems is
     'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NobodyLeads; ForeignLock (somebody else holds a lock of ours); TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

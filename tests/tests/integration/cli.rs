@@ -4,6 +4,7 @@ mod doctor;
 mod link;
 mod logs;
 mod publications;
+mod rights;
 mod rows_hidden;
 mod schema;
 mod settings;

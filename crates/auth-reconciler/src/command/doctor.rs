@@ -179,6 +179,16 @@ impl Report {
                 Finding::Fine(format!("{role} daemon {version} on {host}")),
             );
         }
+        let asked = with(pool, "read the faults of the whole", async |client| {
+            let statement = "select why from auth_reconciler.faults()
+                where problem in ('LeaderSilent', 'ForeignLock')";
+            client.query_typed(statement, &[]).await
+        })
+        .await;
+        for row in self.asked("running", asked).unwrap_or_default() {
+            let (what, remedy) = (row.get("why"), "what it says".to_owned());
+            self.line("running", Finding::Wrong { what, remedy });
+        }
     }
 
     fn asked<T>(&mut self, name: &str, answer: Result<T, StoreError>) -> Option<T> {

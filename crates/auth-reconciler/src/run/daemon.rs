@@ -24,7 +24,7 @@ use super::troubles::Troubles;
 use super::{Done, Event, Options, Phase, RECONNECT, RunError};
 use crate::postgres::ear;
 use crate::postgres::store;
-use crate::postgres::tables::Key;
+use crate::postgres::tables::{Fault, Key};
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
@@ -71,8 +71,8 @@ pub(super) struct Daemon {
     unread: bool,
     /// What looks have read and left in the log, by those of whom something was left.
     left: HashMap<Key, Marks>,
-    /// A watched table was found to be not as it was; what its triggers missed is in no log.
-    blind: bool,
+    /// What was told of watched tables that are not as they were; what their triggers missed is in no log.
+    faults: Vec<Fault>,
 }
 
 impl Daemon {
@@ -109,7 +109,7 @@ impl Daemon {
             rings: Rings::default(),
             unread: false,
             left: HashMap::new(),
-            blind: false,
+            faults: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A leader that hears and does not move: guard must not hide the truth behind it, and a standby takes its place.
 
 use anyhow::Result;
-use auth_reconciler_tests::daemon::{Daemon, SERVING};
+use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
 use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 
 use super::guard::{GUARD, write};
@@ -42,6 +42,28 @@ async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() 
     let returned = write(client, one, "failed").await?;
     assert_eq!(returned.as_deref(), Some("client_ready"), "kept again");
     Ok(())
+}
+
+/// Whoever asks is told, though nobody stands by: it leads and hears, and nothing is kept true.
+#[tokio::test]
+async fn a_leader_that_does_not_move_is_told_by_problems_status_and_doctor() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let client = &scene.client;
+    let id = scene.idle_instance().await?;
+    scene.daemon.signal("STOP")?;
+    scene.table.write_status(client, id, Some("failed")).await?;
+    // That a change was not read for 10 s.
+    let told = "select count(*) = 1 from auth_reconciler.problems where problem = 'LeaderSilent' and id is null";
+    eventually(client, told).await?;
+    let url = scene.database.url();
+    for command in ["status", "doctor"] {
+        let output = run_command(url, &[command], &[]).await?;
+        let said = output.stdout.contains("answers for nothing since");
+        assert!(output.code == Some(1) && said, "{output:?}");
+    }
+    scene.daemon.signal("CONT")?;
+    let mended = "select not exists (select from auth_reconciler.problems where id is null)";
+    eventually(client, mended).await
 }
 
 const STANDS_BY: &str = "standing by: another process leads";

@@ -59,7 +59,12 @@ impl Report {
             client
                 .query_typed(
                     include_str!("../../../../../sql/queries/missing_privileges.sql"),
-                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
+                    &[
+                        (&table.schema, Type::TEXT),
+                        (&table.name, Type::TEXT),
+                        // Of whoever asks.
+                        (&None::<&str>, Type::TEXT),
+                    ],
                 )
                 .await
         })

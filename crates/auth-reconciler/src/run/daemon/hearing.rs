@@ -6,7 +6,7 @@ use auth_reconciler_core::Cause;
 use auth_reconciler_core::queue::Moment;
 use tracing::{debug, info};
 
-use super::outcome::report;
+use super::outcome::tell;
 use super::runs::Run;
 use super::{Daemon, RunError};
 use crate::postgres::error::{Policy, StoreError};
@@ -107,9 +107,10 @@ impl Daemon {
         match result {
             Ok(backlog) => {
                 self.failures = 0;
-                let faults = backlog.faults.as_deref().unwrap_or_default();
-                report(faults);
-                self.blind |= !faults.is_empty();
+                // What has ended meanwhile the next echo finds, and then every row is looked at.
+                for fault in backlog.faults.unwrap_or_default() {
+                    tell(&mut self.faults, fault);
+                }
                 leader.owed.want();
                 leader.tables = backlog.tables;
                 leader.watched = backlog.watched.into();

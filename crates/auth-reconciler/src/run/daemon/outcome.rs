@@ -6,7 +6,7 @@ use std::time::Instant;
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::queue::Next;
 use tokio_postgres::error::SqlState;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::runs::Run;
@@ -40,15 +40,11 @@ impl Daemon {
                 leader.owed.try_again();
                 self.troubles.may_note_again();
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
-                report(&faults);
+                let blind = !self.faults.is_empty();
                 // What was read without a column that is there now was read wrong.
                 let column = faults.iter().any(|fault| fault.problem == COLUMN_ADDED);
-                self.every_row |= if self.blind {
-                    faults.is_empty()
-                } else {
-                    column
-                };
-                self.blind = !faults.is_empty();
+                self.every_row |= if blind { faults.is_empty() } else { column };
+                self.take_in(faults);
                 if self.every_row {
                     self.want_scan();
                 }
@@ -69,6 +65,24 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// What is the matter with the watched tables now.
+    fn take_in(&mut self, faults: Vec<Fault>) {
+        self.faults.retain(|told| {
+            let stands = faults.contains(told);
+            if !stands {
+                info!(
+                    problem = told.problem,
+                    why = told.why,
+                    "no longer so of a watched table"
+                );
+            }
+            stands
+        });
+        for fault in faults {
+            tell(&mut self.faults, fault);
+        }
     }
 
     pub(super) fn on_looked(
@@ -215,13 +229,15 @@ impl Daemon {
     }
 }
 
-/// Nothing is mended in silence: somebody did it, and what was missed since is unknown.
-pub(super) fn report(faults: &[Fault]) {
-    for fault in faults {
-        error!(
-            problem = fault.problem,
-            why = fault.why,
-            "a watched table is not as it was"
-        );
+/// Nothing is mended in silence: somebody did it, and what was missed since is unknown. Said once, when it begins.
+pub(super) fn tell(told: &mut Vec<Fault>, fault: Fault) {
+    if told.contains(&fault) {
+        return;
     }
+    error!(
+        problem = fault.problem,
+        why = fault.why,
+        "a watched table is not as it was"
+    );
+    told.push(fault);
 }

@@ -1,6 +1,26 @@
 -- Who runs and who leads, from the server's own sessions and locks and the row of the last take-over: no
 -- heartbeat, and true when nobody is left to write one.
 
+create or replace function auth_reconciler.stands_still(last_sign timestamptz) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    -- Not one statement since it was rung for: whoever lives has read it by then.
+    select exists (
+        select
+        from auth_reconciler.change as c
+        left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+        where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
+            and c.changed_at > stands_still.last_sign
+            and c.changed_at < statement_timestamp() - interval '10 s'
+            and not (c.cause = 'drift' and coalesce(i.hold_until > statement_timestamp(), false))
+    )
+$body$;
+
+comment on function auth_reconciler.stands_still(timestamptz) is
+    'Whether changes wait that a process whose last statement was then has not read, though it was rung for.';
+
 create or replace function auth_reconciler.processes()
 returns table (
     role text, hears boolean, host text, version text, process integer, since timestamptz, active_since timestamptz,
@@ -72,19 +92,7 @@ begin
             -- The start of a session is hidden from an owner without pg_read_all_stats.
             on l.pid = e.pid and l.backend_start = coalesce(e.backend_start, l.backend_start) and e.leads
         left join pool as p on p.host = e.host and p.process = e.process
-        cross join lateral (
-            -- Not one statement since it was rung for: whoever lives has read it by then.
-            select exists (
-                select
-                from auth_reconciler.change as c
-                left join auth_reconciler.instance as i
-                    on i.watched_id = c.watched_id and i.instance_id = c.instance_id
-                where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
-                    and e.leads and c.changed_at > p.last_sign
-                    and c.changed_at < statement_timestamp() - interval '10 s'
-                    and not (c.cause = 'drift' and coalesce(i.hold_until > statement_timestamp(), false))
-            ) as silent
-        ) as q
+        cross join lateral (select e.leads and auth_reconciler.stands_still(p.last_sign) as silent) as q
         union all
         select
             'half-dead', false, p.host, p.version, p.process, p.since, null, null, p.last_sign, null, null,
