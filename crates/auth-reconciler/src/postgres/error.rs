@@ -87,6 +87,19 @@ impl StoreError {
         })
     }
 
+    /// Whether one table cannot be read as it is: a right was lost, or a column was renamed. That is told of the table, and
+    /// is no reason to give up the others.
+    pub(crate) fn is_of_the_table(&self) -> bool {
+        self.code().is_some_and(|code| {
+            [
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                SqlState::UNDEFINED_COLUMN,
+                SqlState::UNDEFINED_TABLE,
+            ]
+            .contains(code)
+        })
+    }
+
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
         let Some(code) = self.code().filter(|_| !self.in_their_code()) else {

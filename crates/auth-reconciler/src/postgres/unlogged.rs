@@ -75,8 +75,8 @@ pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), St
     logged
 }
 
-/// Every row of every watched table that nobody has locked, and every instance that was recorded of it. The
-/// others are found with a later echo: this is what is done while changes of every row cannot be logged.
+/// Every row of every watched table that nobody has locked and that may be read as it is, and every instance that was
+/// recorded of it. The others are found with a later echo: this is what is done while changes of every row cannot be logged.
 pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     for table in tables.values() {
@@ -86,7 +86,7 @@ pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>,
         })
         .await;
         let rows = match listed {
-            Err(failure) if failure.is_busy() => continue,
+            Err(failure) if failure.is_busy() || failure.is_of_the_table() => continue,
             listed => listed?,
         };
         keys.extend(rows.iter().map(|row| Key {
