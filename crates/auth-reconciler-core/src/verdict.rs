@@ -22,7 +22,7 @@ use crate::container::{Container, Sighting};
 use crate::facts::{Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::{Answer, AuthStatus, Reason};
-use draft::{Draft, Unheard, http_reason, not_connected, provider_error, silent};
+use draft::{Draft, Unheard, http_reason, not_connected, provider_error, rejected, silent};
 use finish::finish;
 use past::{Standing, standing};
 pub use policy::Policy;
@@ -235,11 +235,9 @@ pub fn conclude(
         Answer::Rejected { code } => match standing(facts) {
             // Somebody in between may refuse everything.
             Standing::Ready => unheard(Some(Reason::ApiKeyRejected), &message::http(*code)),
-            Standing::NewLife | Standing::OursFailed | Standing::Other => Some(Draft::last(
-                Some(AuthStatus::Failed),
-                Reason::ApiKeyRejected,
-                message::rejected(*code),
-            )),
+            Standing::NewLife | Standing::OursFailed | Standing::Other => {
+                Some(rejected(facts, *code, sent))
+            }
         },
         Answer::NotConnected => Some(not_connected(policy, facts, profile)),
         Answer::ProviderError => Some(provider_error(policy, facts, profile, sent)),

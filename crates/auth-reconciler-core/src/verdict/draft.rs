@@ -88,6 +88,22 @@ pub(super) const fn http_reason(code: u16) -> Reason {
     }
 }
 
+/// The key is refused, and so it stands as failed; final, unless that was believed without a witness before and there
+/// still is none.
+pub(super) fn rejected(facts: &Facts, code: u16, sent: DateTime<Utc>) -> Draft {
+    let unproven = standing(facts) == Standing::OursFailed
+        && facts.recorded.as_ref().is_some_and(|recorded| {
+            recorded.reason == Some(Reason::ApiKeyRejected) && recorded.next_attempt_at.is_some()
+        });
+    let (_, since) = streak(facts, Streak::NotReady);
+    let last = !unproven || witnessed(facts, since, sent);
+    let message = message::rejected(code);
+    Draft {
+        wants_witness: !last,
+        ..Draft::established(AuthStatus::Failed, Reason::ApiKeyRejected, message, last)
+    }
+}
+
 /// The API answers, and says that it is not connected.
 pub(super) fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -> Draft {
     let connecting = || message::connecting(profile);
@@ -238,8 +254,15 @@ fn was_ready(policy: &Policy, facts: &Facts, unheard: &Unheard<'_>) -> Option<Dr
         } else {
             message::unresponsive(what, misses)
         };
-        let established = Draft::established(AuthStatus::Failed, reason, message, rejected);
-        return Some(established);
+        // Where nobody can say that it was the API who refused the key, it may be somebody in between, and no event
+        // would tell when they let us through again.
+        let last = rejected && witness;
+        return Some(Draft::established(
+            AuthStatus::Failed,
+            reason,
+            message,
+            last,
+        ));
     }
     // They were asked after it fell silent, and nobody could say a word.
     if enough && facts.way.asked_at.is_some_and(|at| at >= since) {

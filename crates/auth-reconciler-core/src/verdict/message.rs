@@ -149,7 +149,14 @@ pub(super) fn starting(what: &str) -> String {
 }
 
 pub(super) fn missed(what: &str, misses: u32, allowed: u32) -> String {
-    format!("was ready, and now its API {what} ({misses} of {allowed} misses before it counts)")
+    if misses < allowed {
+        format!("was ready, and now its API {what} ({misses} of {allowed} misses before it counts)")
+    } else {
+        // They may not span the time yet, and whose fault it is, another instance's answer must show.
+        format!(
+            "was ready, and now its API {what} ({misses} misses; they count once they have lasted and another instance has answered since)"
+        )
+    }
 }
 
 pub(super) fn unresponsive(what: &str, misses: u32) -> String {

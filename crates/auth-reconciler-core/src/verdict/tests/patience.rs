@@ -29,6 +29,53 @@ fn one_that_was_ready_stands_until_enough_misses_over_enough_time() {
 }
 
 #[test]
+fn no_more_misses_are_told_than_are_asked_for() {
+    let mut verdict = ask(&facts(at(0)), Answer::Ready);
+    for look in 1..=8 {
+        verdict = ask(&after(&verdict, facts(at(100_000 + look * 100))), REFUSED);
+        assert_eq!(verdict.status, Some(AuthStatus::ClientReady));
+        let counted = verdict.message.contains(&format!("({look} of 3 misses"));
+        assert_eq!(counted, look < 3, "{}", verdict.message);
+        assert_eq!(
+            verdict.message.contains("another instance has answered"),
+            look >= 3,
+            "{}",
+            verdict.message
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_where_nobody_is_a_witness_is_asked_about_again() {
+    let refused = Answer::Rejected { code: 403 };
+    let few = |now, witness_at| {
+        let way = Way {
+            few: true,
+            witness_at,
+            ..Way::default()
+        };
+        Facts { way, ..facts(now) }
+    };
+    let mut verdict = ask(&facts(at(0)), Answer::Ready);
+    for look in 1..=8 {
+        let now = at(look * 20_000);
+        verdict = ask(&after(&verdict, few(now, None)), refused.clone());
+        assert_eq!(verdict.status == Some(AuthStatus::Failed), look >= 3);
+        assert!(
+            verdict.retry.is_some(),
+            "somebody in between lets it through again"
+        );
+    }
+    // Once another was answered meanwhile, it is the key.
+    let now = at(200_000);
+    let proven = ask(&after(&verdict, few(now, Some(now))), refused);
+    assert_eq!(proven.reason, Reason::ApiKeyRejected);
+    assert_eq!(proven.retry, None);
+    let back = ask(&after(&verdict, few(now, None)), Answer::Ready);
+    assert_eq!(back.status, Some(AuthStatus::ClientReady));
+}
+
+#[test]
 fn an_answer_between_misses_breaks_the_streak() {
     let ready = ask(&facts(at(0)), Answer::Ready);
     let missed = ask(&after(&ready, facts(at(100_000))), REFUSED);
