@@ -45,8 +45,8 @@ pub struct Seen {
     pub requests: Vec<String>,
     /// When each of them came.
     pub times: Vec<Instant>,
-    /// Streams that are open at the moment.
-    pub streams: u64,
+    /// Paths of the streams that are open at the moment.
+    streams: Vec<String>,
 }
 
 impl Seen {
@@ -57,6 +57,13 @@ impl Seen {
             .iter()
             .filter(|one| one.contains(part))
             .count()
+    }
+
+    /// How many streams are open at the moment whose path has this text in it.
+    #[must_use]
+    pub fn open(&self, part: &str) -> usize {
+        let open = self.streams.iter();
+        open.filter(|path| path.contains(part)).count()
     }
 
     /// When each request with this text came.
@@ -254,7 +261,9 @@ async fn converse(shared: &Shared, stream: UnixStream) -> std::io::Result<()> {
         shared.seen.send_modify(|seen| {
             seen.requests.push(format!("{method} {path}"));
             seen.times.push(Instant::now());
-            seen.streams += u64::from(stream);
+            if stream {
+                seen.streams.push(path.to_owned());
+            }
         });
         match reply {
             Reply::Json(status, value) => {
@@ -269,12 +278,16 @@ async fn converse(shared: &Shared, stream: UnixStream) -> std::io::Result<()> {
             Reply::Silence => gone(&mut read).await,
             Reply::Close => return Ok(()),
             Reply::Stream => {
-                let path = path.split('?').next().unwrap_or_default();
+                let place = path.split('?').next().unwrap_or_default();
                 let sent = tokio::select! {
-                    sent = chunks(&mut write, path, pieces) => sent,
+                    sent = chunks(&mut write, place, pieces) => sent,
                     () = gone(&mut read) => Ok(false),
                 };
-                shared.seen.send_modify(|seen| seen.streams -= 1);
+                shared.seen.send_modify(|seen| {
+                    if let Some(at) = seen.streams.iter().position(|open| open == path) {
+                        seen.streams.swap_remove(at);
+                    }
+                });
                 if !sent? {
                     return Ok(());
                 }

@@ -142,7 +142,7 @@ async fn a_fake_streams_byte_for_byte_and_ends_as_told() -> Result<()> {
     let path = socket(&fake.url());
     let request = "GET /v1.41/events?x HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = send(&path, request).await?;
-    fake.until("the stream", |seen| seen.streams == 1).await?;
+    fake.until("the stream", |seen| seen.open("/") == 1).await?;
     fake.send("/events", r#"{"Type":"#);
     read_until(&mut stream, "8\r\n{\"Type\":\r\n").await?;
     fake.send("/logs", "of another stream");
@@ -153,11 +153,11 @@ async fn a_fake_streams_byte_for_byte_and_ends_as_told() -> Result<()> {
     );
     fake.end("/events");
     assert_eq!(read_until(&mut stream, "0\r\n\r\n").await?, "0\r\n\r\n");
-    fake.until("the stream's end", |seen| seen.streams == 0)
+    fake.until("the stream's end", |seen| seen.open("/") == 0)
         .await?;
     // The connection is kept; the next stream is cut.
     stream.write_all(request.as_bytes()).await?;
-    fake.until("the next stream", |seen| seen.streams == 1)
+    fake.until("the next stream", |seen| seen.open("/") == 1)
         .await?;
     fake.send("/events", "{");
     fake.cut("/events");

@@ -28,10 +28,11 @@ async fn tries_span_their_backoff(reply: Option<Reply>) -> Result<()> {
         seen.await?;
         if cut {
             // The one that has begun; a stream that is over does not hear it.
-            let open = fake.until("a stream", |seen| seen.streams > 0);
+            let open = fake.until("a stream", |seen| seen.open("/events") > 0);
             open.await?;
             fake.cut("/events");
-            fake.until("its end", |seen| seen.streams == 0).await?;
+            fake.until("its end", |seen| seen.open("/events") == 0)
+                .await?;
         }
     }
     let times = fake.seen().times("/events");

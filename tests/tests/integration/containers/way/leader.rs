@@ -75,6 +75,9 @@ async fn with_each_new_ear_the_engine_is_compared_again() -> Result<()> {
     let told = says_of_engine(client, "seen").await?;
     assert_eq!(told.address, faked.fake.url());
     let open = "one stream, that of the new term";
-    faked.fake.until(open, |seen| seen.streams == 1).await?;
+    faked
+        .fake
+        .until(open, |seen| seen.open("/events") == 1)
+        .await?;
     Ok(())
 }

@@ -101,7 +101,7 @@ async fn what_is_no_stream_of_events_is_left_and_begun_anew() -> Result<()> {
         faked.fake.end("/events");
         faked.becomes(status).await?;
         let again = faked.fake.until("a new stream", |seen| {
-            seen.count("/events") > round as usize && seen.streams == 1
+            seen.count("/events") > round as usize && seen.open("/events") == 1
         });
         again.await?;
     }
