@@ -3,6 +3,7 @@
 pub(crate) mod ear;
 pub(crate) mod error;
 pub(crate) mod inbox;
+pub(crate) mod look;
 pub(crate) mod owed;
 pub(crate) mod pool;
 pub(crate) mod ready;

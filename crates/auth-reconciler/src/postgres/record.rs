@@ -12,8 +12,8 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::look::Look;
 use super::pool::{TRANSACTION, bare};
-use super::store::Look;
 use super::tables::Key;
 
 /// What became of a verdict.

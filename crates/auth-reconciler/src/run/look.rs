@@ -23,8 +23,8 @@ use uuid::Uuid;
 use crate::docker::Engine;
 use crate::docker::sightings::{Sightings, Sound};
 use crate::postgres::error::StoreError;
+use crate::postgres::look::{Look, read};
 use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
-use crate::postgres::store::{self, Look};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
 use crate::run::news::{News, overwritten};
@@ -94,7 +94,7 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
     let Some(table) = tables.get(&task.key.watched_id) else {
         return Ok(End::UnknownTable);
     };
-    let mut look = store::read(&context.pool, table, task.key).await?;
+    let mut look = read(&context.pool, table, task.key).await?;
     let read_at = Instant::now();
     let rung = task.wake.rung;
     let cause = look.cause(task.wake.cause);

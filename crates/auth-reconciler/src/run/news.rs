@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use deadpool_postgres::Pool;
 use tokio::sync::Notify;
 
-use crate::postgres::store::{self, Look};
+use crate::postgres::look::{Look, read};
 use crate::postgres::tables::{Key, Tables};
 
 /// The changes that a look has read, told from any other set of them: ids are never used again, and none is answered for
@@ -74,7 +74,7 @@ pub(crate) async fn overwritten(
     };
     loop {
         rung.notified().await;
-        let read = store::read(pool, table, key).await;
+        let read = read(pool, table, key).await;
         if read.is_ok_and(|look| news.read() != Some(Marks::of(&look))) {
             return;
         }
