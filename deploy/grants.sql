@@ -94,7 +94,8 @@ grant execute on function
     auth_reconciler.unwritable(regclass),
     auth_reconciler.watched_rows(),
     auth_reconciler.work_off(bigint, integer, uuid),
-    auth_reconciler.write_status(integer, text, uuid, text)
+    auth_reconciler.write_status(integer, text, uuid, text),
+    auth_reconciler.wrong_columns(oid, boolean)
     to auth_reconciler;
 
 -- Actions, for people who are members.

@@ -1,8 +1,9 @@
--- The watched tables. format() quotes the names for read.sql; a table that was dropped has none. A column that came
--- after it was watched is read at once, if it may be.
+-- The watched tables. format() quotes the names for read.sql; one that was dropped, or whose columns
+-- were renamed, has none and is not served. A column that came after it was watched is read at once, if it may be.
 select
     w.id,
-    case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end as relation,
+    case when c.oid is not null and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
+        then format('%I.%I', n.nspname, c.relname) end as relation,
     w.relation::oid as oid,
     w.name,
     w.has_type_instance,

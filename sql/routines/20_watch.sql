@@ -60,28 +60,7 @@ begin
             using errcode = 'wrong_object_type',
                   hint = 'Name the table that the manager writes to.';
     end if;
-    select string_agg(
-        case when a.attname is null
-            then format('column %s is missing', wanted.name)
-            else format('column %s is %s, not %s', wanted.name, format_type(a.atttypid, a.atttypmod), wanted.types)
-        end, '; ' order by wanted.place)
-    into problems
-    from (
-        values
-            (1, 'id', 'uuid', array['uuid']),
-            (2, 'provider', 'text', array['text', 'varchar', 'bpchar']),
-            (3, 'port_api', 'an integer', array['int4', 'int2', 'int8']),
-            (4, 'api_key', 'text', array['text', 'varchar', 'bpchar']),
-            (5, 'account', 'text', array['text', 'varchar', 'bpchar']),
-            (6, 'auth_status', 'text', array['text', 'varchar']),
-            (7, 'updated_at', 'a timestamp', array['timestamp', 'timestamptz'])
-    ) as wanted (place, name, types, names)
-    left join pg_catalog.pg_attribute as a
-        on a.attrelid = relation and a.attname = wanted.name and a.attnum > 0 and not a.attisdropped
-    left join pg_catalog.pg_type as t on t.oid = a.atttypid
-    -- A type of that name in another schema is its maker's, and so are the casts that a read of it would call.
-    where a.attname is null or t.typname <> all (wanted.names)
-        or t.typnamespace <> 'pg_catalog'::regnamespace;
+    problems := auth_reconciler.wrong_columns(relation, false);
     if problems is not null then
         raise exception 'table % cannot be watched: %', relation, problems
             using errcode = 'undefined_column',

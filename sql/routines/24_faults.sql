@@ -4,23 +4,6 @@
 comment on function auth_reconciler.missing_rights(text, text, name) is
     'Rights that a role lacks to serve a watched table, each with the statement that grants it.';
 
-create or replace function auth_reconciler.is_typed(relation oid) returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $body$
-    select exists (
-        select
-        from pg_attribute as a
-        join pg_type as t on t.oid = a.atttypid
-        -- Of another kind than the manager's it says nothing to us.
-        where a.attrelid = relation and a.attname = 'type_instance' and not a.attisdropped
-            and t.typelem in ('text'::regtype, 'varchar'::regtype)
-    )
-$body$;
-
-comment on function auth_reconciler.is_typed(oid) is 'Whether a table has a type_instance column of the manager''s kind.';
-
 create or replace function auth_reconciler.name_of(relation oid) returns text
 language sql
 stable
@@ -94,6 +77,17 @@ as $body$
     from found as f
     cross join lateral (select auth_reconciler.missing_triggers(relation, assigned) as missing) as m
     where f.name is not null and cardinality(m.missing) > 0
+        -- Dropped with a column, they can be attached only when it is there again.
+        and auth_reconciler.wrong_columns(relation, typed) is null
+    union all
+    select 'ColumnChanged', format(
+        'table %s is not served: %s; undo that (rename the column back), or give the table up: select auth_reconciler.unwatch(%L)%s',
+        f.name, c.wrong, f.name,
+        case when auth_reconciler.wrong_columns(relation, false) is null
+            then '; to serve every row from now on, without the column: run `auth-reconciler migrate`' else '' end)
+    from found as f
+    cross join lateral (select auth_reconciler.wrong_columns(relation, typed) as wrong) as c
+    where f.name is not null and c.wrong is not null
     union all
     select 'ColumnAdded', format(
         'column type_instance of table %s came after it was watched: changes of it are not seen; run `auth-reconciler migrate`',
@@ -116,7 +110,7 @@ as $body$
 $body$;
 
 comment on function auth_reconciler.faults_of(oid, text, boolean, boolean, oid) is
-    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ColumnAdded, RowsHidden and RightsMissing (of the role that reads), each in words with what mends it.';
+    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ColumnChanged, ColumnAdded, RowsHidden and RightsMissing (of the role that reads), each in words with what mends it.';
 
 create or replace function auth_reconciler.table_faults(reader oid)
 returns table (problem text, why text)

@@ -10,12 +10,13 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $body$
 declare
-    -- Of a table that was dropped or is no longer watched there is nothing to read.
+    -- Of a table that was dropped or is no longer watched there is nothing to read; of one whose columns were renamed every
+    -- row is looked at when that is undone.
     relation constant text := (
         select w.relation::text
         from auth_reconciler.watched_table as w
         join pg_class as c on c.oid = w.relation
-        where w.id = task.watched_id
+        where w.id = task.watched_id and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
     );
     copied uuid[];
 begin

@@ -13,8 +13,9 @@ declare
 begin
     for watched in
         select w.* from auth_reconciler.watched_table as w
-        -- A table that was dropped leaves its number behind.
+        -- A table that was dropped leaves its number behind, and one whose columns were renamed is told in problems.
         where exists (select from pg_class as c where c.oid = w.relation)
+            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
         order by w.id
     loop
         return query execute format(
@@ -25,7 +26,7 @@ end
 $body$;
 
 comment on function auth_reconciler.watched_rows() is
-    'The rows of all watched tables as they are now. A function, because a view over the manager''s tables would stand in the way of its own migrations.';
+    'The rows of all watched tables as they are now, but of one that has no longer the columns it was watched with. A function, because a view over the manager''s tables would stand in the way of its own migrations.';
 
 create or replace function auth_reconciler.places(instance_id uuid)
 returns table (watched_id integer, relation regclass)
@@ -41,6 +42,7 @@ begin
     for watched in
         select w.* from auth_reconciler.watched_table as w
         where exists (select from pg_class as c where c.oid = w.relation)
+            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
         order by w.id
     loop
         execute format('select true from %s where id = $1', watched.relation) into present using instance_id;
@@ -124,6 +126,7 @@ begin
     for watched in
         select w.* from auth_reconciler.watched_table as w
         where exists (select from pg_class as c where c.oid = w.relation)
+            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
         order by w.id
     loop
         execute format(

@@ -131,7 +131,7 @@ impl StoreError {
         }
         if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
             return Some(
-                "a watched table was changed or dropped: run `auth-reconciler doctor`, then `migrate` or unwatch()",
+                "a watched table was changed or dropped: the view auth_reconciler.problems says with the next echo which one, and what mends it",
             );
         }
         if *code == SqlState::READ_ONLY_SQL_TRANSACTION {

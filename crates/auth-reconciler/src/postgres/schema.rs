@@ -125,6 +125,12 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
             return Err(SchemaError::NotWatched { table: shown });
         }
         let missing: Vec<String> = row.get("missing_triggers");
+        // Dropped with its column; only the column brings it back. A column that was renamed stops this table alone.
+        if !missing.is_empty()
+            && let Some(why) = row.get("column_changed")
+        {
+            return Err(SchemaError::ColumnChanged { why });
+        }
         if !missing.is_empty() {
             return Err(SchemaError::TriggersMissing {
                 table: shown,

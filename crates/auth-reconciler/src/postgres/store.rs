@@ -111,7 +111,7 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Vec<Watched>)
         typed: row.get("has_type_instance"),
     });
     let tables = rows.iter().filter_map(|row| {
-        // A table that was dropped has no name any more; it is told as a fault.
+        // One that was dropped, or has no longer its columns, is given no name; it is told as a fault.
         let relation: String = row.get::<_, Option<String>>("relation")?;
         let id = row.get("id");
         let table = Table::new(id, row.get("oid"), relation, row.get("reads_type_instance"));

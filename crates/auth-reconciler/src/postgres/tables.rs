@@ -55,7 +55,7 @@ pub(crate) struct Fault {
     pub(crate) why: String,
 }
 
-/// All watched tables that exist, by number.
+/// All watched tables that exist with the columns that we name, by number.
 pub(crate) type Tables = Arc<HashMap<i32, Table>>;
 
 impl Table {

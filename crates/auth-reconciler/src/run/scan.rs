@@ -26,7 +26,8 @@ pub(super) struct Backlog {
     pub(super) tables: Tables,
     /// What was watched.
     pub(super) watched: Vec<Watched>,
-    /// What keeps us from seeing some of it; asked for after a gap in hearing only, and with every echo.
+    /// What keeps us from seeing some of it; asked for after a gap in hearing, where a table is left
+    /// out, and with every echo.
     pub(super) faults: Option<Vec<Fault>>,
     /// Every key that must be looked at.
     pub(super) keys: Vec<(Key, Cause)>,
@@ -47,7 +48,8 @@ pub(super) async fn scan(
 ) -> Result<Backlog, StoreError> {
     let pool = &context.pool;
     let (tables, watched) = store::watched_tables(pool).await?;
-    let faults = if wanted.unsettled {
+    // A table that is left out must be told, or nobody would look at its rows when it is mended.
+    let faults = if wanted.unsettled || tables.len() < watched.len() {
         Some(store::table_faults(pool, &watched).await?)
     } else {
         None

@@ -83,14 +83,16 @@ async fn problems_names_what_is_not_ready_and_what_happens_next() -> Result<()> 
         alter table public.telegram_instances drop column type_instance;
         select auth_reconciler.watch('public.telegram_instances');
         alter table public.telegram_instances add column type_instance varchar[];
-        alter table public.message_instances disable trigger auth_reconciler_update";
+        alter table public.message_instances disable trigger auth_reconciler_update;
+        create table public.other (like public.telegram_instances including all);
+        select auth_reconciler.watch('public.other'); alter table public.other rename column auth_status to old_status";
     scene.manager.batch_execute(faulty).await?;
     let order: String = value(
         &scene.manager,
         "select string_agg(case when id is null then problem else '-' end, ' ') from auth_reconciler.problems",
     )
     .await?;
-    let general = "NobodyLeads TableDropped TriggersMissing ColumnAdded -";
+    let general = "NobodyLeads TableDropped ColumnChanged TriggersMissing ColumnAdded -";
     assert!(order.starts_with(general), "{order}");
     assert!(
         !order.replace(general, "").contains(char::is_alphabetic),

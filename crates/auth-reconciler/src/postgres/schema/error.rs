@@ -61,6 +61,8 @@ pub(crate) enum SchemaError {
     TriggersMissing { table: String, triggers: String },
     #[error("{why}")]
     RowsHidden { why: String },
+    #[error("{why}")]
+    ColumnChanged { why: String },
 }
 
 impl SchemaError {
@@ -100,6 +102,7 @@ impl SchemaError {
             // The manager may be in the middle of a migration of its own.
             Self::TriggersMissing { .. }
             | Self::RowsHidden { .. }
+            | Self::ColumnChanged { .. }
             | Self::Tls(_)
             | Self::Connect { .. }
             | Self::Query { .. }
@@ -124,6 +127,9 @@ impl SchemaError {
             Self::Store(error) => error.advice(),
             Self::TriggersMissing { .. } => {
                 Some("run `auth-reconciler migrate`, which attaches them and looks at every row")
+            }
+            Self::ColumnChanged { .. } => {
+                Some("do what the line says, then run `auth-reconciler migrate`")
             }
             Self::RowsHidden { .. } => Some(
                 "a role that sees a part of the rows would take the others for deleted: do what the line says, then start again",

@@ -66,6 +66,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/08_legible.sql"),
     sql!("routines/10_triggers.sql"),
     sql!("routines/15_lock_briefly.sql"),
+    sql!("routines/18_columns.sql"),
     sql!("routines/20_watch.sql"),
     sql!("routines/22_guard.sql"),
     sql!("routines/23_missing_rights.sql"),

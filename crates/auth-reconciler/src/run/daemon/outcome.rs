@@ -40,12 +40,19 @@ impl Daemon {
                 leader.owed.try_again();
                 self.troubles.may_note_again();
                 leader.echo_due = Some(Instant::now() + self.recipe.echo_interval);
-                let blind = !self.faults.is_empty();
+                // One that stays, of whatever table, keeps no other from being looked at when it is mended.
+                let ended = self.faults.iter().any(|told| !faults.contains(told));
+                let begun = |fault: &&Fault| !self.faults.contains(fault);
+                // A table may be served no longer; only a scan knows which.
+                let changed = faults.iter().any(|fault| begun(&fault));
                 // What was read without a column that is there now was read wrong.
-                let column = faults.iter().any(|fault| fault.problem == COLUMN_ADDED);
-                self.every_row |= if blind { faults.is_empty() } else { column };
+                let column = faults
+                    .iter()
+                    .filter(begun)
+                    .any(|fault| fault.problem == COLUMN_ADDED);
+                self.every_row |= ended || column;
                 self.take_in(faults);
-                if self.every_row {
+                if self.every_row || changed {
                     self.want_scan();
                 }
                 if std::mem::take(&mut self.unread) {

@@ -91,6 +91,7 @@ const FUNCTIONS: &[&str] = &[
     "watched_rows",
     "work_off",
     "write_status",
+    "wrong_columns",
 ];
 
 #[tokio::test]
