@@ -1,7 +1,8 @@
 //! Counts the lines of a container's output, and those that hold the path of our own request.
 //!
 //! A line is a frame of the engine's: 8 bytes of header (the stream, three zeros, the length), then the
-//! text; where the container has a terminal there are no frames, and lines end as text does. Engines break
+//! text; where the container has a terminal there are no frames, and lines end as text does: with a line feed or a
+//! carriage return, or both. Engines break
 //! a line of more than 16 KiB over several frames, of which the last alone ends as text does: each of them
 //! counts, with the path if that ends in it. Nothing of the text is kept but how much of the path its end
 //! matches, however long it is.
@@ -39,7 +40,7 @@ pub(super) struct Lines {
     /// Bytes of the path that the end of the text matches.
     matched: usize,
     found: bool,
-    /// The last byte of the frame so far.
+    /// The last byte of the frame so far, or of the text.
     last: u8,
 }
 
@@ -81,12 +82,17 @@ impl Lines {
 
     fn text(&mut self, bytes: &[u8], counted: &mut Counted) {
         for byte in bytes {
-            if *byte == b'\n' {
-                self.end(counted);
-                self.matched = 0;
-            } else {
-                self.search(*byte);
+            match *byte {
+                // Of a line that a carriage return has ended already.
+                b'\n' if self.last == b'\r' => {}
+                // What is written over itself, as progress is, would hide the next line behind a path that it held.
+                b'\n' | b'\r' => {
+                    self.end(counted);
+                    self.matched = 0;
+                }
+                other => self.search(other),
             }
+            self.last = *byte;
         }
     }
 
@@ -219,6 +225,14 @@ mod tests {
     fn on_a_terminal_lines_end_as_text_does() {
         let text = format!("one\r\nGET {PATH}\r\nhalf");
         assert_eq!(counted(text.as_bytes()), (2, 1));
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line_of_a_terminal_too() {
+        let text = format!("GET {PATH}\rprogress 10%\rprogress 20%\rready\r\n\nend\r\n");
+        assert_eq!(counted(text.as_bytes()), (6, 1));
+        let late = format!("progress\rGET {PATH} 200\r");
+        assert_eq!(counted(late.as_bytes()), (2, 1));
     }
 
     #[test]
