@@ -70,6 +70,11 @@ async fn an_address_at_which_nobody_listens_rewrites_nobody() -> Result<()> {
     all_held(&scene, &ids).await?;
     let line = scene.daemon.wait_message(NOBODY).await?;
     assert_eq!(line.level(), Some("WARN"));
+    eventually(
+        &scene.client,
+        "select exists (select from auth_reconciler.problems where problem = 'Doubt')",
+    )
+    .await?;
     let said = problem(&scene, "Doubt").await?.unwrap_or_default();
     let remark: String = scene
         .client
@@ -159,8 +164,13 @@ async fn silence_is_believed_at_the_limit_that_the_settings_name_and_until_someb
     for id in &ids {
         watcher.wait_status(*id, "failed").await?;
     }
-    let said = problem(&scene, "Doubt").await?.unwrap_or_default();
-    ensure!(said.contains("BELIEVE_SILENCE_AFTER"), "{said}");
+    eventually(
+        &scene.client,
+        "select exists (
+            select from auth_reconciler.problems as p where p.problem = 'Doubt' and p.why like '%BELIEVE_SILENCE_AFTER%'
+        )",
+    )
+    .await?;
     let mark = watcher.mark();
     fleet.set(&Behaviour::Ready).await?;
     for id in &ids {
