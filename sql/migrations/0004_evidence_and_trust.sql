@@ -87,3 +87,9 @@ select pg_catalog.setval(
 
 comment on sequence auth_reconciler.seal is
     'A random number by which our triggers know what they have noted in a setting themselves. Nobody else may read it.';
+
+-- What is installed may be told from what was.
+alter table auth_reconciler.migration add column made jsonb;
+
+comment on column auth_reconciler.migration.made is
+    'A digest of each function and view as it was when they were installed; null for all but the newest.';

@@ -1,6 +1,9 @@
 -- Whether the watched tables are still what they were when they were watched: from the catalog alone, so that it
 -- can be asked with each echo and costs no read of a table.
 
+comment on function auth_reconciler.altered_routines(text) is
+    'What of our functions and views is missing or changed since it was noted in migration.made: SchemaAltered, in words with the remedy.';
+
 comment on function auth_reconciler.missing_rights(text, text, name) is
     'Rights that a role lacks to serve a watched table, each with the statement that grants it.';
 

@@ -4,6 +4,8 @@
 
 /// No daemon leads.
 pub(crate) const NOBODY_LEADS: &str = "NobodyLeads";
+/// Our own functions or views were dropped or replaced.
+pub(crate) const SCHEMA_ALTERED: &str = "SchemaAltered";
 /// A watched table got a column that verdicts are made from.
 pub(crate) const COLUMN_ADDED: &str = "ColumnAdded";
 /// The process lacks something of its own.
@@ -17,6 +19,7 @@ mod tests {
 
     const VIEW: &str = include_str!("../../../sql/routines/62_questions.sql");
     const FAULTS: &str = include_str!("../../../sql/routines/24_faults.sql");
+    const ALTERED: &str = include_str!("../../../sql/queries/altered_routines.sql");
     const GUARD: &str = include_str!("../../../sql/routines/22_guard.sql");
 
     /// The words of the view, in their order.
@@ -30,7 +33,7 @@ mod tests {
     fn the_words_are_those_of_the_view_in_its_order() {
         let ordered = ordered();
         assert_eq!(ordered.first(), Some(&NOBODY_LEADS));
-        for word in [COLUMN_ADDED, NOT_ASKED, DOUBT] {
+        for word in [SCHEMA_ALTERED, COLUMN_ADDED, NOT_ASKED, DOUBT] {
             assert!(ordered.contains(&word), "{word}");
         }
         let (_, comment) = VIEW
@@ -59,6 +62,7 @@ mod tests {
         for made in made {
             assert!(ordered.contains(&made), "{made}");
         }
+        assert!(ALTERED.contains(&format!("'{SCHEMA_ALTERED}' as problem")));
         assert!(GUARD.contains(&format!("o.problem = '{DOUBT}'")));
     }
 }

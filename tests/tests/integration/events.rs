@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::arena::{KEY, Scene};
 
+mod altered;
 mod columns;
 mod faults;
 mod owed;

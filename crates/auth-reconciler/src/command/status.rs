@@ -16,8 +16,8 @@ use terminal_size::Width;
 use super::{complain, say};
 use crate::database::Database;
 use crate::postgres::error::StoreError;
+use crate::postgres::faults::from_rows;
 use crate::postgres::pool::with;
-use crate::postgres::store::faults_from;
 use crate::postgres::tables::Fault;
 use crate::postgres::{pool, schema};
 use crate::problem::NOBODY_LEADS;
@@ -115,7 +115,7 @@ async fn faults(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
         client.query_typed(query, &[]).await
     })
     .await?;
-    Ok(faults_from(&rows))
+    Ok(from_rows(&rows))
 }
 
 async fn unseen_engine(pool: &Pool) -> Result<Option<Engine>, StoreError> {

@@ -36,6 +36,10 @@ pub(crate) enum StoreError {
     Answer { act: &'static str, what: String },
 }
 
+/// What an operator does about an error that [`misses_ours`].
+pub(crate) const MAKE_ANEW: &str =
+    "a function or view of the schema auth_reconciler is missing: run `auth-reconciler migrate`";
+
 /// What is done about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {
@@ -100,6 +104,14 @@ impl StoreError {
         })
     }
 
+    /// Whether it misses a function, view or table of our own schema.
+    pub(crate) fn is_of_our_schema(&self) -> bool {
+        let Self::Query { source, .. } = self else {
+            return false;
+        };
+        misses_ours(source)
+    }
+
     /// What the running daemon does about it.
     pub(crate) fn policy(&self) -> Policy {
         let Some(code) = self.code().filter(|_| !self.in_their_code()) else {
@@ -117,6 +129,9 @@ impl StoreError {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         if let Self::Connect { source, .. } = self {
             return crate::database::advice(source);
+        }
+        if self.is_of_our_schema() {
+            return Some(MAKE_ANEW);
         }
         let code = self.code()?;
         if self.in_their_code() {
@@ -144,6 +159,14 @@ impl StoreError {
         }
         None
     }
+}
+
+/// Whether a function, view or table of our own schema is missing, whoever asked for it.
+pub(crate) fn misses_ours(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        [SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_TABLE].contains(error.code())
+            && error.message().contains("auth_reconciler.")
+    })
 }
 
 /// Whether it comes out of what the watched table's own triggers and checks call, inside our write:

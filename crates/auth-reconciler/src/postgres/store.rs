@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::CHANNEL;
 use super::ear::Identity;
 use super::error::StoreError;
+use super::faults;
 use super::look::sighting_from;
 use super::pool::with;
-use super::tables::{Fault, Key, Table, Tables, Watched};
+use super::tables::{Expected, Key, Table, Tables, Watched};
 
 /// One instance as it was recorded: what a list of containers is compared with.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ pub(crate) async fn note_trouble(
 }
 
 /// The tables that are served, and what was watched.
-pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Vec<Watched>), StoreError> {
+pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Expected), StoreError> {
     let rows = with(pool, "list the watched tables", async |client| {
         client
             .query_typed(
@@ -117,42 +118,11 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Vec<Watched>)
         let table = Table::new(id, row.get("oid"), relation, row.get("reads_type_instance"));
         Some((id, table))
     });
-    Ok((
-        Arc::new(tables.collect::<HashMap<_, _>>()),
-        watched.collect(),
-    ))
-}
-
-/// What keeps us from seeing the tables as they were watched. Reads the catalog only.
-pub(crate) async fn table_faults(
-    pool: &Pool,
-    watched: &[Watched],
-) -> Result<Vec<Fault>, StoreError> {
-    let oids: Vec<u32> = watched.iter().map(|table| table.oid).collect();
-    let names: Vec<Option<&str>> = watched.iter().map(|table| table.name.as_deref()).collect();
-    let assigned: Vec<bool> = watched.iter().map(|table| table.assigned).collect();
-    let typed: Vec<bool> = watched.iter().map(|table| table.typed).collect();
-    let rows = with(pool, "check the watched tables", async |client| {
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-            (&oids, Type::OID_ARRAY),
-            (&names, Type::TEXT_ARRAY),
-            (&assigned, Type::BOOL_ARRAY),
-            (&typed, Type::BOOL_ARRAY),
-        ];
-        let statement = include_str!("../../../../sql/queries/table_faults.sql");
-        client.query_typed(statement, &parameters).await
-    })
-    .await?;
-    Ok(faults_from(&rows))
-}
-
-/// The faults in the rows of a query for them.
-pub(crate) fn faults_from(rows: &[tokio_postgres::Row]) -> Vec<Fault> {
-    let fault = |row: &tokio_postgres::Row| Fault {
-        problem: row.get("problem"),
-        why: row.get("why"),
+    let expected = Expected {
+        watched: watched.collect(),
+        made: faults::made(pool).await?,
     };
-    rows.iter().map(fault).collect()
+    Ok((Arc::new(tables.collect::<HashMap<_, _>>()), expected))
 }
 
 /// Every key with changes and, if so wanted, every one that was not recorded as final, each with its cause.

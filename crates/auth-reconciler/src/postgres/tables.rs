@@ -46,6 +46,15 @@ pub(crate) struct Watched {
     pub(crate) typed: bool,
 }
 
+/// What the catalog is compared with.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// What was watched.
+    pub(crate) watched: Vec<Watched>,
+    /// What was noted of our functions and views when they were made.
+    pub(crate) made: Option<String>,
+}
+
 /// Something that keeps us from seeing a table as it was watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {

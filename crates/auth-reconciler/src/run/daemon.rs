@@ -23,7 +23,7 @@ use super::news::Marks;
 use super::troubles::Troubles;
 use super::{Done, Event, Options, Phase, RECONNECT, RunError};
 use crate::postgres::ear;
-use crate::postgres::store;
+use crate::postgres::faults;
 use crate::postgres::tables::{Fault, Key};
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
@@ -128,12 +128,12 @@ impl Daemon {
         if leader.echo_due.is_some_and(|due| due <= Instant::now()) {
             leader.echo_due = None;
             let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
-            let (inbox, watched) = (Arc::clone(&leader.inbox), Arc::clone(&leader.watched));
+            let (inbox, expected) = (Arc::clone(&leader.inbox), Arc::clone(&leader.expected));
             let limit = self.recipe.echo_limit;
             self.jobs.spawn(async move {
                 let result = async {
                     ear::echo(&context.pool, &inbox, limit).await?;
-                    Ok(store::table_faults(&context.pool, &watched).await?)
+                    Ok(faults::faults(&context.pool, &expected).await?)
                 };
                 Done::Echoed {
                     epoch,

@@ -13,11 +13,11 @@ use super::look::Context;
 use super::standby;
 use crate::database::Database;
 use crate::postgres::ear::{self, Ear, EarError, Identity};
-use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::error::{MAKE_ANEW, Policy, StoreError, misses_ours};
 use crate::postgres::inbox::Inbox;
 use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
-use crate::postgres::tables::{Tables, Watched};
+use crate::postgres::tables::{Expected, Tables};
 use crate::settings::TableName;
 
 /// What belongs to one term of leading.
@@ -33,8 +33,8 @@ pub(super) struct Leader {
     pub(super) epoch: Uuid,
     /// The watched tables, as of the last scan.
     pub(super) tables: Tables,
-    /// What was watched, as of then.
-    pub(super) watched: Arc<[Watched]>,
+    /// What was watched, and made, as of then.
+    pub(super) expected: Arc<Expected>,
     /// A scan is under way.
     pub(super) scanning: bool,
     /// Another scan is wanted.
@@ -68,6 +68,7 @@ impl LeadError {
     /// What the operator is to do, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::Ear(EarError::Query { source, .. }) if misses_ours(source) => Some(MAKE_ANEW),
             Self::Ear(EarError::Connect { source, .. } | EarError::Query { source, .. }) => {
                 crate::database::advice(source)
             }
@@ -144,7 +145,7 @@ impl Recipe {
         }
         let epoch = Uuid::new_v4();
         let term = ear.take_over(epoch).await?;
-        let (tables, watched) = store::watched_tables(pool).await?;
+        let (tables, expected) = store::watched_tables(pool).await?;
         let names: Vec<_> = tables
             .values()
             .map(|table| table.relation.as_str())
@@ -156,7 +157,7 @@ impl Recipe {
             inbox,
             epoch,
             tables,
-            watched: watched.into(),
+            expected: expected.into(),
             scanning: false,
             // Whatever happened while nobody heard is found by this first one.
             scan_wanted: true,

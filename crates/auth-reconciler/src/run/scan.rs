@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::look::Context;
 use crate::postgres::error::StoreError;
-use crate::postgres::tables::{Fault, Key, Tables, Watched};
-use crate::postgres::{store, unlogged};
+use crate::postgres::tables::{Expected, Fault, Key, Tables};
+use crate::postgres::{faults, store, unlogged};
 
 /// What is to be found.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Backlog {
     pub(super) wanted: Wanted,
     /// The tables that are served.
     pub(super) tables: Tables,
-    /// What was watched.
-    pub(super) watched: Vec<Watched>,
+    /// What was watched, and made.
+    pub(super) expected: Expected,
     /// What keeps us from seeing some of it; asked for after a gap in hearing, where a table is left
     /// out, and with every echo.
     pub(super) faults: Option<Vec<Fault>>,
@@ -47,10 +47,10 @@ pub(super) async fn scan(
     wanted: Wanted,
 ) -> Result<Backlog, StoreError> {
     let pool = &context.pool;
-    let (tables, watched) = store::watched_tables(pool).await?;
+    let (tables, expected) = store::watched_tables(pool).await?;
     // A table that is left out must be told, or nobody would look at its rows when it is mended.
-    let faults = if wanted.unsettled || tables.len() < watched.len() {
-        Some(store::table_faults(pool, &watched).await?)
+    let faults = if wanted.unsettled || tables.len() < expected.watched.len() {
+        Some(faults::faults(pool, &expected).await?)
     } else {
         None
     };
@@ -77,7 +77,7 @@ pub(super) async fn scan(
     Ok(Backlog {
         wanted,
         tables,
-        watched,
+        expected,
         faults,
         keys,
         all_logged,

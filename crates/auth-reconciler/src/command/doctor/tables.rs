@@ -6,13 +6,25 @@ use tokio_postgres::types::Type;
 use super::{Finding, Report};
 use crate::postgres::pool::with;
 use crate::postgres::schema::publication::{self, Publication};
-use crate::postgres::{schema, store};
+use crate::postgres::{faults, schema};
 use crate::settings::TableName;
 use crate::telemetry::chain;
 
 impl Report {
     pub(super) async fn schema(&mut self, pool: &Pool, tables: &[TableName]) -> bool {
-        match schema::check(pool, tables).await {
+        let checked = schema::check(pool, tables).await;
+        let mut altered = Vec::new();
+        if let Ok(made) = faults::made(pool).await {
+            let asked = faults::altered(pool, made.as_deref()).await;
+            altered = self.asked("schema", asked).unwrap_or_default();
+        }
+        for fault in &altered {
+            let what = format!("{}: {}", fault.problem, fault.why);
+            let remedy = "auth-reconciler migrate".to_owned();
+            self.line("schema", Finding::Wrong { what, remedy });
+        }
+        match checked {
+            Ok(()) if !altered.is_empty() => false,
             Ok(()) => {
                 self.line(
                     "schema",
@@ -47,7 +59,7 @@ impl Report {
             client.query_typed(statement, &[]).await
         })
         .await;
-        for fault in store::faults_from(&self.asked("tables", asked).unwrap_or_default()) {
+        for fault in faults::from_rows(&self.asked("tables", asked).unwrap_or_default()) {
             let what = format!("{}: {}", fault.problem, fault.why);
             let remedy = "what it says; until then changes are missed".to_owned();
             self.line("tables", Finding::Wrong { what, remedy });

@@ -23,6 +23,7 @@ use tokio_postgres::types::Type;
 
 use super::publication::publications;
 use super::{SchemaError, query, repeated};
+use crate::postgres::faults::{ALTERED, MADE};
 
 /// A numbered step; never edited once released.
 struct Migration {
@@ -57,6 +58,14 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// Notes what was made.
+const NOTE: &str = concat!(
+    "with found as (\n",
+    sql!("queries/routine_prints.sql"),
+    ")\n",
+    sql!("queries/note_routines.sql")
+);
+
 const KEEP_GRANTS: &str = sql!("routines/05_keep_grants.sql");
 
 const DROP_VIEWS: &str = sql!("routines/06_drop_views.sql");
@@ -68,6 +77,9 @@ const ROUTINES: &[&str] = &[
     sql!("routines/15_lock_briefly.sql"),
     sql!("routines/18_columns.sql"),
     sql!("routines/20_watch.sql"),
+    sql!("routines/21_altered_routines.sql"),
+    ALTERED,
+    "$body$;\n",
     sql!("routines/22_guard.sql"),
     sql!("routines/23_missing_rights.sql"),
     // The body of that function, and its end.
@@ -142,10 +154,14 @@ pub(super) async fn install(
     })
     .await
     .map_err(name_dependents)?;
-    Ok(if before == known && !replaced {
-        format!("schema auth_reconciler has version {known} already")
-    } else {
-        format!("schema auth_reconciler brought from version {before} to {known}")
+    Ok(match replaced {
+        None if before == known => format!("schema auth_reconciler has version {known} already"),
+        Some(Why::Altered(names)) => format!(
+            "schema auth_reconciler has version {known} already, and what was not as it was made is made anew: {names}"
+        ),
+        None | Some(Why::OtherBuild) => {
+            format!("schema auth_reconciler brought from version {before} to {known}")
+        }
     })
 }
 
@@ -194,8 +210,16 @@ async fn unpublished(client: &Client) -> Result<(), SchemaError> {
     })
 }
 
-/// One try at functions and views; returns whether there was anything to replace.
-async fn replace_routines(client: &Client, drop_views: &str) -> Result<bool, SchemaError> {
+/// Why functions and views are made anew.
+enum Why {
+    /// Another build made them, or none.
+    OtherBuild,
+    /// This build made them, and these, in words, are no longer what it made.
+    Altered(String),
+}
+
+/// One try at functions and views; returns why there was anything to replace.
+async fn replace_routines(client: &Client, drop_views: &str) -> Result<Option<Why>, SchemaError> {
     transaction(client, async || {
         let known = needed_version();
         let digest: String = client
@@ -210,18 +234,40 @@ async fn replace_routines(client: &Client, drop_views: &str) -> Result<bool, Sch
                 known,
             });
         }
-        if found == digest {
-            return Ok(false);
-        }
+        let why = if found == digest {
+            let Some(names) = altered(client).await? else {
+                return Ok(None);
+            };
+            Why::Altered(names)
+        } else {
+            Why::OtherBuild
+        };
         let mut script = [KEEP_GRANTS, drop_views, &ROUTINES.concat()].concat();
         // The digest is ours: hexadecimal digits.
         script.push_str(&format!(
             "\nupdate auth_reconciler.migration set routines = '{digest}' where version = {known};"
         ));
+        // A daemon that leads reads anew what is noted next.
+        script.push_str("\nselect pg_catalog.pg_notify('auth_reconciler', 'scan');");
         client.batch_execute(&script).await.map_err(failed)?;
-        Ok(true)
+        client
+            .query_typed(NOTE, &[(&own_names(), Type::TEXT_ARRAY)])
+            .await
+            .map_err(failed)?;
+        Ok(Some(why))
     })
     .await
+}
+
+/// The names of what is no longer what was made, each with what is the matter.
+async fn altered(client: &Client) -> Result<Option<String>, SchemaError> {
+    let noted = client.query_typed_one(MADE, &[]).await.map_err(failed)?;
+    let made: Option<String> = noted.get("made");
+    let altered = client
+        .query_typed_opt(ALTERED, &[(&made, Type::TEXT)])
+        .await
+        .map_err(failed)?;
+    Ok(altered.map(|row| row.get("names")))
 }
 
 /// Version and digest, if there is a schema.

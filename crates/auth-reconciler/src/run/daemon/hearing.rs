@@ -113,7 +113,7 @@ impl Daemon {
                 }
                 leader.owed.want();
                 leader.tables = backlog.tables;
-                leader.watched = backlog.watched.into();
+                leader.expected = backlog.expected.into();
                 let found = backlog.keys.len();
                 if !leader.announced {
                     leader.announced = true;

@@ -15,7 +15,7 @@ use crate::postgres::ear::EarError;
 use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::store;
 use crate::postgres::tables::{Fault, Key};
-use crate::problem::COLUMN_ADDED;
+use crate::problem::{COLUMN_ADDED, SCHEMA_ALTERED};
 use crate::run::look::End;
 use crate::run::{Phase, RunError};
 use crate::telemetry::chain;
@@ -79,11 +79,12 @@ impl Daemon {
         self.faults.retain(|told| {
             let stands = faults.contains(told);
             if !stands {
-                info!(
-                    problem = told.problem,
-                    why = told.why,
-                    "no longer so of a watched table"
-                );
+                let Fault { problem, why } = told;
+                if problem == SCHEMA_ALTERED {
+                    info!(problem, why, "no longer so of the schema auth_reconciler");
+                } else {
+                    info!(problem, why, "no longer so of a watched table");
+                }
             }
             stands
         });
@@ -241,10 +242,14 @@ pub(super) fn tell(told: &mut Vec<Fault>, fault: Fault) {
     if told.contains(&fault) {
         return;
     }
-    error!(
-        problem = fault.problem,
-        why = fault.why,
-        "a watched table is not as it was"
-    );
+    let Fault { problem, why } = &fault;
+    if problem == SCHEMA_ALTERED {
+        error!(
+            problem,
+            why, "the schema auth_reconciler is not as it was made"
+        );
+    } else {
+        error!(problem, why, "a watched table is not as it was");
+    }
     told.push(fault);
 }
