@@ -1,5 +1,12 @@
 //! The database's shell: the ear, the pool, and the statements of `sql/`.
 
+/// The text of a file of `sql/`.
+macro_rules! sql {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/", $path))
+    };
+}
+
 pub(crate) mod ear;
 pub(crate) mod error;
 pub(crate) mod faults;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::docker::sightings::Seen;
 use crate::postgres::ear::EarError;
-use crate::postgres::error::StoreError;
+use crate::postgres::error::{Policy, StoreError};
 use crate::postgres::inbox::Heard;
 use crate::postgres::tables::{Fault, Key};
 use crate::settings::TableName;
@@ -86,6 +86,17 @@ pub(crate) enum RunError {
 }
 
 impl RunError {
+    /// The failure itself if it may pass, else the end that follows from it.
+    fn unless_passing(failure: StoreError) -> Result<StoreError, Self> {
+        match failure.policy() {
+            Policy::End(advice) => Err(Self::End {
+                advice,
+                source: Box::new(failure.into()),
+            }),
+            Policy::Retry => Ok(failure),
+        }
+    }
+
     /// What the operator is to do, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {

@@ -7,26 +7,16 @@ use super::error::StoreError;
 use super::pool::with;
 use super::tables::{Expected, Fault};
 
-macro_rules! sql {
-    ($name:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../sql/queries/",
-            $name
-        ))
-    };
-}
-
 /// What of our functions and views is not as it was noted.
 pub(super) const ALTERED: &str = concat!(
     "with found as (\n",
-    sql!("routine_prints.sql"),
+    sql!("queries/routine_prints.sql"),
     ")\n",
-    sql!("altered_routines.sql")
+    sql!("queries/altered_routines.sql")
 );
 
 /// What was noted of them.
-pub(super) const MADE: &str = sql!("made.sql");
+pub(super) const MADE: &str = sql!("queries/made.sql");
 
 /// What was noted of our functions and views when they were made; `None` where nothing was.
 pub(crate) async fn made(pool: &Pool) -> Result<Option<String>, StoreError> {
@@ -74,7 +64,7 @@ async fn table_faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, St
             (&typed, Type::BOOL_ARRAY),
         ];
         client
-            .query_typed(sql!("table_faults.sql"), &parameters)
+            .query_typed(sql!("queries/table_faults.sql"), &parameters)
             .await
     })
     .await?;

@@ -1,5 +1,5 @@
-//! What `watch()`, `unwatch()` and truncated tables left to do, piece by piece: each is a transaction of its own, so that nobody waits for
-//! long and whatever ends us loses nothing.
+//! What `watch()`, `unwatch()` and truncated tables left to do, piece by piece: each is a transaction of its own, so
+//! that nobody waits for long and whatever ends us loses nothing.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};

@@ -17,12 +17,6 @@ use super::pool::{no_foreign_limits, with, within};
 use crate::database::Database;
 use crate::settings::TableName;
 
-macro_rules! sql {
-    ($path:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/", $path))
-    };
-}
-
 mod error;
 mod install;
 pub(crate) mod publication;
@@ -281,6 +275,24 @@ async fn repeated<T>(attempt: impl AsyncFn() -> Result<T, SchemaError>) -> Resul
             ended => return ended,
         }
     }
+}
+
+/// Runs `work` in a transaction that begins so; it lets go of everything when it fails.
+async fn transaction<T>(
+    client: &Client,
+    begin: &str,
+    failed: impl Fn(tokio_postgres::Error) -> SchemaError,
+    work: impl AsyncFnOnce() -> Result<T, SchemaError>,
+) -> Result<T, SchemaError> {
+    let done = match client.batch_execute(begin).await {
+        Ok(()) => work().await,
+        Err(error) => Err(failed(error)),
+    };
+    let end = if done.is_ok() { "commit" } else { "rollback" };
+    let ended = client.batch_execute(end).await;
+    let done = done?;
+    ended.map_err(failed)?;
+    Ok(done)
 }
 
 /// One session for changes of the schema. Its notices are logged: `watch` may warn in one.

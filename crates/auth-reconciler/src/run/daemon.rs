@@ -23,8 +23,10 @@ use super::news::Marks;
 use super::troubles::Troubles;
 use super::{Done, Event, Options, Phase, RECONNECT, RunError};
 use crate::postgres::ear;
+use crate::postgres::error::StoreError;
 use crate::postgres::faults;
 use crate::postgres::tables::{Fault, Key};
+use crate::telemetry::chain;
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
@@ -310,7 +312,7 @@ impl Daemon {
         }
         let wait = self.pause();
         warn!(
-            error = crate::telemetry::chain(&failure),
+            error = chain(&failure),
             advice = failure.advice(),
             retry_in = ?wait,
             "no ear: changes are kept in the log until there is one"
@@ -337,6 +339,13 @@ impl Daemon {
         // Connections that belong to the same outage would each be found dead one by one.
         self.context.pool.retain(|_, _| false);
         self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));
+    }
+
+    /// What was to be found was not: a gap in knowing, so all of it is done again.
+    fn missed(&mut self, failure: StoreError) -> Result<(), RunError> {
+        let failure = RunError::unless_passing(failure)?;
+        self.reconnect(&chain(&failure));
+        Ok(())
     }
 
     /// The pause before the next ear: none after a term that served, growing after those that did not.

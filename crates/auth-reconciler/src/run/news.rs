@@ -44,10 +44,7 @@ impl News {
     /// Notes what was read. Whether there is anything new in it: changes that were not known, or a row that was not, and of
     /// which nothing is recorded.
     pub(crate) fn note(&self, look: &Look) -> bool {
-        let marks = Marks {
-            count: look.changes.len(),
-            last: look.changes.last().copied().unwrap_or_default(),
-        };
+        let marks = Marks::of(look);
         // Only this look sets it, once.
         let _ = self.read.set(marks);
         let anything = marks.count > 0 || (look.version.is_none() && !look.is_of_nothing());

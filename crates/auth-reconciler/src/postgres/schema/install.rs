@@ -22,7 +22,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::publication::publications;
-use super::{SchemaError, query, repeated};
+use super::{SchemaError, query, repeated, transaction};
 use crate::postgres::faults::{ALTERED, MADE};
 
 /// A numbered step; never edited once released.
@@ -65,6 +65,9 @@ const NOTE: &str = concat!(
     ")\n",
     sql!("queries/note_routines.sql")
 );
+
+/// Begins a transaction under the lock of migrations.
+const BEGIN: &str = sql!("queries/begin_migration.sql");
 
 const KEEP_GRANTS: &str = sql!("routines/05_keep_grants.sql");
 
@@ -167,7 +170,7 @@ pub(super) async fn install(
 
 /// One try at the tables; returns the version that was found.
 async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaError> {
-    transaction(client, async || {
+    transaction(client, BEGIN, failed, async || {
         let known = needed_version();
         let found = installed(client).await?.map_or(0, |(version, _)| version);
         if found > known {
@@ -220,7 +223,7 @@ enum Why {
 
 /// One try at functions and views; returns why there was anything to replace.
 async fn replace_routines(client: &Client, drop_views: &str) -> Result<Option<Why>, SchemaError> {
-    transaction(client, async || {
+    transaction(client, BEGIN, failed, async || {
         let known = needed_version();
         let digest: String = client
             .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
@@ -284,26 +287,6 @@ async fn installed(client: &Client) -> Result<Option<(i32, String)>, SchemaError
         .await
         .map_err(failed)?;
     Ok(installed.map(|row| (row.get("version"), row.get("routines"))))
-}
-
-/// Runs `work` in a transaction under the lock of migrations; it lets go of everything when it fails.
-async fn transaction<T>(
-    client: &Client,
-    work: impl AsyncFnOnce() -> Result<T, SchemaError>,
-) -> Result<T, SchemaError> {
-    let begun = client
-        .batch_execute(sql!("queries/begin_migration.sql"))
-        .await
-        .map_err(failed);
-    let done = match begun {
-        Ok(()) => work().await,
-        Err(error) => Err(error),
-    };
-    let end = if done.is_ok() { "commit" } else { "rollback" };
-    let ended = client.batch_execute(end).await;
-    let done = done?;
-    ended.map_err(failed)?;
-    Ok(done)
 }
 
 /// Whether a view or function of an older version cannot become the newer one as it stands: a column is

@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::install::own_names;
-use super::{PINNED, SchemaError, connect, query, repeated};
+use super::{PINNED, SchemaError, connect, query, repeated, transaction};
 use crate::database::Database;
 use crate::postgres::pool::{TRANSACTION, within};
 
@@ -81,23 +81,16 @@ impl Removal {
     /// Removes all of it. Unless `with_dependents`, nothing goes on which somebody has built meanwhile.
     pub(crate) async fn remove(&self, with_dependents: bool) -> Result<(), SchemaError> {
         let failed = |source| query("remove triggers and schema", source);
+        let begin = ["begin;", TRANSACTION].concat();
         repeated(async || {
-            let begun = async {
-                self.client
-                    .batch_execute(&["begin;", TRANSACTION].concat())
-                    .await
-                    .map_err(failed)?;
+            transaction(&self.client, &begin, failed, async || {
                 if !with_dependents {
                     none(dependents(&self.client).await.map_err(failed)?)?;
                 }
                 let script = sql!("queries/uninstall.sql");
                 self.client.batch_execute(script).await.map_err(failed)
-            };
-            let done = begun.await;
-            let end = if done.is_ok() { "commit" } else { "rollback" };
-            let ended = self.client.batch_execute(end).await;
-            done?;
-            ended.map_err(failed)
+            })
+            .await
         })
         .await
     }

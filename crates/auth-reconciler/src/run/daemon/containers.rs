@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Daemon, RunError};
 use crate::docker::sightings::{Ended, Heard, Seen, Sound, View};
-use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::error::StoreError;
 use crate::postgres::tables::Key;
 use crate::run::containers::{self, Follower};
 use crate::run::look::Follow;
@@ -99,17 +99,7 @@ impl Daemon {
                 }
                 Ok(())
             }
-            Err(failure) => {
-                // A gap in knowing, as when a scan fails.
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: Box::new(failure.into()),
-                    });
-                }
-                self.reconnect(&chain(&failure));
-                Ok(())
-            }
+            Err(failure) => self.missed(failure),
         }
     }
 

@@ -9,13 +9,12 @@ use tracing::{debug, info};
 use super::outcome::tell;
 use super::runs::Run;
 use super::{Daemon, RunError};
-use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
 use crate::postgres::tables::Key;
 use crate::run::look::End;
 use crate::run::scan::{self, Backlog, Wanted};
 use crate::run::{Done, Phase};
-use crate::telemetry::chain;
 
 impl Daemon {
     pub(super) fn on_heard(&mut self, heard: Heard) {
@@ -145,17 +144,7 @@ impl Daemon {
                 }
                 Ok(())
             }
-            Err(failure) => {
-                // A gap in knowing: do all of it again.
-                if let Policy::End(advice) = failure.policy() {
-                    return Err(RunError::End {
-                        advice,
-                        source: Box::new(failure.into()),
-                    });
-                }
-                self.reconnect(&chain(&failure));
-                Ok(())
-            }
+            Err(failure) => self.missed(failure),
         }
     }
 

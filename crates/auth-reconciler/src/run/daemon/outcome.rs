@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::runs::Run;
 use super::{Daemon, STUMBLE};
 use crate::postgres::ear::EarError;
-use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::error::StoreError;
 use crate::postgres::store;
 use crate::postgres::tables::{Fault, Key};
 use crate::problem::{COLUMN_ADDED, SCHEMA_ALTERED};
@@ -216,12 +216,7 @@ impl Daemon {
             );
             return Ok(End::Stumbled);
         }
-        if let Policy::End(advice) = failure.policy() {
-            return Err(RunError::End {
-                advice,
-                source: Box::new(failure.into()),
-            });
-        }
+        let failure = RunError::unless_passing(failure)?;
         let error = chain(&failure);
         if self.troubles.failed(&error, Instant::now()) {
             warn!(
