@@ -16,8 +16,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::facts::Way;
 
+mod line;
 #[cfg(test)]
 mod tests;
+
+use line::Line;
 
 /// How many others are asked for their word, and how many canaries at once.
 pub const ASKED: usize = 3;
@@ -109,7 +112,7 @@ pub struct Witnesses<K> {
     void_until: Option<Moment>,
     clock: Option<Reading>,
     /// Who is silent in the doubt; the next canaries first.
-    silent: VecDeque<K>,
+    silent: Line<K>,
     /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
     believe_after: Option<Duration>,
 }
@@ -150,7 +153,7 @@ impl<K> Default for Witnesses<K> {
             doubt: None,
             void_until: None,
             clock: None,
-            silent: VecDeque::new(),
+            silent: Line::default(),
             believe_after: None,
         }
     }
@@ -263,9 +266,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
     /// A look found silence that nobody can be a witness of. Returns whether it is the first, so that the doubt
     /// has just begun.
     pub fn silent(&mut self, key: &K, now: Moment) -> bool {
-        if !self.silent.contains(key) {
-            self.silent.push_back(key.clone());
-        }
+        self.silent.join(key);
         let first = self.doubt.is_none();
         if first {
             self.doubt = Some(Doubt {
@@ -283,7 +284,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         let Some(doubt) = &self.doubt else {
             return false;
         };
-        self.silent.retain(|silent| silent != key);
+        self.silent.leave(key);
         let last = self.silent.is_empty() && !doubt.believed;
         if last {
             self.end_doubt(now);
@@ -313,7 +314,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         if let Some(doubt) = &mut self.doubt {
             doubt.believed = true;
         }
-        self.silent.drain(..).collect()
+        self.silent.take()
     }
 
     /// Whether the doubt has lasted as long as the settings let it, and [`Self::believe`] was not called since.
@@ -335,17 +336,14 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         let (shortest, longest) = CANARY_PAUSE;
         let age = now.saturating_sub(doubt.since);
         doubt.next = now + (age / 10).clamp(shortest, longest);
-        let count = self.silent.len().min(ASKED);
-        let canaries: Vec<K> = self.silent.iter().take(count).cloned().collect();
         // In turn: one of them may really be gone.
-        self.silent.rotate_left(count);
-        canaries
+        self.silent.next(ASKED)
     }
 
     fn end_doubt(&mut self, now: Moment) -> Vec<K> {
         self.doubt = None;
         self.void_until = Some(now);
-        self.silent.drain(..).collect()
+        self.silent.take()
     }
 
     fn end_round(&mut self) {

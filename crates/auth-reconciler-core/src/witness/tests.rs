@@ -218,3 +218,21 @@ fn where_a_clock_jumps_nothing_counted_before_is_set_against_what_comes_after() 
     );
     assert_eq!(later.witness_at, Some(time(3_700)));
 }
+
+/// Each look at one of a fleet that is silent joins or leaves; walking along all of them each time would take minutes.
+#[test]
+fn a_large_fleet_that_is_silent_is_asked_in_turn_and_leaves_one_by_one() {
+    const FLEET: u32 = 200_000;
+    let mut witnesses: Witnesses<u32> = Witnesses::default();
+    for key in (0..FLEET).chain(0..FLEET) {
+        witnesses.silent(&key, at(0));
+    }
+    assert_eq!(witnesses.silent_ones(), FLEET as usize);
+    assert_eq!(witnesses.canaries(at(10)), [0, 1, 2]);
+    assert_eq!(witnesses.canaries(at(20)), [3, 4, 5]);
+    for key in (0..FLEET).rev() {
+        let last = key == 0;
+        assert_eq!(witnesses.settled(&key, at(30)), last);
+    }
+    assert!(!witnesses.in_doubt());
+}
