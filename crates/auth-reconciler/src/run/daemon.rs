@@ -151,7 +151,7 @@ impl Daemon {
                 Command::Start { key, wake } => {
                     let known = self.witnesses.known(&key);
                     let before = self.left.get(&key).copied();
-                    let (run, give_way) = Run::new(known, before, wake.rung);
+                    let (run, end) = Run::new(known, before, wake.rung);
                     let task = Task {
                         overtaken: run.overtaken(),
                         heard: run.heard(),
@@ -166,7 +166,7 @@ impl Daemon {
                         woken: self.origin + wake.since,
                         epoch: leader.epoch,
                         tables: Arc::clone(&leader.tables),
-                        give_way,
+                        end,
                         drifted: run.drifted(),
                     };
                     self.runs.insert(key, run);
@@ -175,7 +175,7 @@ impl Daemon {
                         .spawn(guarded_look(Arc::clone(&self.context), task));
                 }
                 Command::GiveWay { key } => {
-                    if let Some(run) = self.runs.get_mut(&key) {
+                    if let Some(run) = self.runs.get(&key) {
                         run.give_way();
                     }
                 }

@@ -16,7 +16,7 @@ use auth_reconciler_core::witness::{Known, Reading};
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
 use crate::postgres::tables::{Key, Table, Tables};
 use crate::probe::{self, Prober};
 use crate::run::news::{News, overwritten};
-use crate::run::patience::asked_to_end;
+use crate::run::patience::{self, asked_to_end};
 use crate::witness;
 
 mod end;
@@ -63,8 +63,8 @@ pub(crate) struct Task {
     pub(crate) epoch: Uuid,
     /// The watched tables.
     pub(crate) tables: Tables,
-    /// Fires when the probe is to end without an answer.
-    pub(crate) give_way: oneshot::Receiver<()>,
+    /// Tells whether the probe is to end without an answer.
+    pub(crate) end: watch::Receiver<patience::End>,
     /// Rings when somebody else may have written the status since.
     pub(crate) drifted: Arc<Notify>,
     /// Set when something happens to the instance's container.
@@ -207,15 +207,19 @@ async fn ask(
         }
     };
     sounded(Sound::Sent);
-    let sent = tokio::time::Instant::now();
+    let sent = Instant::now();
     let answer = tokio::select! {
         answer = context.prober.ask(instance, profile, api_key) => answer,
-        Some(()) = asked_to_end(&mut task.give_way, &task.overtaken, sent) => {
+        Some(()) = asked_to_end(&mut task.end, sent) => {
             if task.overtaken.load(Ordering::Acquire) {
                 debug!("probe ended: something happened to the container meanwhile");
                 return Err(End::Overtaken);
             }
-            debug!("gave way to a first look");
+            if *task.end.borrow() == patience::End::Now {
+                debug!("probe ended: something was told since it was sent");
+            } else {
+                debug!("gave way to a first look");
+            }
             return Err(End::Stumbled);
         }
         // What it waits for may come late, and what was established is put back before it is asked.

@@ -59,7 +59,7 @@ impl Daemon {
                 instance_id,
             };
             if cause.changes_container()
-                && let Some(run) = self.runs.get_mut(&key)
+                && let Some(run) = self.runs.get(&key)
             {
                 run.overtake();
             }
@@ -239,8 +239,8 @@ impl Daemon {
                 }
                 Command::Look { key } => self.wake(key, Cause::Output, now),
                 Command::GiveUp { key } => {
-                    if let Some(run) = self.runs.get_mut(&key) {
-                        run.give_way();
+                    if let Some(run) = self.runs.get(&key) {
+                        run.give_up();
                     }
                 }
             }

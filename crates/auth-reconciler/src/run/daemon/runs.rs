@@ -5,14 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use auth_reconciler_core::witness::{Known, Reading};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 
 use crate::run::news::{Marks, News};
+use crate::run::patience::End;
 
 /// A run under way.
 #[derive(Debug)]
 pub(super) struct Run {
-    give_way: Option<oneshot::Sender<()>>,
+    end: watch::Sender<End>,
     drifted: Arc<Notify>,
     overtaken: Arc<AtomicBool>,
     heard: Arc<OnceLock<Instant>>,
@@ -29,10 +30,10 @@ impl Run {
         known: Known,
         before: Option<Marks>,
         rung: bool,
-    ) -> (Self, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
+    ) -> (Self, watch::Receiver<End>) {
+        let (end, receiver) = watch::channel(End::No);
         let run = Self {
-            give_way: Some(sender),
+            end,
             drifted: Arc::default(),
             overtaken: Arc::new(AtomicBool::new(false)),
             heard: Arc::default(),
@@ -90,9 +91,9 @@ impl Run {
     }
 
     /// Its answer would be dropped, so it is not waited for: one that hangs would keep the status as it is.
-    pub(super) fn overtake(&mut self) {
+    pub(super) fn overtake(&self) {
         self.overtaken.store(true, Ordering::Release);
-        self.give_way();
+        self.give_up();
     }
 
     /// Rings when somebody else may have written the status since it read it.
@@ -100,10 +101,18 @@ impl Run {
         Arc::clone(&self.drifted)
     }
 
-    pub(super) fn give_way(&mut self) {
-        if let Some(sender) = self.give_way.take() {
-            // It may have ended meanwhile.
-            let _ = sender.send(());
-        }
+    /// A first look waits for its slot: its probe is to end, once the API has had its time.
+    pub(super) fn give_way(&self) {
+        self.ask_to(End::InTime);
+    }
+
+    /// Its probe is to end at once: something was told that it may never see.
+    pub(super) fn give_up(&self) {
+        self.ask_to(End::Now);
+    }
+
+    fn ask_to(&self, wanted: End) {
+        // It may have ended meanwhile; and what it is asked to do at once is not put off.
+        self.end.send_modify(|end| *end = wanted.max(*end));
     }
 }
