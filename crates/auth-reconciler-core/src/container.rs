@@ -210,9 +210,11 @@ const fn ended(ending: Ending) -> Container {
 }
 
 fn state_of(shown: &Inspected, ending: Option<Ending>) -> Container {
+    // The engine shows what it knew when the process ended; that the kernel killed it may have been told since.
+    let told = ending.is_some_and(|ending| ending.out_of_memory);
     let stopped = |restarting| Container::Stopped {
         exit_code: shown.exit_code,
-        out_of_memory: shown.out_of_memory,
+        out_of_memory: shown.out_of_memory || told,
         restarting,
     };
     match common_word(&shown.sighting.state) {

@@ -84,6 +84,27 @@ fn what_a_state_means() {
 }
 
 #[test]
+fn that_the_kernel_killed_it_may_be_told_after_its_end_is_shown() {
+    let told = |out_of_memory| {
+        let ending = Ending {
+            exit_code: 137,
+            out_of_memory,
+        };
+        let mut shown = shown("exited", 137);
+        shown.out_of_memory = false;
+        resolve(HERE, None, Some(shown), |_| Some(ending)).0
+    };
+    for out_of_memory in [false, true] {
+        let stopped = Container::Stopped {
+            exit_code: 137,
+            out_of_memory,
+            restarting: false,
+        };
+        assert_eq!(told(out_of_memory), stopped);
+    }
+}
+
+#[test]
 fn a_state_that_is_not_known_is_recorded_over_none_that_is() {
     for word in ["a word of tomorrow", "", "RUNNING", "unknown"] {
         for known in [None, Some(sighting("a", "running"))] {

@@ -196,11 +196,24 @@ impl Records {
             }
             found.is_some() || heard.ended.is_some()
         });
-        let heard = within(PATIENCE, caller, what, found).await??;
+        let waited = within(PATIENCE, caller, what, found).await;
+        let heard = waited.with_context(|| self.last(mark))??;
         match heard.records.get(next) {
             Some(record) => Ok(record.clone()),
             None => bail!("{caller}: the witness ended: {:?}", heard.ended),
         }
+    }
+
+    /// The last records after `mark`, for whoever waited in vain for another one.
+    fn last(&self, mark: usize) -> String {
+        let heard = self.heard.borrow();
+        let new = heard.records.get(mark..).unwrap_or_default();
+        let told = new.iter().rev().take(10).rev().map(|record| {
+            let text = |column| record.text(column).unwrap_or_default();
+            let (cause, message) = (text("cause"), text("message"));
+            format!("{} {} {cause}: {message}", record.id, record.reason())
+        });
+        format!("recorded last:\n{}", told.collect::<Vec<_>>().join("\n"))
     }
 }
 
