@@ -13,7 +13,7 @@ use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
 use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::command::status::Standing;
 use crate::docker::Engine;
@@ -78,12 +78,23 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
         }
         Command::Run(run) => {
             pass_over_signals()?;
+            // From the first wait on, so that a daemon that does not serve yet ends as well as one that does.
+            let stop = asked_to_stop()?;
+            tokio::pin!(stop);
             if run.migrate {
-                for done in migrate_when_there(settings, run.into_publication).await? {
-                    info!(done, "migrated");
+                tokio::select! {
+                    () = &mut stop => {
+                        info!("stopped");
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    done = migrate_when_there(settings, run.into_publication) => {
+                        for done in done? {
+                            info!(done, "migrated");
+                        }
+                    }
                 }
             }
-            serve(settings, run).await?;
+            serve(settings, run, stop).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => Ok(
@@ -136,12 +147,25 @@ fn pass_over_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Resolves, and says so, when an operator or an init system wants the program to end.
+fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!(signal = "SIGTERM", "asked to stop"),
+            _ = interrupt.recv() => info!(signal = "SIGINT", "asked to stop"),
+        }
+    })
+}
+
 /// A database that is not there yet is waited for, as the daemon does later; what no wait mends is an error.
 async fn migrate_when_there(
     settings: &Settings,
     into_publication: bool,
 ) -> Result<Vec<String>, schema::SchemaError> {
     let mut failures = 0;
+    let mut told = String::new();
     loop {
         let done = schema::migrate(&settings.database, &settings.tables, into_publication).await;
         let Some(failure) = done.as_ref().err().filter(|failure| failure.may_pass()) else {
@@ -151,12 +175,22 @@ async fn migrate_when_there(
         failures = failures.saturating_add(1);
         let error = telemetry::chain(failure);
         let advice = failure.advice();
-        warn!(error, advice, retry_in = ?wait, "the database cannot be migrated yet: waiting for it");
+        // Each reason once, not with each try.
+        if told == error {
+            debug!(error, retry_in = ?wait, "the database still cannot be migrated");
+        } else {
+            warn!(error, advice, retry_in = ?wait, "the database cannot be migrated yet: waiting for it");
+            told = error;
+        }
         tokio::time::sleep(wait).await;
     }
 }
 
-async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    run: &RunSettings,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         database = settings.database.describe(),
@@ -170,15 +204,7 @@ async fn serve(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
             "key of the database url not used"
         );
     }
-    let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
-    let asked_to_stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => info!(signal = "SIGTERM", "asked to stop"),
-            _ = interrupt.recv() => info!(signal = "SIGINT", "asked to stop"),
-        }
-    };
-    run::serve(options(settings, run)?, asked_to_stop).await?;
+    run::serve(options(settings, run)?, stop).await?;
     Ok(())
 }
 

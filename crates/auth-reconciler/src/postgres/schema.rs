@@ -45,6 +45,12 @@ const PINNED: &str = concat!(
     set local lock_timeout = '2min'"
 );
 
+/// What the server does for us ends soon after this program has: else it would go on waiting for a lock for minutes, and
+/// might take one that the manager then waits for. Servers too old for this setting are refused by the next statement.
+const ENDS_WITH_US: &str = "\
+    select pg_catalog.set_config('client_connection_check_interval', '1s', false) \
+        where pg_catalog.current_setting('client_connection_check_interval', true) is not null";
+
 /// The same for a piece of what is owed: a table that the manager has locked is waited for in short tries.
 const PIECE: &str = concat!(
     "begin isolation level read committed, read write;",
@@ -308,6 +314,10 @@ async fn connect(database: &Database) -> Result<Client, SchemaError> {
         .await
         .map_err(failed)?;
     tokio::spawn(log_notices(connection));
+    client
+        .batch_execute(ENDS_WITH_US)
+        .await
+        .map_err(|source| query("set up the session", source))?;
     Ok(client)
 }
 

@@ -17,16 +17,14 @@ use tracing::{Instrument, error, info, info_span, warn};
 use uuid::Uuid;
 
 use super::containers::Follower;
-use super::lead::{LeadError, Recipe};
+use super::lead::Recipe;
 use super::look::{self, Context, Task};
 use super::news::Marks;
 use super::troubles::Troubles;
-use super::{Done, Event, Options, Phase, RECONNECT, RunError};
+use super::{Done, Event, Options, Phase, RunError};
 use crate::postgres::ear;
-use crate::postgres::error::StoreError;
 use crate::postgres::faults;
 use crate::postgres::tables::{Fault, Key};
-use crate::telemetry::chain;
 
 /// Steps between tries after a passing failure of one look: a busy row, a lost connection.
 const STUMBLE: Backoff = Backoff {
@@ -34,6 +32,7 @@ const STUMBLE: Backoff = Backoff {
     max: Duration::from_secs(60),
 };
 
+mod connecting;
 mod containers;
 mod hearing;
 mod outcome;
@@ -65,6 +64,8 @@ pub(super) struct Daemon {
     proven: bool,
     /// Terms in a row that ended, or did not begin, before a scan was done.
     failures: u32,
+    /// Tries in a row to get an ear that failed.
+    tries: u32,
     /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
     every_row: bool,
     /// What rang and is not heeded yet.
@@ -87,7 +88,7 @@ impl Daemon {
             echo_interval: options.echo_interval,
             echo_limit: options.echo_limit,
         };
-        let phase = Phase::Connecting(tokio::spawn(recipe.clone().lead(Duration::ZERO)));
+        let phase = Phase::Connecting(tokio::spawn(recipe.clone().lead(Duration::ZERO, 0)));
         let witnesses = Witnesses::believing_after(context.policy.believe_silence_after);
         Self {
             context,
@@ -107,6 +108,7 @@ impl Daemon {
             phase,
             proven: false,
             failures: 0,
+            tries: 0,
             every_row: false,
             rings: Rings::default(),
             unread: false,
@@ -209,6 +211,7 @@ impl Daemon {
         match event {
             Event::Connected(Ok(Ok(leader))) => {
                 self.proven = true;
+                self.tries = 0;
                 self.witnesses.began_term(self.origin.elapsed());
                 self.phase = Phase::Leading(Box::new(leader));
                 Ok(())
@@ -297,65 +300,6 @@ impl Daemon {
 
     fn leads(&self, epoch: Uuid) -> bool {
         matches!(&self.phase, Phase::Leading(leader) if leader.epoch == epoch)
-    }
-
-    fn on_no_ear(&mut self, failure: LeadError) -> Result<(), RunError> {
-        // What passes is waited for from the beginning; a mistake in the settings ends it at once.
-        if !self.proven && !failure.may_pass() {
-            return Err(RunError::Start(Box::new(failure)));
-        }
-        if let Some(advice) = failure.end() {
-            return Err(RunError::End {
-                advice,
-                source: Box::new(failure),
-            });
-        }
-        let wait = self.pause();
-        warn!(
-            error = chain(&failure),
-            advice = failure.advice(),
-            retry_in = ?wait,
-            "no ear: changes are kept in the log until there is one"
-        );
-        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));
-        Ok(())
-    }
-
-    /// The ear is gone, or no longer ours: make another. What was queued is found again by its resync.
-    fn reconnect(&mut self, why: &str) {
-        let wait = self.pause();
-        warn!(why, retry_in = ?wait, "lost the ear, making another");
-        if let Phase::Leading(leader) = &self.phase
-            && leader.inbox.take_resync()
-        {
-            self.rings.everything();
-        }
-        self.queue.clear();
-        self.left.clear();
-        self.stumbles.clear();
-        self.troubles.clear();
-        self.witnesses.give_up();
-        self.unfollow_all();
-        // Connections that belong to the same outage would each be found dead one by one.
-        self.context.pool.retain(|_, _| false);
-        self.phase = Phase::Connecting(tokio::spawn(self.recipe.clone().lead(wait)));
-    }
-
-    /// What was to be found was not: a gap in knowing, so all of it is done again.
-    fn missed(&mut self, failure: StoreError) -> Result<(), RunError> {
-        let failure = RunError::unless_passing(failure)?;
-        self.reconnect(&chain(&failure));
-        Ok(())
-    }
-
-    /// The pause before the next ear: none after a term that served, growing after those that did not.
-    fn pause(&mut self) -> Duration {
-        let failures = self.failures;
-        self.failures = failures.saturating_add(1);
-        match failures.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(step) => RECONNECT.delay(step, fastrand::f64()),
-        }
     }
 
     fn wake(&mut self, key: Key, cause: Cause, now: Moment) {

@@ -120,11 +120,11 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    /// Connects, checks, waits until this process leads, and takes over.
+    /// Connects, checks, waits until this process leads, and takes over; says so that the `tries` before it are over.
     ///
     /// # Errors
     /// Any step failed; everything that was opened is closed again.
-    pub(super) async fn lead(self, waited: Duration) -> Result<Leader, LeadError> {
+    pub(super) async fn lead(self, waited: Duration, tries: u32) -> Result<Leader, LeadError> {
         tokio::time::sleep(waited).await;
         let pool = &self.context.pool;
         let ear = Ear::connect(&self.ear).await?;
@@ -134,9 +134,16 @@ impl Recipe {
         ear.listen().await?;
         ear::echo(pool, &inbox, self.echo_limit).await?;
         ear.settle_session().await?;
+        let mut failed = tries;
+        let mut again = || {
+            if std::mem::take(&mut failed) > 0 {
+                info!(failed_tries = tries, "an ear again");
+            }
+        };
         if !ear.try_leadership().await? {
             // Not while listening: a session that waits in a statement holds up the server's queue.
             ear.unlisten().await?;
+            again();
             info!("standing by: another process leads");
             standby::wait(&ear, pool).await?;
             schema::check(pool, &self.expected_tables).await?;
@@ -145,6 +152,7 @@ impl Recipe {
         }
         let epoch = Uuid::new_v4();
         let term = ear.take_over(epoch).await?;
+        again();
         let (tables, expected) = store::watched_tables(pool).await?;
         let names: Vec<_> = tables
             .values()

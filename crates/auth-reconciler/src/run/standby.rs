@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use auth_reconciler_core::standby::{Act, Seen, Vigil};
+use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use tracing::{debug, warn};
 
@@ -24,11 +25,12 @@ pub(super) async fn wait(ear: &Ear, pool: &Pool) -> Result<(), LeadError> {
     let began = Instant::now();
     let mut vigil = Vigil::default();
     let mut said = None;
+    let mut deposed = None;
     say_who_is_foreign(pool, &mut said).await;
     while !ear.wait_for_leadership().await? {
         debug!("still standing by");
         say_who_is_foreign(pool, &mut said).await;
-        if let Err(failure) = watch_over(pool, &mut vigil, began).await {
+        if let Err(failure) = watch_over(pool, &mut vigil, &mut deposed, began).await {
             debug!(error = chain(&failure), "could not watch over the leader");
         }
     }
@@ -57,7 +59,13 @@ async fn say_who_is_foreign(pool: &Pool, said: &mut Option<Vec<String>>) {
     }
 }
 
-async fn watch_over(pool: &Pool, vigil: &mut Vigil, began: Instant) -> Result<(), StoreError> {
+/// `deposed` is whose session was to be ended last: that it cannot be is said once.
+async fn watch_over(
+    pool: &Pool,
+    vigil: &mut Vigil,
+    deposed: &mut Option<(i32, DateTime<Utc>)>,
+    began: Instant,
+) -> Result<(), StoreError> {
     let seen = progress(pool).await?;
     let leader = seen.as_ref().map(|seen| seen.leader);
     match vigil.observe(began.elapsed(), seen) {
@@ -67,12 +75,15 @@ async fn watch_over(pool: &Pool, vigil: &mut Vigil, began: Instant) -> Result<()
             let Some((pid, started)) = leader else {
                 return Ok(());
             };
-            warn!(
-                session = pid,
-                "the process that leads answers for nothing, and does not move when it is rung for: ending its session"
-            );
+            let news = deposed.replace((pid, started)) != Some((pid, started));
+            if news {
+                warn!(
+                    session = pid,
+                    "the process that leads answers for nothing, and does not move when it is rung for: ending its session"
+                );
+            }
             let ended = store::end_former_ear(pool, Identity { pid, started }).await;
-            if let Err(failure) = &ended {
+            if let (true, Err(failure)) = (news, &ended) {
                 warn!(
                     error = chain(failure),
                     "could not end its session: end that process, or its session with pg_terminate_backend"

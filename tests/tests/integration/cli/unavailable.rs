@@ -8,6 +8,10 @@ use auth_reconciler_tests::proxy::{Link, Proxy};
 use super::expect;
 use crate::scene::Scene;
 
+const NO_EAR: &str = "no ear: changes are kept in the log until there is one";
+
+const STILL_NO_EAR: &str = "still no ear";
+
 const STANDS_BY: &str = "standing by: another process leads";
 
 #[tokio::test]
@@ -20,10 +24,7 @@ async fn a_database_that_is_not_there_at_the_start_is_waited_for() -> Result<()>
             &["run", "--migrate"][..],
             "the database cannot be migrated yet: waiting for it",
         ),
-        (
-            &["run"],
-            "no ear: changes are kept in the log until there is one",
-        ),
+        (&["run"], NO_EAR),
     ] {
         proxy.set(Link::Refuse).await?;
         let daemon = Daemon::spawn(&url, words, &[])?;
@@ -34,6 +35,97 @@ async fn a_database_that_is_not_there_at_the_start_is_waited_for() -> Result<()>
         daemon.sigterm()?;
         ensure!(daemon.ended().await?.success());
     }
+    Ok(())
+}
+
+/// Waits until the server has a session that migrates, or has none any more.
+async fn migrates(scene: &Scene, does: bool) -> Result<()> {
+    let session = format!(
+        "select exists (select from pg_stat_activity where datname = current_database()
+         and application_name = 'auth-reconciler migrate') = {does}"
+    );
+    scene.eventually(&session).await
+}
+
+#[tokio::test]
+async fn asked_to_stop_before_it_serves_it_ends_at_once() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let proxy = Proxy::to(scene.url()).await?;
+    let away = proxy.url(scene.url())?;
+    proxy.set(Link::Refuse).await?;
+    let mut holder = scene.database.client().await?;
+    let held = holder.transaction().await?;
+    held.batch_execute("lock table public.message_instances in access exclusive mode")
+        .await?;
+    let waits = "the database cannot be migrated yet: waiting for it";
+    for (url, words, told, signal) in [
+        (
+            away.as_str(),
+            &["run", "--migrate"][..],
+            Some(waits),
+            "TERM",
+        ),
+        (&away, &["run", "--migrate"], Some(waits), "INT"),
+        (&away, &["run"], Some(NO_EAR), "TERM"),
+        (scene.url(), &["run", "--migrate"], None, "INT"),
+    ] {
+        let daemon = Daemon::spawn(url, words, &[])?;
+        match told {
+            Some(told) => drop(daemon.wait_message(told).await?),
+            None => migrates(&scene, true).await?,
+        }
+        daemon.signal("HUP")?;
+        let passed_over = daemon.wait_line(0, "SIGHUP", |line| line.has("signal", "SIGHUP"));
+        passed_over.await?;
+        daemon.signal(signal)?;
+        let exit = daemon.ended().await?;
+        ensure!(exit.code() == Some(0), "{words:?} SIG{signal}: {exit}");
+        let log = daemon.log();
+        let last = log.iter().rev().take(2).rev();
+        let last: Vec<_> = last.filter_map(|line| line.message()).collect();
+        ensure!(last.ends_with(&["stopped"]), "{words:?}: {last:?}");
+    }
+    // Nor does the server go on for it.
+    migrates(&scene, false).await?;
+    held.rollback().await?;
+    scene.migrate().await
+}
+
+#[tokio::test]
+async fn while_there_is_no_database_that_is_said_once_and_its_end_once() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let proxy = Proxy::to(scene.url()).await?;
+    let url = proxy.url(scene.url())?;
+    let debug = [("RUST_LOG", "auth_reconciler=debug")];
+    scene.migrate().await?;
+    let daemon = Daemon::spawn(&url, &["run"], &debug)?;
+    daemon.wait_message(SERVING).await?;
+    proxy.set(Link::Refuse).await?;
+    proxy.cut_all().await?;
+    let mut tries = 0;
+    let again = daemon.wait_line(0, "a third vain try", |line| {
+        tries += usize::from(line.is(STILL_NO_EAR));
+        tries >= 3
+    });
+    again.await?;
+    proxy.set(Link::Pass).await?;
+    let over = daemon.wait_message("an ear again").await?;
+    ensure!(over.level() == Some("INFO"), "{}", over.text);
+    ensure!(
+        over.field("failed_tries").as_u64() >= Some(3),
+        "{}",
+        over.text
+    );
+    let log = daemon.log();
+    let told = log.iter().filter(|line| line.is(NO_EAR));
+    let mut causes: Vec<_> = told.map(|line| line.field("error").to_string()).collect();
+    let all = causes.len();
+    causes.sort();
+    causes.dedup();
+    ensure!(
+        all > 0 && causes.len() == all,
+        "each cause once: {causes:?}"
+    );
     Ok(())
 }
 
