@@ -7,10 +7,10 @@ use std::time::Duration;
 /// usual 2 it would be half). From 50 ms to 60 s it takes 31 looks, and four to five minutes.
 const FACTOR: f64 = 1.259_921_049_894_873_2;
 
-/// What a look adds to the attempts where an event is expected to tell and the clock is the net below it:
-/// each step is twice the one before. One scale for both, for an instance may come to be heard at any step,
-/// and cease to be.
-const HEARD: u32 = 3;
+/// What a look adds to the attempts where an event is expected to tell and the clock is the net below it, or where
+/// the next look would most likely fail like this one: each step is twice the one before. One scale for both, for an
+/// instance may come to be heard at any step, and cease to be.
+const DOUBLING: u32 = 3;
 
 /// Share of a step by which chance may lengthen it, so that instances that fell together do not
 /// come back together.
@@ -35,11 +35,11 @@ impl Backoff {
             .unwrap_or(0)
     }
 
-    /// The attempts once a look has been made after so many: one whose container is `heard` counts for more,
-    /// so that the looks that nothing asked for are few.
+    /// The attempts once a look has been made after so many. One that is to be followed by few more counts for three:
+    /// its container is heard, or the database refuses what it needs.
     #[must_use]
-    pub const fn after(attempts: u32, heard: bool) -> u32 {
-        attempts.saturating_add(if heard { HEARD } else { 1 })
+    pub const fn after(attempts: u32, few_more: bool) -> u32 {
+        attempts.saturating_add(if few_more { DOUBLING } else { 1 })
     }
 
     /// The step after so many attempts without success. `chance` is drawn by the caller from `[0, 1)`.

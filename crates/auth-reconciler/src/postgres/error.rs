@@ -91,6 +91,18 @@ impl StoreError {
         })
     }
 
+    /// Whether the server answered, and refused: the same will be refused again at once. A session that it ended is not
+    /// meant, nor is what the way to it did.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Query { .. } | Self::Connect { .. } => self
+                .code()
+                .is_some_and(|code| !code.code().starts_with("57P") && !self.is_busy()),
+            Self::Hidden { .. } | Self::Answer { .. } => true,
+            Self::Pool { .. } | Self::Timeout { .. } => false,
+        }
+    }
+
     /// Whether one table cannot be read as it is: a right was lost, or a column was renamed. That is told of the table, and
     /// is no reason to give up the others.
     pub(crate) fn is_of_the_table(&self) -> bool {

@@ -1,9 +1,10 @@
 //! What the loop does with what its jobs bring back: a scan, an echo, a look.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Cause;
+use auth_reconciler_core::backoff::Backoff;
 use auth_reconciler_core::queue::Next;
 use tokio_postgres::error::SqlState;
 use tracing::{debug, error, info, warn};
@@ -22,6 +23,10 @@ use crate::telemetry::chain;
 
 /// Keys of which nobody knows a change and whose read failed, that are tried again one by one.
 const MAX_STUMBLES: usize = 1_024;
+
+/// First step after a failure that the server would meet again at once, as a right that was lost; each further one is
+/// twice as long.
+const REFUSED: Duration = Duration::from_secs(1);
 
 impl Daemon {
     pub(super) fn on_echoed(
@@ -104,6 +109,7 @@ impl Daemon {
         let run = self.runs.remove(&key);
         self.followers.finished(&key, now);
         let for_nothing = run.as_ref().is_some_and(Run::was_for_nothing);
+        let refused = matches!(&result, Some(Err(failure)) if failure.is_refusal());
         let end = match result {
             Some(Ok(end)) => end,
             Some(Err(failure)) => self.failed(&key, failure)?,
@@ -156,15 +162,10 @@ impl Daemon {
                 due: now,
                 hold_drift: false,
             },
-            End::Stumbled | End::Unsure => {
-                let stumbles = self.stumbles.entry(key).or_default();
-                let due = now + STUMBLE.delay(*stumbles, fastrand::f64());
-                *stumbles = stumbles.saturating_add(1);
-                Next::At {
-                    due,
-                    hold_drift: false,
-                }
-            }
+            End::Stumbled | End::Unsure => Next::At {
+                due: now + self.stumble(key, refused),
+                hold_drift: false,
+            },
             End::Doubted(_) if again => Next::At {
                 due: now,
                 hold_drift: false,
@@ -200,6 +201,17 @@ impl Daemon {
         };
         self.queue.finish(&key, next, now);
         Ok(())
+    }
+
+    /// After what time a look that came to nothing is repeated.
+    fn stumble(&mut self, key: Key, refused: bool) -> Duration {
+        let stumbles = self.stumbles.entry(key).or_default();
+        if refused {
+            *stumbles = STUMBLE.attempt_of(REFUSED).max(*stumbles);
+        }
+        let wait = STUMBLE.delay(*stumbles, fastrand::f64());
+        *stumbles = Backoff::after(*stumbles, refused);
+        wait
     }
 
     /// What follows from a look that failed.
