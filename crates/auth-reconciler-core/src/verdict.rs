@@ -6,7 +6,8 @@
 //! read from the change log, so a run after a crash decides as the run before it would have.
 //!
 //! "Not yet" in the first second after a beginning or an account write is no evidence: the real
-//! container commits its account before it calls itself ready. Only READY is.
+//! container commits its account before it calls itself ready. Nor is a refused key: the container may
+//! still know the one before. Only READY is.
 //!
 //! A status changes only on evidence: an answer in the words of the provider's profile, the engine's word,
 //! or silence that was established, which takes misses over a time and the word of another instance that
@@ -24,7 +25,7 @@ use crate::profile::Profile;
 use crate::{Answer, AuthStatus, Reason};
 use draft::{Draft, Unheard, http_reason, not_connected, provider_error, rejected, silent};
 use finish::finish;
-use past::{Standing, standing};
+use past::{Standing, no_evidence, standing};
 pub use policy::Policy;
 
 mod draft;
@@ -231,14 +232,25 @@ pub fn conclude(
             Reason::AwaitingScan,
             message::AWAITING_SCAN.to_owned(),
         ),
-        Answer::Rejected { .. } if policy.in_doubt(facts) => None,
-        Answer::Rejected { code } => match standing(facts) {
-            // Somebody in between may refuse everything.
-            Standing::Ready => unheard(Some(Reason::ApiKeyRejected), &message::http(*code)),
-            Standing::NewLife | Standing::OursFailed | Standing::Other => {
-                Some(rejected(facts, *code, sent))
+        Answer::Rejected { code } => {
+            let doubted = policy.in_doubt(facts);
+            let heard_as = |reason| unheard(reason, &message::http(*code));
+            match standing(facts) {
+                // That its process began is the engine's word, and needs no other.
+                Standing::OursFailed | Standing::Other if doubted => None,
+                // Somebody in between may refuse everything.
+                Standing::Ready => heard_as(Some(Reason::ApiKeyRejected)),
+                Standing::NewLife if doubted => heard_as(None),
+                // A container that has just begun may not know its key yet.
+                Standing::NewLife | Standing::Other if no_evidence(facts) => {
+                    heard_as(Some(Reason::ApiStarting))
+                }
+                Standing::OursFailed if no_evidence(facts) => heard_as(None),
+                Standing::NewLife | Standing::OursFailed | Standing::Other => {
+                    Some(rejected(facts, *code, sent))
+                }
             }
-        },
+        }
         Answer::NotConnected => Some(not_connected(policy, facts, profile)),
         Answer::ProviderError => Some(provider_error(policy, facts, profile, sent)),
         Answer::Http { code } => unheard(Some(http_reason(*code)), &message::http(*code)),

@@ -246,9 +246,11 @@ fn was_ready(policy: &Policy, facts: &Facts, unheard: &Unheard<'_>) -> Option<Dr
     let (misses, since) = streak(facts, Streak::NotReady);
     let rejected = reason == Reason::ApiKeyRejected;
     let witness = witnessed(facts, since, unheard.sent);
-    let enough = enough(policy, facts, (misses, since)) && !no_evidence(facts);
+    let early = no_evidence(facts);
+    let enough = enough(policy, facts, (misses, since)) && !early;
     let alone = facts.way.few && unheard.answer.speaks();
-    if enough && (witness || alone || policy.believes_silence(facts)) || rejected && witness {
+    let refused = rejected && witness && !early;
+    if enough && (witness || alone || policy.believes_silence(facts)) || refused {
         let message = if let Answer::Rejected { code } = unheard.answer {
             message::rejected(*code)
         } else {

@@ -53,13 +53,13 @@ const RIGHT: [(char, &str, &str); 28] = [
     ('F', "error", "f f f f f f f f f f f"),
     ('F', "refused key", "f f f f f f f d d f f"),
     ('F', "silence", "f f f f f f f d d f f"),
-    // A new life: not ready yet.
+    // A new life that was just noticed: not ready yet.
     ('N', "READY", "c c c c c c c c c c c"),
     ('N', "QR", "q q q q q q q q q q q"),
     ('N', "authenticated", "a a a a a a a a a a a"),
     ('N', "not connected", "p p p p p p p p p p p"),
     ('N', "error", "p p p p p p p p p p p"),
-    ('N', "refused key", "f f f f f f f d d f f"),
+    ('N', "refused key", "p p p p p p p p p p p"),
     ('N', "silence", "p p p p p p p p p p p"),
     // Anything else is left alone where nothing is known.
     ('o', "READY", "c c c c c c c c c c c"),

@@ -1,5 +1,6 @@
 //! How long what stands is kept: streaks, the second after a beginning, a new life.
 
+use super::containers::sighting;
 use super::*;
 
 #[test]
@@ -185,4 +186,60 @@ fn a_new_key_begins_a_new_life() {
         ask(&after(&tired, woken), REFUSED).retry,
         Some(Duration::from_millis(50))
     );
+}
+
+/// The manager saves a key before the container that it starts has read it.
+#[test]
+fn a_key_that_is_refused_right_after_it_was_written_is_asked_about_again() {
+    let refused = Answer::Rejected { code: 401 };
+    for cause in [Cause::Insert, Cause::ApiKey, Cause::Account] {
+        let written = changed(facts(at(100_050)), cause, 100_000);
+        let early = ask(&written, refused.clone());
+        assert_eq!(
+            (early.status, early.reason),
+            (Some(AuthStatus::Pending), Reason::ApiStarting),
+            "{cause}"
+        );
+        let wait = early.retry.expect("asked again");
+        assert!(wait <= Duration::from_millis(60), "{cause}: {wait:?}");
+        assert!(early.message.contains("401"), "{}", early.message);
+        let ready = ask(&after(&early, facts(at(100_110))), Answer::Ready);
+        assert_eq!(ready.status, Some(AuthStatus::ClientReady), "{cause}");
+        let late = ask(&after(&early, facts(at(101_001))), refused.clone());
+        assert_eq!(
+            (late.status, late.retry),
+            (Some(AuthStatus::Failed), None),
+            "{cause}"
+        );
+    }
+}
+
+/// Here the engine tells of the beginning.
+#[test]
+fn a_key_that_is_refused_right_after_a_start_is_asked_about_again() {
+    let refused = Answer::Rejected { code: 403 };
+    let runs = |now, started| Facts {
+        container: Container::Running,
+        sighting: Some(sighting("a", "running", started)),
+        ..facts(now)
+    };
+    let ready = ask(&runs(at(0), 0), Answer::Ready);
+    let early = ask(&after(&ready, runs(at(100_000), 99_000)), refused.clone());
+    let starting = (Some(AuthStatus::Pending), Reason::ApiStarting);
+    assert_eq!((early.status, early.reason), starting);
+    assert!(early.retry.is_some());
+    let world = after(&early, runs(at(101_100), 99_000));
+    let late = ask(&world, refused.clone());
+    assert_eq!(
+        (late.status, late.reason, late.retry),
+        (Some(AuthStatus::Failed), Reason::ApiKeyRejected, None)
+    );
+    // The engine's word needs no witness; the refusal may be somebody's in between.
+    let way = Way {
+        doubt_since: Some(at(101_000)),
+        ..Way::default()
+    };
+    let doubted = ask(&Facts { way, ..world }, refused);
+    assert_eq!((doubted.status, doubted.reason), starting);
+    assert!(doubted.retry.is_some());
 }

@@ -24,9 +24,10 @@ const RIGHT: [(&str, &str); 17] = [
     ("not connected for long", "f f f f f p"),
     ("error", "= = f = = p"),
     ("error again", "f f f f f p"),
-    ("rejected", "= = f f f f"),
-    ("rejected, witness", "f f f f f f"),
-    ("rejected, doubt", "d d d d d d"),
+    // The new life was just noticed.
+    ("rejected", "= = f f f p"),
+    ("rejected, witness", "f f f f f p"),
+    ("rejected, doubt", "d d d d d p"),
     ("silent", "= = f = = p"),
     ("silent for long, witness", "f f f = = p"),
     ("silent for long, others not asked", "= = f = = p"),
