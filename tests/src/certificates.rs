@@ -30,7 +30,7 @@ pub struct Certificates {
     pub other_authority: PathBuf,
     /// For `localhost` and 127.0.0.1.
     pub server: Identity,
-    /// For `elsewhere.example` only.
+    /// For `elsewhere.example` only: that its common name is 127.0.0.1 does not count.
     pub wrong_host: Identity,
     /// A client's, signed by the same authority.
     pub client: Identity,
@@ -77,10 +77,13 @@ impl Certificates {
         write(&self.authority, &pem, 0o644, owner)?;
         let (pem, other) = authority("another authority")?;
         write(&self.other_authority, &pem, 0o644, owner)?;
-        sign(&issuer, &["a-client"], &self.client, owner)?;
-        sign(&other, &["a-stranger"], &self.stranger, owner)?;
-        sign(&issuer, &["localhost", "127.0.0.1"], &self.server, owner)?;
-        sign(&issuer, &["elsewhere.example"], &self.wrong_host, owner)
+        let named = |name: &'static str| (name, vec![name.to_owned()]);
+        sign(&issuer, named("a-client"), &self.client, owner)?;
+        sign(&other, named("a-stranger"), &self.stranger, owner)?;
+        let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        sign(&issuer, ("localhost", hosts), &self.server, owner)?;
+        let hosts = vec!["elsewhere.example".to_owned()];
+        sign(&issuer, ("127.0.0.1", hosts), &self.wrong_host, owner)
     }
 }
 
@@ -107,22 +110,17 @@ fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
     Ok((pem, Issuer::new(params, key)))
 }
 
+/// Makes an identity with a common name and the names that it is for.
 fn sign(
     issuer: &Issuer<'static, KeyPair>,
-    hosts: &[&str],
+    (common_name, hosts): (&str, Vec<String>),
     identity: &Identity,
     owner: Option<(u32, u32)>,
 ) -> Result<()> {
-    let mut params = CertificateParams::new(
-        hosts
-            .iter()
-            .map(|host| (*host).to_owned())
-            .collect::<Vec<_>>(),
-    )?;
-    params.distinguished_name.push(
-        DnType::CommonName,
-        hosts.first().copied().unwrap_or_default(),
-    );
+    let mut params = CertificateParams::new(hosts)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     let key = KeyPair::generate()?;
     write(
         &identity.certificate,

@@ -49,6 +49,7 @@ pub struct ClusterOptions {
     settings: Vec<(String, String)>,
     scram_for_others: bool,
     tls_only: bool,
+    rules: Option<String>,
 }
 
 impl ClusterOptions {
@@ -81,7 +82,18 @@ impl ClusterOptions {
         self
     }
 
+    /// Lets in over TCP whom these lines of `pg_hba.conf` let in, and nobody else; the harness itself then uses
+    /// [`Cluster::socket_url`].
+    #[must_use]
+    pub fn rules(mut self, lines: &str) -> Self {
+        self.rules = Some(lines.to_owned());
+        self
+    }
+
     fn host_rules(&self) -> String {
+        if let Some(rules) = &self.rules {
+            return format!("local all all trust\n{rules}");
+        }
         let host = if self.tls_only { "hostssl" } else { "host" };
         let others = if self.scram_for_others {
             "scram-sha-256"

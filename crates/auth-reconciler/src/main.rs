@@ -1,6 +1,6 @@
 //! auth-reconciler: keeps the `auth_status` column of a fleet of messaging instances true, by events.
 //!
-//! The crate is thin: [`settings`] and [`database`] turn what the operator said into values,
+//! The crate is thin: [`settings`] turns what the operator said into values,
 //! [`postgres`] and [`probe`] act, [`run`] is the loop in which they meet, and every decision is made
 //! in `auth-reconciler-core`.
 
@@ -26,7 +26,6 @@ use crate::run::{Options, RunError};
 use crate::settings::{Command, RunSettings, Settings};
 
 mod command;
-mod database;
 mod docker;
 mod postgres;
 mod probe;

@@ -16,6 +16,7 @@ pub(crate) mod owed;
 pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod record;
+pub(crate) mod remedy;
 pub(crate) mod schema;
 pub(crate) mod store;
 pub(crate) mod tables;

@@ -14,14 +14,14 @@ use auth_reconciler_core::Cause;
 use auth_reconciler_core::backoff::Backoff;
 use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
+use postgres_url::Database;
 use thiserror::Error;
 use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
-use crate::database::Database;
 use crate::docker::sightings::Seen;
 use crate::postgres::ear::EarError;
-use crate::postgres::error::{Policy, StoreError};
+use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
 use crate::postgres::tables::{Fault, Key};
 use crate::settings::TableName;
@@ -88,12 +88,12 @@ pub(crate) enum RunError {
 impl RunError {
     /// The failure itself if it may pass, else the end that follows from it.
     fn unless_passing(failure: StoreError) -> Result<StoreError, Self> {
-        match failure.policy() {
-            Policy::End(advice) => Err(Self::End {
+        match failure.end() {
+            Some(advice) => Err(Self::End {
                 advice,
                 source: Box::new(failure.into()),
             }),
-            Policy::Retry => Ok(failure),
+            None => Ok(failure),
         }
     }
 

@@ -3,14 +3,13 @@
 //!
 //! The way of a value: the flag, else the environment variable, else the default; an empty one counts as not given.
 //! The environment comes in as a function, so everything here is a plain function of its input. A value that may hold
-//! a secret (database URL, password) is read in [`crate::database`], whose errors repeat nothing of it; for the same
+//! a secret (database URL, password) is read by the crate `postgres_url`, whose errors repeat nothing of it; for the same
 //! reason an argument that does not belong is refused without being repeated.
 
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
-
-use crate::database::{Database, Defaults, Names, TlsMode};
+use postgres_url::{Database, Defaults, Names, SettingNames, TlsMode};
 
 mod cli;
 pub(crate) mod docker;
@@ -171,6 +170,10 @@ impl DatabaseSource {
                 mode: mode.transpose()?,
                 ca: ca.map(Into::into),
                 password,
+                settings: SettingNames {
+                    ca: "--database-ca (DATABASE_SSL_CA)",
+                    password: setting::DATABASE_PASSWORD.env,
+                },
             },
         })
     }

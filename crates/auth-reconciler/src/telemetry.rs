@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use tokio_postgres::error::DbError;
 use tracing_subscriber::EnvFilter;
 
-use crate::postgres::error::in_their_code;
+use crate::postgres::remedy::in_their_code;
 use crate::settings::LogFormat;
 
 /// Starts logging to standard error; levels by `RUST_LOG`, default `info`.

@@ -31,4 +31,5 @@ mod schema_change;
 mod search_path;
 mod secrets;
 mod stage;
+mod tls;
 mod unwritable;

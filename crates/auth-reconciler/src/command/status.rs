@@ -10,11 +10,11 @@ use chrono::{DateTime, SubsecRound, Utc};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use deadpool_postgres::Pool;
+use postgres_url::Database;
 use serde::{Deserialize, Serialize};
 use terminal_size::Width;
 
 use super::{complain, say};
-use crate::database::Database;
 use crate::postgres::error::StoreError;
 use crate::postgres::faults::from_rows;
 use crate::postgres::pool::with;

@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Result;
+use postgres_url::Database;
 
 use super::say;
-use crate::database::Database;
 use crate::postgres::schema::SchemaError;
 use crate::postgres::schema::removal::{self, Found, Removal, Role};
 use crate::settings::Consent;

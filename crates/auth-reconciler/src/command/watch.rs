@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
+use postgres_url::Database;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use self::event::{Drift, Event, Moment, Transition};
 use self::screen::Screen;
-use crate::database::Database;
 use crate::postgres::watcher::{Rings, Watcher, WatcherError};
 use crate::settings::WatchSettings;
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use futures_util::future::poll_fn;
+use postgres_url::{Database, TlsError};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -26,7 +27,6 @@ use super::error::StoreError;
 use super::inbox::Inbox;
 use super::pool::Session;
 use super::store;
-use crate::database::{Database, TlsError};
 
 /// Longest wait for a connection that answers its first statements.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);

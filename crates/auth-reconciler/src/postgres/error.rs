@@ -1,9 +1,11 @@
-//! One table that decides what happens to a database error: retry, or end with a word of advice.
+//! How a statement on the database fails. What is done about it is in [`super::remedy`].
 
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::SqlState;
+
+use super::remedy::{self, Act, Course};
 
 /// A failed act on the database.
 #[derive(Debug, Error)]
@@ -36,19 +38,6 @@ pub(crate) enum StoreError {
     Answer { act: &'static str, what: String },
 }
 
-/// What an operator does about an error that [`misses_ours`].
-pub(crate) const MAKE_ANEW: &str =
-    "a function or view of the schema auth_reconciler is missing: run `auth-reconciler migrate`";
-
-/// What is done about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// It may pass: try again with backoff.
-    Retry,
-    /// It will not pass while we run: end, with this advice.
-    End(&'static str),
-}
-
 impl StoreError {
     /// The SQLSTATE, where the server gave one.
     pub(crate) fn code(&self) -> Option<&SqlState> {
@@ -61,20 +50,18 @@ impl StoreError {
         }
     }
 
-    /// Whether it is an error of the watched table's own triggers and checks, see [`in_their_code`].
+    /// Whether it is an error of the watched table's own triggers and checks, see [`remedy::in_their_code`].
     pub(crate) fn in_their_code(&self) -> bool {
         let Self::Query { source, .. } = self else {
             return false;
         };
-        source.as_db_error().is_some_and(in_their_code)
+        source.as_db_error().is_some_and(remedy::in_their_code)
     }
 
     /// Whether it is of the way to the server and may be gone in a moment.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Query { source, .. } | Self::Connect { source, .. } => {
-                crate::database::may_pass(source)
-            }
+            Self::Query { source, .. } | Self::Connect { source, .. } => remedy::may_pass(source),
             Self::Pool { source, .. } => {
                 matches!(source, deadpool_postgres::PoolError::Timeout(_))
             }
@@ -121,72 +108,27 @@ impl StoreError {
         let Self::Query { source, .. } = self else {
             return false;
         };
-        misses_ours(source)
+        remedy::misses_ours(source)
     }
 
-    /// What the running daemon does about it.
-    pub(crate) fn policy(&self) -> Policy {
-        let Some(code) = self.code().filter(|_| !self.in_their_code()) else {
-            return Policy::Retry;
+    /// The advice of an error that no retry mends, for the running daemon.
+    pub(crate) fn end(&self) -> Option<&'static str> {
+        let Self::Query { source, .. } = self else {
+            return None;
         };
-        if *code == SqlState::INVALID_SCHEMA_NAME || *code == SqlState::UNDEFINED_FUNCTION {
-            return Policy::End(
-                "the schema auth_reconciler is gone or of another version: run `auth-reconciler migrate`, then start again",
-            );
-        }
-        Policy::Retry
+        let remedy = remedy::remedy(source, Act::Serve)?;
+        (remedy.course == Course::End).then_some(remedy.advice)
     }
 
-    /// A sentence for the operator beside an error that is retried.
+    /// A sentence for the operator beside the error.
     pub(crate) fn advice(&self) -> Option<&'static str> {
-        if let Self::Connect { source, .. } = self {
-            return crate::database::advice(source);
+        match self {
+            Self::Connect { source, .. } => remedy::advice(source, Act::Connect),
+            Self::Query { source, .. } => remedy::advice(source, Act::Serve),
+            Self::Pool { .. }
+            | Self::Timeout { .. }
+            | Self::Hidden { .. }
+            | Self::Answer { .. } => None,
         }
-        if self.is_of_our_schema() {
-            return Some(MAKE_ANEW);
-        }
-        let code = self.code()?;
-        if self.in_their_code() {
-            return Some(
-                "a trigger or check of the watched table fails when auth_status is written: correct it",
-            );
-        }
-        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return Some(
-                "the daemon's role lacks a right, or row level security hides rows from it; `auth-reconciler doctor` names what is missing",
-            );
-        }
-        if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
-            return Some(
-                "a watched table was changed or dropped: the view auth_reconciler.problems says with the next echo which one, and what mends it",
-            );
-        }
-        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-            return Some(
-                "this server is a standby, or default_transaction_read_only is on: name the primary, or all servers, in DATABASE_URL, or set it off for the database and the role",
-            );
-        }
-        if *code == SqlState::TOO_MANY_CONNECTIONS {
-            return Some("raise max_connections of the server or lower AUTH_RECONCILER_POOL_SIZE");
-        }
-        None
     }
-}
-
-/// Whether a function, view or table of our own schema is missing, whoever asked for it.
-pub(crate) fn misses_ours(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|error| {
-        [SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_TABLE].contains(error.code())
-            && error.message().contains("auth_reconciler.")
-    })
-}
-
-/// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
-/// then a missing table or function is not one of ours, and its text may hold anything of the row. The
-/// server tells the innermost place first.
-pub(crate) fn in_their_code(error: &DbError) -> bool {
-    error
-        .where_()
-        .and_then(|context| context.split_once(" set auth_status = $2,"))
-        .is_some_and(|(inner, _)| inner.contains('\n'))
 }

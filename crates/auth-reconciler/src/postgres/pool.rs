@@ -5,12 +5,12 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use postgres_url::{Database, TlsError};
 
 use thiserror::Error;
 use tokio_postgres::Client;
 
 use super::error::StoreError;
-use crate::database::{Database, TlsError};
 
 /// Longest wait for a free connection, for a new one, and for the answer to one statement.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);

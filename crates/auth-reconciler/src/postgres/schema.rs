@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use postgres_url::Database;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
@@ -14,7 +15,6 @@ use tracing::{debug, info, warn};
 
 use super::owed::{self, Outcome};
 use super::pool::{no_foreign_limits, with, within};
-use crate::database::Database;
 use crate::settings::TableName;
 
 mod error;

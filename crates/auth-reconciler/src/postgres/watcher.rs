@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::poll_fn;
+use postgres_url::Database;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -23,7 +24,6 @@ use uuid::Uuid;
 
 use super::CHANNEL;
 use super::pool::Session;
-use crate::database::Database;
 
 mod error;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postgres_url::Database;
 use thiserror::Error;
 use tracing::info;
 use uuid::Uuid;
@@ -11,10 +12,10 @@ use super::containers::Containers;
 use super::daemon::owed::Owed;
 use super::look::Context;
 use super::standby;
-use crate::database::Database;
 use crate::postgres::ear::{self, Ear, EarError, Identity};
-use crate::postgres::error::{MAKE_ANEW, Policy, StoreError, misses_ours};
+use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Inbox;
+use crate::postgres::remedy::{self, Act};
 use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
 use crate::postgres::tables::{Expected, Tables};
@@ -68,10 +69,8 @@ impl LeadError {
     /// What the operator is to do, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Ear(EarError::Query { source, .. }) if misses_ours(source) => Some(MAKE_ANEW),
-            Self::Ear(EarError::Connect { source, .. } | EarError::Query { source, .. }) => {
-                crate::database::advice(source)
-            }
+            Self::Ear(EarError::Connect { source, .. }) => remedy::advice(source, Act::Connect),
+            Self::Ear(EarError::Query { source, .. }) => remedy::advice(source, Act::Listen),
             Self::Ear(EarError::Echo(error)) | Self::Store(error) => error.advice(),
             Self::Schema(error) => error.advice(),
             Self::Ear(_) => None,
@@ -82,7 +81,7 @@ impl LeadError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Ear(EarError::Connect { source, .. } | EarError::Query { source, .. }) => {
-                crate::database::may_pass(source)
+                remedy::may_pass(source)
             }
             Self::Ear(EarError::ConnectTimeout { .. }) => true,
             Self::Ear(EarError::Echo(error)) | Self::Store(error) => error.may_pass(),
@@ -95,10 +94,7 @@ impl LeadError {
     pub(super) fn end(&self) -> Option<&'static str> {
         match self {
             Self::Schema(error) => error.end(),
-            Self::Store(error) | Self::Ear(EarError::Echo(error)) => match error.policy() {
-                Policy::End(advice) => Some(advice),
-                Policy::Retry => None,
-            },
+            Self::Store(error) | Self::Ear(EarError::Echo(error)) => error.end(),
             Self::Ear(_) => None,
         }
     }

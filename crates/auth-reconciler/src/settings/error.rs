@@ -4,10 +4,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use postgres_url::DatabaseError;
 
 use super::setting::{self, Setting};
 use super::{ProbeUrlError, TableNameError};
-use crate::database::DatabaseError;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]

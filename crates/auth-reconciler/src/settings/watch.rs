@@ -1,9 +1,10 @@
 //! What the command `watch` was told.
 
+use postgres_url::Database;
+
 use super::cli::WatchArgs;
 use super::value::{self, Environment};
 use super::{DatabaseSource, SettingsError, setting};
-use crate::database::Database;
 
 /// Most transitions that may be shown first; the command keeps at least as many in mind.
 const MOST: u32 = 1000;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use postgres_url::Database;
 
 use super::{Finding, Report};
-use crate::database::Database;
 use crate::postgres::ear::{self, Ear};
 use crate::postgres::pool::{self, Session, with};
 use crate::telemetry::chain;

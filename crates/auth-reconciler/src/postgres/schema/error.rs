@@ -1,10 +1,10 @@
 //! Why the schema is not as it must be, and what an operator does about it.
 
+use postgres_url::TlsError;
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
 
-use crate::database::TlsError;
 use crate::postgres::error::StoreError;
+use crate::postgres::remedy::{self, Act};
 
 /// Why the schema is not as it must be.
 #[derive(Debug, Error)]
@@ -69,7 +69,7 @@ impl SchemaError {
     /// Whether it is of the way to the server and may be gone in a moment.
     pub(crate) fn may_pass(&self) -> bool {
         if let Self::Connect { source, .. } | Self::Query { source, .. } = self {
-            return crate::database::may_pass(source);
+            return remedy::may_pass(source);
         }
         matches!(self, Self::Store(error) if error.may_pass())
     }
@@ -113,17 +113,8 @@ impl SchemaError {
     /// What the operator is to do, if it is known.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Query { source, .. }
-                if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-            {
-                Some(
-                    "`migrate` and `uninstall` are for the owner of the watched tables, who may also create a schema \
-                     in this database (grant create on database)",
-                )
-            }
-            Self::Connect { source, .. } | Self::Query { source, .. } => {
-                crate::database::advice(source)
-            }
+            Self::Connect { source, .. } => remedy::advice(source, Act::Connect),
+            Self::Query { source, .. } => remedy::advice(source, Act::Change),
             Self::Store(error) => error.advice(),
             Self::TriggersMissing { .. } => {
                 Some("run `auth-reconciler migrate`, which attaches them and looks at every row")

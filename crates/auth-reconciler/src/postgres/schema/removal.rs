@@ -4,12 +4,12 @@
 //! taken back with it: a login that is left behind must not go on reading keys. Roles themselves are the server's, so they
 //! stay and are named.
 
+use postgres_url::Database;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::install::own_names;
 use super::{PINNED, SchemaError, connect, query, repeated, transaction};
-use crate::database::Database;
 use crate::postgres::pool::{TRANSACTION, within};
 
 /// A session in a database from which our schema may be removed.

@@ -1,10 +1,10 @@
 //! What can be wrong with watching, and what to do about it.
 
+use postgres_url::TlsError;
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
 
 use super::{ECHO_LIMIT, LIMIT};
-use crate::database::TlsError;
+use crate::postgres::remedy::{self, Act, OTHER_VERSION};
 
 /// Why nothing can be watched.
 #[derive(Debug, Error)]
@@ -53,32 +53,9 @@ impl WatcherError {
                 "name a direct connection to the same database with --listen-url (AUTH_RECONCILER_LISTEN_URL)",
             ),
             Self::Answer { .. } => Some(OTHER_VERSION),
-            Self::Connect { source, .. } => crate::database::advice(source),
-            Self::Query { source, .. } => {
-                let code = source.code()?;
-                if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-                    Some(
-                        "the role may not read: grant auth_reconciler_reader to it (deploy/grants.sql makes that role)",
-                    )
-                } else if *code == SqlState::UNDEFINED_FUNCTION
-                    || *code == SqlState::UNDEFINED_COLUMN
-                    || *code == SqlState::UNDEFINED_TABLE
-                {
-                    Some(OTHER_VERSION)
-                } else if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
-                    || *code == SqlState::FEATURE_NOT_SUPPORTED
-                {
-                    Some(
-                        "this server may be a standby, on which nobody can listen: name the primary",
-                    )
-                } else {
-                    None
-                }
-            }
+            Self::Connect { source, .. } => remedy::advice(source, Act::Connect),
+            Self::Query { source, .. } => remedy::advice(source, Act::Follow),
             Self::Tls(_) | Self::Timeout { .. } | Self::Lost(_) => None,
         }
     }
 }
-
-const OTHER_VERSION: &str = "the schema auth_reconciler is of another version than this program: use the program that \
-     migrated it, or run `auth-reconciler migrate` with this one";

@@ -1,6 +1,6 @@
 //! What each key of a database URL means here.
 //!
-//! Which keys there are is in [`super::key`]. Where libpq and tokio-postgres differ in a unit or a name, libpq's is
+//! Which keys there are is in [`crate::key`]. Where libpq and tokio-postgres differ in a unit or a name, libpq's is
 //! meant; zero asks for the default, as in libpq, and the defaults are chosen here: a dead peer is noticed in half a
 //! minute, and a standby is not a database to work on.
 
@@ -12,12 +12,12 @@ use tokio_postgres::config::{
     ChannelBinding, Config, Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs,
 };
 
-use super::key::{self, ACCEPTED, IGNORED, UNSUPPORTED};
-use super::tls::{ClientCertificate, Tls, TlsMode};
-use super::url::{Pair, text};
-use super::{Database, DatabaseError, Defaults, Names};
+use crate::key::{self, ACCEPTED, IGNORED, PASSWORD_SETTING, UNSUPPORTED};
+use crate::tls::{ClientCertificate, Tls, TlsMode};
+use crate::url::{Pair, text};
+use crate::{Database, DatabaseError, Defaults, Names, SettingNames};
 
-pub(super) const DEFAULT_PORT: u16 = 5432;
+pub(crate) const DEFAULT_PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(10);
@@ -26,15 +26,15 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Something that the URL asked for and does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ignored {
+pub struct Ignored {
     /// The key.
-    pub(crate) key: &'static str,
+    pub key: &'static str,
     /// Why it is passed over.
-    pub(crate) reason: &'static str,
+    pub reason: &'static str,
 }
 
 /// A connection in the making.
-pub(super) struct Draft {
+pub(crate) struct Draft {
     config: Config,
     hosts: Vec<String>,
     addresses: Vec<IpAddr>,
@@ -51,15 +51,18 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<Self, DatabaseError> {
+    pub(crate) fn from_pairs(
+        pairs: Vec<Pair>,
+        settings: SettingNames,
+    ) -> Result<Self, DatabaseError> {
         let mut draft = Self::new();
         for pair in pairs {
-            draft.set(pair)?;
+            draft.set(pair, settings)?;
         }
         Ok(draft)
     }
 
-    pub(super) fn from_names(names: Names) -> Result<Self, DatabaseError> {
+    pub(crate) fn from_names(names: Names) -> Result<Self, DatabaseError> {
         let mut draft = Self::new();
         draft.hosts = vec![checked("the host", names.host)?];
         draft.ports = vec![names.port];
@@ -98,7 +101,7 @@ impl Draft {
         }
     }
 
-    fn set(&mut self, pair: Pair) -> Result<(), DatabaseError> {
+    fn set(&mut self, pair: Pair, settings: SettingNames) -> Result<(), DatabaseError> {
         if pair.key == "password" {
             if !pair.value.is_empty() {
                 self.config.password(pair.value);
@@ -111,6 +114,7 @@ impl Draft {
             return Ok(());
         }
         if let Some((key, instead)) = UNSUPPORTED.iter().find(|(key, _)| *key == pair.key) {
+            let instead = instead.replace(PASSWORD_SETTING, settings.password);
             return Err(DatabaseError::Unsupported { key, instead });
         }
         let value = text("a value", pair.value)?;
@@ -127,6 +131,12 @@ impl Draft {
         match key {
             "host" | "hostaddr" | "port" | "user" | "dbname" => self.set_place(key, value),
             "sslmode" | "ssl" | "sslrootcert" | "sslcert" | "sslkey" => self.set_tls(key, value),
+            "connect_timeout"
+            | "tcp_user_timeout"
+            | "keepalives"
+            | "keepalives_idle"
+            | "keepalives_interval"
+            | "keepalives_count" => self.set_number(key, value),
             _ => self.set_session(key, value),
         }
     }
@@ -167,79 +177,72 @@ impl Draft {
         Ok(())
     }
 
+    /// Times and counts; libpq's milliseconds and seconds.
+    fn set_number(&mut self, key: &'static str, value: String) -> Result<(), DatabaseError> {
+        let Ok(number) = value.trim().parse::<i32>() else {
+            let accepted = "give a whole number";
+            return Err(DatabaseError::Value {
+                key,
+                value,
+                accepted,
+            });
+        };
+        let config = &mut self.config;
+        if key == "keepalives" {
+            config.keepalives(number != 0);
+            return Ok(());
+        }
+        // Zero or less asks for the default, as in libpq; it is ours here.
+        let Ok(number @ 1..) = u32::try_from(number) else {
+            return Ok(());
+        };
+        let seconds = Duration::from_secs(number.into());
+        match key {
+            "connect_timeout" => config.connect_timeout(seconds),
+            "tcp_user_timeout" => config.tcp_user_timeout(Duration::from_millis(number.into())),
+            "keepalives_idle" => config.keepalives_idle(seconds),
+            "keepalives_interval" => config.keepalives_interval(seconds),
+            _ => config.keepalives_retries(number),
+        };
+        Ok(())
+    }
+
     fn set_session(&mut self, key: &'static str, value: String) -> Result<(), DatabaseError> {
         let not = |accepted: &'static str| DatabaseError::Value {
             key,
             value: value.clone(),
             accepted,
         };
-        let number = || {
-            value
-                .trim()
-                .parse::<i32>()
-                .map_err(|_| not("give a whole number"))
-        };
         let config = &mut self.config;
         match key {
-            "options" => {
-                config.options(&*value);
-            }
-            "connect_timeout" => positive(number()?, |seconds| {
-                config.connect_timeout(Duration::from_secs(seconds));
+            "options" => config.options(&*value),
+            "target_session_attrs" => config.target_session_attrs(match value.as_str() {
+                "any" => TargetSessionAttrs::Any,
+                "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
+                _ => return Err(not("give read-write, primary or any: this program writes")),
             }),
-            "tcp_user_timeout" => positive(number()?, |milliseconds| {
-                config.tcp_user_timeout(Duration::from_millis(milliseconds));
+            "channel_binding" => config.channel_binding(match value.as_str() {
+                "disable" => ChannelBinding::Disable,
+                "prefer" => ChannelBinding::Prefer,
+                "require" => ChannelBinding::Require,
+                _ => return Err(not("give disable, prefer or require")),
             }),
-            "keepalives_idle" => positive(number()?, |seconds| {
-                config.keepalives_idle(Duration::from_secs(seconds));
+            "load_balance_hosts" => config.load_balance_hosts(match value.as_str() {
+                "disable" => LoadBalanceHosts::Disable,
+                "random" => LoadBalanceHosts::Random,
+                _ => return Err(not("give disable or random")),
             }),
-            "keepalives_interval" => positive(number()?, |seconds| {
-                config.keepalives_interval(Duration::from_secs(seconds));
+            "sslnegotiation" => config.ssl_negotiation(match value.as_str() {
+                "postgres" => SslNegotiation::Postgres,
+                "direct" => SslNegotiation::Direct,
+                _ => return Err(not("give postgres or direct")),
             }),
-            "keepalives_count" => match u32::try_from(number()?) {
-                Ok(count) if count > 0 => {
-                    config.keepalives_retries(count);
-                }
-                Ok(_) | Err(_) => {}
-            },
-            "keepalives" => {
-                config.keepalives(number()? != 0);
-            }
-            "target_session_attrs" => {
-                config.target_session_attrs(match value.as_str() {
-                    "any" => TargetSessionAttrs::Any,
-                    "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
-                    _ => return Err(not("give read-write, primary or any: this program writes")),
-                });
-            }
-            "channel_binding" => {
-                config.channel_binding(match value.as_str() {
-                    "disable" => ChannelBinding::Disable,
-                    "prefer" => ChannelBinding::Prefer,
-                    "require" => ChannelBinding::Require,
-                    _ => return Err(not("give disable, prefer or require")),
-                });
-            }
-            "load_balance_hosts" => {
-                config.load_balance_hosts(match value.as_str() {
-                    "disable" => LoadBalanceHosts::Disable,
-                    "random" => LoadBalanceHosts::Random,
-                    _ => return Err(not("give disable or random")),
-                });
-            }
-            "sslnegotiation" => {
-                config.ssl_negotiation(match value.as_str() {
-                    "postgres" => SslNegotiation::Postgres,
-                    "direct" => SslNegotiation::Direct,
-                    _ => return Err(not("give postgres or direct")),
-                });
-            }
             _ => return key::fixed(key, &value).map_err(not),
-        }
+        };
         Ok(())
     }
 
-    pub(super) fn finish(mut self, defaults: &Defaults) -> Result<Database, DatabaseError> {
+    pub(crate) fn finish(mut self, defaults: &Defaults) -> Result<Database, DatabaseError> {
         let user = self.user.take().ok_or(DatabaseError::NoUser)?;
         self.config
             .dbname(self.database.take().unwrap_or_else(|| user.clone()));
@@ -248,6 +251,23 @@ impl Draft {
             self.config.password(password);
         }
         self.places()?;
+        let tls = self.tls(defaults)?;
+        self.config.ssl_mode(match tls.mode {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            TlsMode::Require | TlsMode::NoVerify | TlsMode::VerifyCa | TlsMode::VerifyFull => {
+                SslMode::Require
+            }
+        });
+        Ok(Database {
+            config: self.config,
+            tls,
+            ignored: self.ignored,
+        })
+    }
+
+    /// What TLS is to do, once the hosts are known.
+    fn tls(&mut self, defaults: &Defaults) -> Result<Tls, DatabaseError> {
         let client = match (self.certificate.take(), self.key.take()) {
             (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
             (None, None) => None,
@@ -269,7 +289,10 @@ impl Draft {
             _ if only_sockets => TlsMode::Disable,
             TlsMode::Require if ca.is_some() => TlsMode::VerifyCa,
             TlsMode::VerifyCa | TlsMode::VerifyFull if ca.is_none() => {
-                return Err(DatabaseError::NoCa(asked));
+                return Err(DatabaseError::NoCa {
+                    mode: asked,
+                    setting: defaults.settings.ca,
+                });
             }
             TlsMode::Disable
             | TlsMode::Prefer
@@ -278,31 +301,20 @@ impl Draft {
             | TlsMode::VerifyCa
             | TlsMode::VerifyFull => asked,
         };
-        self.config.ssl_mode(match mode {
-            TlsMode::Disable => SslMode::Disable,
-            TlsMode::Prefer => SslMode::Prefer,
-            TlsMode::Require | TlsMode::NoVerify | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                SslMode::Require
-            }
-        });
         let direct = self.config.get_ssl_negotiation() == SslNegotiation::Direct;
-        if direct && matches!(mode, TlsMode::Prefer) {
-            let accepted = "it needs sslmode=require or stronger";
+        if direct && mode == TlsMode::Prefer {
             return Err(DatabaseError::Value {
                 key: "sslnegotiation",
                 value: "direct".to_owned(),
-                accepted,
+                accepted: "it needs sslmode=require or stronger",
             });
         }
-        Ok(Database {
-            config: self.config,
-            tls: Tls {
-                mode,
-                ca,
-                client,
-                direct,
-            },
-            ignored: self.ignored,
+        Ok(Tls {
+            mode,
+            ca,
+            ca_setting: defaults.settings.ca,
+            client,
+            direct,
         })
     }
 
@@ -336,13 +348,6 @@ impl Draft {
             self.config.port(*port);
         }
         Ok(())
-    }
-}
-
-/// Zero or less asks for the default, as in libpq; it is ours here.
-fn positive(number: i32, set: impl FnOnce(u64)) {
-    if let Ok(number @ 1..) = u64::try_from(number) {
-        set(number);
     }
 }
 

@@ -4,21 +4,21 @@
 //! path ends the user's part, and a `%` that encodes nothing stands for itself. Where a special character leaves two
 //! readings, it is an error instead of a guess: a guess would make a piece of a password the host, and show it.
 
-use super::DatabaseError;
+use crate::DatabaseError;
 
 /// One key with its value.
 #[derive(PartialEq, Eq)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     /// The key, in libpq's spelling.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The value, decoded; bytes, because a password may be any.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// Whether an error may repeat the key: not right after a password, of which it may be a piece.
-    pub(super) nameable: bool,
+    pub(crate) nameable: bool,
 }
 
 /// The pairs of a URL or of the key=value form.
-pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DatabaseError> {
+pub(crate) fn pairs(text: &str) -> Result<Vec<Pair>, DatabaseError> {
     let text = text.trim();
     if text.starts_with(['"', '\'']) {
         return Err(DatabaseError::Quoted);
@@ -39,7 +39,7 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DatabaseError> {
 }
 
 /// Percent-encodes what would be read as a part of a URL.
-pub(super) fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if c.is_ascii_alphanumeric() || "-._~".contains(c) || !c.is_ascii() && !c.is_control() {
@@ -221,7 +221,7 @@ fn pair(key: &str, value: Vec<u8>) -> Pair {
 }
 
 /// Bytes as text without a zero byte, which Postgres could not take.
-pub(super) fn text(what: &'static str, bytes: Vec<u8>) -> Result<String, DatabaseError> {
+pub(crate) fn text(what: &'static str, bytes: Vec<u8>) -> Result<String, DatabaseError> {
     match String::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text),
         Ok(_) | Err(_) => Err(DatabaseError::NotText(what)),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use rcgen::{CertificateParams, KeyPair};
 
-use super::super::super::{Database, Defaults};
+use crate::Database;
+use crate::tests::defaults;
 
 /// A directory of its own for each test, removed at its end.
 struct Directory(PathBuf);
@@ -32,10 +33,7 @@ impl Drop for Directory {
 }
 
 fn told(url: &str) -> String {
-    let error = match Database::from_url(url, &Defaults::default())
-        .unwrap()
-        .connector()
-    {
+    let error = match Database::from_url(url, &defaults()).unwrap().connector() {
         Ok(_) => panic!("{url} can be used"),
         Err(error) => error,
     };
@@ -114,7 +112,7 @@ fn a_client_certificate_that_cannot_be_used_is_named() {
     let key = directory.file("client.key", &key.serialize_pem());
     let url = format!("postgres://u@h/d?sslcert={certificate}&sslkey={key}");
     assert!(
-        Database::from_url(&url, &Defaults::default())
+        Database::from_url(&url, &defaults())
             .unwrap()
             .connector()
             .is_ok()

@@ -36,7 +36,7 @@ const NO_NAME: &str = "name.invalid";
 
 /// The modes of `sslmode`, libpq's and node-postgres' `no-verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsMode {
+pub enum TlsMode {
     /// Never.
     Disable,
     /// If the server can.
@@ -51,44 +51,46 @@ pub(crate) enum TlsMode {
     VerifyFull,
 }
 
-/// Why TLS cannot be set up; all of it concerns files on this machine.
+/// Why TLS cannot be set up; most of it concerns files on this machine.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     /// A file that cannot be read.
     #[error("cannot read the file `{}` that {names}", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What names it.
-        names: &'static str,
+        names: String,
         /// Why.
         source: std::io::Error,
     },
     /// A file without the expected section.
     #[error("the file `{}` that {names} holds no {section} in PEM form", path.display())]
     NotPem {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What names it.
-        names: &'static str,
+        names: String,
         /// What was expected.
         section: &'static str,
     },
     /// A file with a broken section.
     #[error("the file `{}` that {names} is not valid PEM", path.display())]
     BrokenPem {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What names it.
-        names: &'static str,
+        names: String,
         /// Why.
         source: pem::Error,
     },
     /// An authority's certificate that is none.
-    #[error("a certificate in the file `{}` that {AUTHORITY} cannot be used", path.display())]
+    #[error("a certificate in the file `{}` that {names} cannot be used", path.display())]
     Authority {
-        /// Which.
+        /// The file.
         path: PathBuf,
+        /// What names it.
+        names: String,
         /// Why.
         source: rustls::Error,
     },
@@ -110,44 +112,45 @@ pub(crate) enum TlsError {
     Library(#[source] rustls::Error),
 }
 
-const AUTHORITY: &str = "sslrootcert or --database-ca (DATABASE_SSL_CA) names";
 const CERTIFICATE: &str = "sslcert names";
 const KEY: &str = "sslkey names";
 
 /// This client's own certificate and key.
 #[derive(Clone)]
-pub(super) struct ClientCertificate {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// What is needed to set TLS up.
 #[derive(Clone)]
-pub(super) struct Tls {
-    pub(super) mode: TlsMode,
-    pub(super) ca: Option<PathBuf>,
-    pub(super) client: Option<ClientCertificate>,
+pub(crate) struct Tls {
+    pub(crate) mode: TlsMode,
+    pub(crate) ca: Option<PathBuf>,
+    /// The setting that may have named the authority instead of the URL, for errors.
+    pub(crate) ca_setting: &'static str,
+    pub(crate) client: Option<ClientCertificate>,
     /// Without asking the server first (`sslnegotiation=direct`).
-    pub(super) direct: bool,
+    pub(crate) direct: bool,
 }
 
 /// TLS' part in a connect, for [`tokio_postgres::Config::connect`] and for pools.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     inner: MakeRustlsConnect,
     checks_name: bool,
 }
 
 impl TlsMode {
-    /// What [`TlsMode::from_name`] takes.
-    pub(super) const NAMES: &str =
+    /// What `sslmode` takes, for errors.
+    pub(crate) const NAMES: &str =
         "give disable, allow, prefer, require, no-verify, verify-ca or verify-full";
     /// What [`TlsMode::from_setting`] takes.
-    pub(crate) const SETTING: &str =
+    pub const SETTING: &str =
         "give true, false, disable, allow, prefer, require, no-verify, verify-ca or verify-full";
 
     /// A value of `sslmode`.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name.trim() {
             "disable" => Some(Self::Disable),
             // `allow` differs from `prefer` in what is tried first; the end is the same but where both would do.
@@ -160,8 +163,9 @@ impl TlsMode {
         }
     }
 
-    /// A value of `ssl` or `DATABASE_SSL`: a mode, or yes and no.
-    pub(crate) fn from_setting(value: &str) -> Option<Self> {
+    /// A value of `ssl`, or of a setting beside the URL: a mode, or yes and no.
+    #[must_use]
+    pub fn from_setting(value: &str) -> Option<Self> {
         let value = value.trim().to_ascii_lowercase();
         match value.as_str() {
             "true" | "1" | "yes" | "on" => Some(Self::Require),
@@ -185,7 +189,7 @@ impl fmt::Display for TlsMode {
 }
 
 impl Tls {
-    pub(super) fn connector(&self) -> Result<Connector, TlsError> {
+    pub(crate) fn connector(&self) -> Result<Connector, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(self.verifier(&provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
@@ -222,12 +226,14 @@ impl Tls {
             TlsMode::VerifyFull => true,
         };
         let path = self.ca.as_deref().ok_or(TlsError::NoAuthority)?;
-        Verifier::signed_by(certificates(path, AUTHORITY)?, checks_name, provider).map_err(
-            |source| TlsError::Authority {
+        let names = format!("sslrootcert or {} names", self.ca_setting);
+        Verifier::signed_by(certificates(path, &names)?, checks_name, provider).map_err(|source| {
+            TlsError::Authority {
                 path: path.to_owned(),
+                names,
                 source,
-            },
-        )
+            }
+        })
     }
 }
 
@@ -244,30 +250,27 @@ impl MakeTlsConnect<Socket> for Connector {
     }
 }
 
-fn read(path: &Path, names: &'static str) -> Result<Vec<u8>, TlsError> {
+fn read(path: &Path, names: &str) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read {
         path: path.to_owned(),
-        names,
+        names: names.to_owned(),
         source,
     })
 }
 
-fn certificates(
-    path: &Path,
-    names: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path, names: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path, names)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match certificates {
         Ok(certificates) if certificates.is_empty() => Err(TlsError::NotPem {
             path: path.to_owned(),
-            names,
+            names: names.to_owned(),
             section: "certificate",
         }),
         Ok(certificates) => Ok(certificates),
         Err(source) => Err(TlsError::BrokenPem {
             path: path.to_owned(),
-            names,
+            names: names.to_owned(),
             source,
         }),
     }
@@ -279,12 +282,12 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         Ok(key) => Ok(key),
         Err(pem::Error::NoItemsFound) => Err(TlsError::NotPem {
             path: path.to_owned(),
-            names: KEY,
+            names: KEY.to_owned(),
             section,
         }),
         Err(source) => Err(TlsError::BrokenPem {
             path: path.to_owned(),
-            names: KEY,
+            names: KEY.to_owned(),
             source,
         }),
     }

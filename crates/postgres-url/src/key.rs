@@ -1,11 +1,11 @@
 //! The keys of a database URL that are known: what libpq, node-postgres and Prisma put there.
 //!
-//! Three lists: what is honoured, what is passed over with a reason (it asks for something that this program does not
+//! Three lists: what is honoured, what is passed over with a reason (it asks for something that the program does not
 //! do, or does anyway), and what is refused because passing it over would be unsafe or wrong. A key on none of them is
 //! an error.
 
 /// The keys that are honoured.
-pub(super) const ACCEPTED: &[&str] = &[
+pub(crate) const ACCEPTED: &[&str] = &[
     "host",
     "hostaddr",
     "port",
@@ -42,7 +42,7 @@ const NOT_DONE: &str = "it asks for nothing that this program does";
 const QUALIFIED: &str = "every table is named with its schema";
 
 /// The keys that are passed over, and why.
-pub(super) const IGNORED: &[(&str, &str)] = &[
+pub(crate) const IGNORED: &[(&str, &str)] = &[
     ("application_name", OWN_NAME),
     ("fallback_application_name", OWN_NAME),
     ("schema", QUALIFIED),
@@ -85,11 +85,14 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Stands for the name of the setting that holds the password, in what is advised.
+pub(crate) const PASSWORD_SETTING: &str = "{password}";
+
 /// The keys that are refused, and what to do instead.
-pub(super) const UNSUPPORTED: &[(&str, &str)] = &[
+pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ("service", "write its values into the URL"),
     ("servicefile", "write its values into the URL"),
-    ("passfile", "give the password with DATABASE_PASSWORD"),
+    ("passfile", "give the password with {password}"),
     (
         "sslpassword",
         "store the client's key without a password, readable by this program alone",
@@ -111,7 +114,7 @@ pub(super) const UNSUPPORTED: &[(&str, &str)] = &[
 ];
 
 /// Other spellings of the same keys.
-pub(super) fn spelling(key: &str) -> &str {
+pub(crate) fn spelling(key: &str) -> &str {
     match key {
         "database" => "dbname",
         "encoding" => "client_encoding",
@@ -121,7 +124,7 @@ pub(super) fn spelling(key: &str) -> &str {
 }
 
 /// Keys of which only the values that change nothing are taken; the error is what is accepted.
-pub(super) fn fixed(key: &str, value: &str) -> Result<(), &'static str> {
+pub(crate) fn fixed(key: &str, value: &str) -> Result<(), &'static str> {
     let value = value.to_ascii_lowercase();
     let (accepted, message): (&[&str], _) = match key {
         "client_encoding" => (&["utf8", "utf-8", "unicode", "auto"], "only utf8 is spoken"),

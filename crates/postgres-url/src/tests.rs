@@ -2,10 +2,21 @@ mod keys;
 
 use tokio_postgres::config::{Host, SslMode};
 
-use super::{Database, DatabaseError, Defaults, Names, TlsMode};
+use super::{Database, DatabaseError, Defaults, Names, SettingNames, TlsMode};
+
+/// Nothing lent, by a program that has names for what could be.
+pub(crate) fn defaults() -> Defaults {
+    Defaults {
+        settings: SettingNames {
+            ca: "--database-ca (DATABASE_SSL_CA)",
+            password: "DATABASE_PASSWORD",
+        },
+        ..Defaults::default()
+    }
+}
 
 fn read(url: &str) -> Result<Database, DatabaseError> {
-    Database::from_url(url, &Defaults::default())
+    Database::from_url(url, &defaults())
 }
 
 fn described(url: &str) -> String {
@@ -281,6 +292,7 @@ fn the_separate_settings_count_where_the_url_is_silent() {
         mode: Some(TlsMode::VerifyFull),
         ca: Some("/ca".into()),
         password: Some("lent".to_owned()),
+        ..Defaults::default()
     };
     let lent = Database::from_url("postgres://u@h/d", &defaults).unwrap();
     assert!(lent.describe().contains("verify-full"));

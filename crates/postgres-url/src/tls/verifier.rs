@@ -17,7 +17,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 
 /// Checks a server's certificate as far as the mode asks for it.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
     authority: Option<Authority>,
 }
@@ -31,7 +31,7 @@ struct Authority {
 
 impl Verifier {
     /// Takes any certificate.
-    pub(super) fn anybody(provider: &Arc<CryptoProvider>) -> Self {
+    pub(crate) fn anybody(provider: &Arc<CryptoProvider>) -> Self {
         Self {
             algorithms: provider.signature_verification_algorithms,
             authority: None,
@@ -39,7 +39,7 @@ impl Verifier {
     }
 
     /// Takes what one of these signed, or is.
-    pub(super) fn signed_by(
+    pub(crate) fn signed_by(
         certificates: Vec<CertificateDer<'static>>,
         checks_name: bool,
         provider: &Arc<CryptoProvider>,

@@ -6,8 +6,8 @@ use tokio_postgres::config::{
     ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
 };
 
-use super::super::DatabaseError;
 use super::{read, refused};
+use crate::DatabaseError;
 
 #[test]
 fn a_dead_peer_is_noticed_by_default_and_a_standby_refused() {
@@ -140,6 +140,11 @@ fn what_others_put_into_a_url_is_passed_over_with_a_reason_or_refused_by_name() 
             "{text}"
         );
     }
+    let text = refused("postgres://u@h/d?passfile=secret").to_string();
+    assert!(
+        text.contains("give the password with DATABASE_PASSWORD"),
+        "{text}"
+    );
     let text = refused("postgres://u@h/d?colour=secret").to_string();
     assert!(
         text.starts_with("key `colour` is not understood; accepted are: host, ")

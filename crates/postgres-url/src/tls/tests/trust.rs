@@ -8,7 +8,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, Error};
 
-use super::super::verifier::Verifier;
+use crate::tls::verifier::Verifier;
 
 /// 2030-01-01, between the dates of the certificates here.
 const NOW: u64 = 1_893_456_000;
