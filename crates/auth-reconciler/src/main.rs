@@ -8,22 +8,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use auth_reconciler_core::backoff::Backoff;
-use auth_reconciler_core::follow;
-use auth_reconciler_core::queue::Limits;
-use auth_reconciler_core::verdict::Policy;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::command::status::Standing;
 use crate::docker::Engine;
-use crate::postgres::record::RecordSettings;
 use crate::postgres::watcher::WatcherError;
 use crate::postgres::{pool, schema};
-use crate::probe::Prober;
 use crate::run::look::Context;
 use crate::run::{Options, RunError};
-use crate::settings::{Command, RunSettings, Settings};
+use crate::settings::{Command, RunSettings, Settings, SettingsError};
 
 mod command;
 mod docker;
@@ -38,7 +32,7 @@ mod witness;
 fn main() -> ExitCode {
     let settings = match Settings::load() {
         Ok(settings) => settings,
-        Err(error) => error.exit(),
+        Err(error) => return refuse(&error),
     };
     let outcome = telemetry::start(settings.log_format)
         .map_err(anyhow::Error::msg)
@@ -64,6 +58,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends as command lines do: help and version on standard output with 0, a mistake on standard error with 2.
+fn refuse(error: &SettingsError) -> ExitCode {
+    if let SettingsError::CommandLine(error) = error {
+        // That nobody reads it any more is no error of ours.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    command::complain(format_args!("error: {}", telemetry::chain(error)));
+    ExitCode::from(2)
 }
 
 async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -193,7 +198,7 @@ async fn serve(
     info!(
         version = env!("CARGO_PKG_VERSION"),
         database = settings.database.describe(),
-        probe_url = %run.probe.url,
+        probe_url = %run.prober.url,
         "starting"
     );
     for ignored in settings.database.ignored() {
@@ -220,45 +225,18 @@ fn engine(run: &RunSettings) -> anyhow::Result<Option<Arc<Engine>>> {
 }
 
 fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
-    let verdict = &run.verdict;
     Ok(Options {
         ear: run.listen.as_ref().unwrap_or(&settings.database).clone(),
         expected_tables: settings.tables.clone(),
         context: Context {
             engine: engine(run)?,
             pool: pool::open(&settings.database, run.pool_size, pool::Session::Pool)?,
-            prober: Prober {
-                url: run.probe.url.clone(),
-                limit: run.probe.timeout,
-                connect_limit: run.probe.connect_timeout,
-            },
-            policy: Policy {
-                backoff: Backoff {
-                    min: verdict.backoff_min,
-                    max: verdict.backoff_max,
-                },
-                grace: verdict.awaiting_grace,
-                not_connected_limit: verdict.not_connected_limit,
-                phone_limit: verdict.whatsapp_not_connected_limit,
-                misses: verdict.misses,
-                miss_window: verdict.miss_window,
-                corrections: verdict.corrections_per_minute,
-                believe_silence_after: verdict.believe_silence_after,
-            },
-            record: RecordSettings {
-                history_per_instance: run.history_per_instance,
-                history_max_age_ms: u64::try_from(run.history_max_age.as_millis())
-                    .unwrap_or(u64::MAX),
-                overridden_retry_ms: u64::try_from(verdict.backoff_max.as_millis())
-                    .unwrap_or(u64::MAX),
-            },
+            prober: run.prober.clone(),
+            policy: run.policy,
+            record: run.record,
         },
-        limits: Limits::with_slots(
-            run.probe.concurrency,
-            verdict.look_burst,
-            verdict.look_interval,
-        ),
-        follow: follow::Limits::with_places(run.docker.followers),
+        limits: run.limits,
+        follow: run.docker.follow,
         echo_interval: run.echo_interval,
         echo_limit: run.echo_timeout,
         shutdown_limit: run.shutdown_timeout,

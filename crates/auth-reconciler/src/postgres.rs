@@ -19,6 +19,7 @@ pub(crate) mod record;
 pub(crate) mod remedy;
 pub(crate) mod schema;
 pub(crate) mod store;
+pub(crate) mod table_name;
 pub(crate) mod tables;
 pub(crate) mod unlogged;
 pub(crate) mod watcher;

@@ -22,10 +22,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::settings::ProbeUrl;
 use failure::Worst;
+use url::ProbeUrl;
 
 mod failure;
+pub(crate) mod url;
 
 /// Most connection attempts of one probe, whatever its time limit.
 const MAX_CONNECTS: u32 = 100;

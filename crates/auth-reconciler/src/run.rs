@@ -23,8 +23,8 @@ use crate::docker::sightings::Seen;
 use crate::postgres::ear::EarError;
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Heard;
+use crate::postgres::table_name::TableName;
 use crate::postgres::tables::{Fault, Key};
-use crate::settings::TableName;
 
 mod containers;
 mod daemon;

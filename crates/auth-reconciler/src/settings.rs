@@ -1,34 +1,38 @@
-//! What the operator can tell the program: flags and environment become checked values, or an error that names the
-//! setting, the value and what is accepted.
+//! What the operator can tell the program: flags and environment become the values that the rest works with, or an
+//! error that names the setting, the value and what is accepted.
 //!
-//! The way of a value: the flag, else the environment variable, else the default; an empty one counts as not given.
-//! The environment comes in as a function, so everything here is a plain function of its input. A value that may hold
-//! a secret (database URL, password) is read by the crate `postgres_url`, whose errors repeat nothing of it; for the same
-//! reason an argument that does not belong is refused without being repeated.
+//! [`all`] is the table of settings; [`cli`] makes flags and help of it, [`given`] looks a value up, [`value`] reads
+//! it. The environment comes in as a function, so everything here is a plain function of its input. A value that may
+//! hold a secret (database URL, password) is read by the crate `postgres-url`, whose errors repeat nothing of it; for
+//! the same reason an argument that does not belong is refused without being repeated.
+//!
+//! Of the other modules this one imports the types that it makes. Only commands, the daemon's start and `main` import
+//! it.
 
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
-use postgres_url::{Database, Defaults, Names, SettingNames, TlsMode};
+use postgres_url::Database;
 
+mod all;
 mod cli;
+mod database;
 pub(crate) mod docker;
 mod error;
-mod probe_url;
+mod given;
 mod run;
 mod setting;
-mod table;
 mod value;
 mod watch;
 
-use cli::{Cli, CommandArgs, CommonArgs};
+use crate::postgres::table_name::TableName;
+use crate::telemetry::LogFormat;
+use cli::{Cli, CommandArgs};
+use database::DatabaseSource;
 pub(crate) use error::SettingsError;
 use error::without_secret;
-pub(crate) use probe_url::{ProbeUrl, ProbeUrlError};
+use given::{Environment, Given};
 pub(crate) use run::RunSettings;
-use setting::Setting;
-pub(crate) use table::{TableName, TableNameError};
-use value::Environment;
 pub(crate) use watch::{Color, WatchSettings};
 
 /// Everything that one start of the program was told.
@@ -42,15 +46,6 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// What to do.
     pub(crate) command: Command,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Human,
-    /// For programs, one object a line.
-    Json,
 }
 
 /// What to do.
@@ -102,170 +97,47 @@ impl Settings {
             .try_get_matches_from(arguments)
             .map_err(without_secret)?;
         let cli = Cli::from_arg_matches(&matches).map_err(without_secret)?;
-        let source = DatabaseSource::resolve(&cli.common, environment)?;
-        let command = match &cli.command {
-            CommandArgs::Migrate(args) => Command::Migrate {
-                into_publication: run::into_publication(args, environment)?,
-            },
-            CommandArgs::Run(args) => {
-                Command::Run(Box::new(RunSettings::resolve(args, &source, environment)?))
-            }
-            CommandArgs::Status { .. } | CommandArgs::Watch(_) | CommandArgs::Uninstall(_)
-                if cli.common.table.is_some() =>
-            {
-                return Err(SettingsError::EveryTable);
-            }
-            CommandArgs::Status { json } => Command::Status { json: *json },
-            CommandArgs::Watch(args) => Command::Watch(Box::new(WatchSettings::resolve(
-                args,
-                &source,
-                environment,
-            )?)),
-            CommandArgs::Doctor(args) => {
-                Command::Doctor(Box::new(RunSettings::resolve(args, &source, environment)?))
-            }
-            CommandArgs::Uninstall(args) => Command::Uninstall(Consent {
-                yes: args.yes,
-                force: args.force,
-                with_dependents: args.with_dependents,
-            }),
+        // A command's own hold those of every command, wherever they stood.
+        let given = Given {
+            flags: matches.subcommand().map_or(&matches, |(_, flags)| flags),
+            environment,
         };
+        let source = DatabaseSource::new(&given)?;
         Ok(Self {
-            database: source.database(&cli.common, environment)?,
-            tables: tables(cli.common.table.as_deref(), environment)?,
-            log_format: log_format(cli.common.log_format.as_deref(), environment)?,
-            command,
+            command: command(&cli.command, &given, &source)?,
+            database: source.database()?,
+            tables: given.get(&all::TABLE)?,
+            log_format: given.get(&all::LOG_FORMAT)?,
         })
     }
 }
 
-/// The separate names and what they lend to a URL.
-pub(crate) struct DatabaseSource {
-    defaults: Defaults,
-}
-
-impl DatabaseSource {
-    fn resolve(common: &CommonArgs, environment: Environment<'_>) -> Result<Self, SettingsError> {
-        let ssl = value::text(
-            setting::DATABASE_SSL,
-            common.database_ssl.as_deref(),
-            environment,
-        )?;
-        let mode = ssl.map(|ssl| {
-            let accepted = || value::invalid(setting::DATABASE_SSL, &ssl, TlsMode::SETTING);
-            TlsMode::from_setting(&ssl).ok_or_else(accepted)
-        });
-        let ca = value::text(
-            setting::DATABASE_CA,
-            common.database_ca.as_deref(),
-            environment,
-        )?;
-        let password = value::text(
-            setting::DATABASE_PASSWORD,
-            common.database_password.as_deref(),
-            environment,
-        )?;
-        Ok(Self {
-            defaults: Defaults {
-                mode: mode.transpose()?,
-                ca: ca.map(Into::into),
-                password,
-                settings: SettingNames {
-                    ca: "--database-ca (DATABASE_SSL_CA)",
-                    password: setting::DATABASE_PASSWORD.env,
-                },
-            },
-        })
-    }
-
-    fn database(
-        &self,
-        common: &CommonArgs,
-        environment: Environment<'_>,
-    ) -> Result<Database, SettingsError> {
-        if let Some(url) = value::text(
-            setting::DATABASE_URL,
-            common.database_url.as_deref(),
-            environment,
-        )? {
-            return self.url(setting::DATABASE_URL, &url);
+fn command(
+    command: &CommandArgs,
+    given: &Given<'_>,
+    source: &DatabaseSource<'_>,
+) -> Result<Command, SettingsError> {
+    Ok(match command {
+        CommandArgs::Migrate => Command::Migrate {
+            into_publication: given.get(&all::INTO_PUBLICATION)?,
+        },
+        CommandArgs::Run => Command::Run(Box::new(RunSettings::resolve(given, source)?)),
+        CommandArgs::Doctor => Command::Doctor(Box::new(RunSettings::resolve(given, source)?)),
+        CommandArgs::Status { .. } | CommandArgs::Watch { .. } | CommandArgs::Uninstall(_)
+            if given.by_flag(&all::TABLE) =>
+        {
+            return Err(SettingsError::EveryTable);
         }
-        let text = |setting, flag: &Option<String>| {
-            let value = value::text(setting, flag.as_deref(), environment)?;
-            Ok::<_, SettingsError>(value.map(|value| value.trim().to_owned()))
-        };
-        let user = text(setting::DATABASE_USER, &common.database_user)?
-            .ok_or(SettingsError::NoDatabase)?;
-        let host = text(setting::DATABASE_HOST, &common.database_host)?.unwrap_or_default();
-        let port = text(setting::DATABASE_PORT, &common.database_port)?.unwrap_or_default();
-        let port = match port.parse() {
-            Ok(0) | Err(_) => {
-                return Err(value::invalid(
-                    setting::DATABASE_PORT,
-                    &port,
-                    "give a number from 1 to 65535",
-                ));
-            }
-            Ok(port) => port,
-        };
-        let name = text(setting::DATABASE_NAME, &common.database_name)?;
-        Database::from_names(
-            Names {
-                host,
-                port,
-                user,
-                name,
-            },
-            &self.defaults,
-        )
-        .map_err(|source| SettingsError::Database {
-            setting: setting::DATABASE_HOST,
-            source,
-        })
-    }
-
-    fn listen(
-        &self,
-        flag: Option<&str>,
-        environment: Environment<'_>,
-    ) -> Result<Option<Database>, SettingsError> {
-        let url = value::text(setting::LISTEN_URL, flag, environment)?;
-        url.map(|url| self.url(setting::LISTEN_URL, &url))
-            .transpose()
-    }
-
-    fn url(&self, setting: &'static Setting, url: &str) -> Result<Database, SettingsError> {
-        Database::from_url(url, &self.defaults)
-            .map_err(|source| SettingsError::Database { setting, source })
-    }
-}
-
-fn tables(
-    flag: Option<&str>,
-    environment: Environment<'_>,
-) -> Result<Vec<TableName>, SettingsError> {
-    let list = value::text(setting::TABLE, flag, environment)?.unwrap_or_default();
-    TableName::parse_list(&list).map_err(|source| SettingsError::Table {
-        setting: setting::TABLE,
-        value: list,
-        source,
+        CommandArgs::Status { json } => Command::Status { json: *json },
+        CommandArgs::Watch { json } => {
+            Command::Watch(Box::new(WatchSettings::resolve(*json, given, source)?))
+        }
+        CommandArgs::Uninstall(args) => Command::Uninstall(Consent {
+            yes: args.yes,
+            force: args.force,
+            with_dependents: args.with_dependents,
+        }),
     })
-}
-
-fn log_format(
-    flag: Option<&str>,
-    environment: Environment<'_>,
-) -> Result<LogFormat, SettingsError> {
-    let format = value::text(setting::LOG_FORMAT, flag, environment)?.unwrap_or_default();
-    match format.trim() {
-        "human" => Ok(LogFormat::Human),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(value::invalid(
-            setting::LOG_FORMAT,
-            &format,
-            "give human or json",
-        )),
-    }
 }
 
 #[cfg(test)]

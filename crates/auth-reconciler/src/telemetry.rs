@@ -8,7 +8,15 @@ use tokio_postgres::error::DbError;
 use tracing_subscriber::EnvFilter;
 
 use crate::postgres::remedy::in_their_code;
-use crate::settings::LogFormat;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs, one object a line.
+    Json,
+}
 
 /// Starts logging to standard error; levels by `RUST_LOG`, default `info`.
 ///

@@ -7,7 +7,7 @@ use crate::backoff::Backoff;
 use crate::facts::Facts;
 
 /// The settings that decisions depend on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Steps between looks at an instance that is not final.
     pub backoff: Backoff,

@@ -96,7 +96,7 @@ impl Report {
                 "{}; tables {}; instances at {}",
                 settings.database.describe(),
                 tables.join(", "),
-                run.probe.url
+                run.prober.url
             )),
         );
         for ignored in settings.database.ignored() {

@@ -367,3 +367,6 @@ const MAKE_ANEW: &str =
 /// The schema and this program are not of one version.
 pub(crate) const OTHER_VERSION: &str = "the schema auth_reconciler is of another version than this program: use the program that \
      migrated it, or run `auth-reconciler migrate` with this one";
+
+#[cfg(test)]
+mod tests;

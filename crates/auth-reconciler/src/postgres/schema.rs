@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::owed::{self, Outcome};
 use super::pool::{no_foreign_limits, with, within};
-use crate::settings::TableName;
+use crate::postgres::table_name::TableName;
 
 mod error;
 mod install;

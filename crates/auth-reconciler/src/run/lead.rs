@@ -18,8 +18,8 @@ use crate::postgres::inbox::Inbox;
 use crate::postgres::remedy::{self, Act};
 use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
+use crate::postgres::table_name::TableName;
 use crate::postgres::tables::{Expected, Tables};
-use crate::settings::TableName;
 
 /// What belongs to one term of leading.
 #[derive(Debug)]

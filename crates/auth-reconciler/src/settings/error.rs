@@ -1,13 +1,14 @@
 //! What can be wrong with the settings, and how that is said: never with a value that may hold a secret.
 
-use std::error::Error;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use postgres_url::DatabaseError;
 
-use super::setting::{self, Setting};
-use super::{ProbeUrlError, TableNameError};
+use super::all;
+use super::setting::Setting;
+use crate::postgres::table_name::TableNameError;
+use crate::probe::url::ProbeUrlError;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +25,13 @@ pub(crate) enum SettingsError {
     /// An environment variable that is not text.
     #[error("setting {setting} is not valid UTF-8")]
     NotUnicode {
-        /// Which.
+        /// The setting.
         setting: &'static Setting,
     },
     /// A value that is not accepted.
     #[error("setting {setting} does not accept `{value}`: {accepted}")]
     Invalid {
-        /// Which.
+        /// The setting.
         setting: &'static Setting,
         /// As given; no secret.
         value: String,
@@ -56,7 +57,7 @@ pub(crate) enum SettingsError {
     /// A probe URL that is none.
     #[error("setting {setting} does not accept `{value}`")]
     ProbeUrl {
-        /// Which.
+        /// The setting.
         setting: &'static Setting,
         /// As given, credentials and query left out.
         value: String,
@@ -71,7 +72,7 @@ pub(crate) enum SettingsError {
     /// A list of tables that is none.
     #[error("setting {setting} does not accept `{value}`")]
     Table {
-        /// Which.
+        /// The setting.
         setting: &'static Setting,
         /// As given.
         value: String,
@@ -81,7 +82,7 @@ pub(crate) enum SettingsError {
     /// A database URL, or one of the separate names, that cannot be used; the value is not repeated.
     #[error("setting {setting} cannot be used")]
     Database {
-        /// Which.
+        /// The setting.
         setting: &'static Setting,
         /// Why.
         source: DatabaseError,
@@ -89,28 +90,10 @@ pub(crate) enum SettingsError {
     /// No database is named.
     #[error(
         "no database is named: set {} to postgres://user:password@host:port/name, or {} and its companions",
-        setting::DATABASE_URL,
-        setting::DATABASE_USER
+        all::DATABASE_URL.setting,
+        all::DATABASE_USER.setting
     )]
     NoDatabase,
-}
-
-impl SettingsError {
-    /// Ends the process as command lines do: help and version on standard output with 0, a mistake on standard error
-    /// with 2.
-    pub(crate) fn exit(self) -> ! {
-        if let Self::CommandLine(error) = &self {
-            error.exit();
-        }
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            text.push_str(&format!(": {cause}"));
-            next = cause.source();
-        }
-        crate::command::complain(format_args!("error: {text}"));
-        std::process::exit(2)
-    }
 }
 
 /// clap's error, unless it would repeat an argument that may be a secret: anything but a flag's name or a command that

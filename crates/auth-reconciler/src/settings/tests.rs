@@ -3,11 +3,15 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use auth_reconciler_core::verdict::Policy;
+
 mod commands;
 mod containers;
+mod readme;
 mod secrets;
 
-use super::{Command, LogFormat, RunSettings, Settings, SettingsError, cli, setting};
+use super::all::ALL;
+use super::{Command, LogFormat, RunSettings, Settings, SettingsError, cli};
 
 const URL: (&str, &str) = ("DATABASE_URL", "postgres://manager:hunter2@db:5433/wweb");
 
@@ -63,34 +67,35 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(settings.log_format, LogFormat::Human);
     let run = run(&[], &[]).unwrap();
     assert!(!run.migrate && run.listen.is_none());
-    assert_eq!(run.probe.url.to_string(), "http://127.0.0.1:{port}");
-    assert_eq!(run.probe.timeout, Duration::from_secs(5));
-    assert_eq!(run.probe.connect_timeout, Duration::from_millis(200));
-    assert_eq!((run.probe.concurrency, run.pool_size), (64, 8));
+    assert_eq!(run.prober.url.to_string(), "http://127.0.0.1:{port}");
+    assert_eq!(run.prober.limit, Duration::from_secs(5));
+    assert_eq!(run.prober.connect_limit, Duration::from_millis(200));
+    assert_eq!((run.limits.slots, run.pool_size), (64, 8));
     assert_eq!(
         (run.echo_interval, run.echo_timeout),
         (Duration::from_secs(20), Duration::from_secs(5))
     );
-    assert_eq!(run.verdict.backoff_min, Duration::from_millis(50));
-    assert_eq!(run.verdict.backoff_max, Duration::from_secs(60));
-    assert_eq!(run.verdict.awaiting_grace, Duration::from_secs(30));
-    assert_eq!(run.verdict.not_connected_limit, Duration::from_secs(30));
+    assert_eq!(run.policy.backoff.min, Duration::from_millis(50));
+    assert_eq!(run.policy.backoff.max, Duration::from_secs(60));
+    assert_eq!(run.policy.grace, Duration::from_secs(30));
+    assert_eq!(run.policy.not_connected_limit, Duration::from_secs(30));
+    assert_eq!(run.policy.phone_limit, Duration::from_secs(600));
+    assert_eq!(run.policy.believe_silence_after, None);
     assert_eq!(
-        run.verdict.whatsapp_not_connected_limit,
-        Duration::from_secs(600)
-    );
-    assert_eq!(run.verdict.believe_silence_after, None);
-    assert_eq!(
-        (run.verdict.misses, run.verdict.miss_window),
+        (run.policy.misses, run.policy.miss_window),
         (3, Duration::from_secs(10))
     );
-    assert_eq!(run.verdict.corrections_per_minute, 10);
+    assert_eq!(run.policy.corrections, 10);
+    // The core's own tests are about the same policy.
+    assert_eq!(run.policy, Policy::default());
     assert_eq!(
-        (run.verdict.look_burst, run.verdict.look_interval),
+        (run.limits.burst, run.limits.interval),
         (60, Duration::from_millis(500))
     );
-    assert_eq!(run.history_per_instance, 200);
-    assert_eq!(run.history_max_age, Duration::from_secs(30 * 24 * 60 * 60));
+    assert_eq!(run.record.history_per_instance, 200);
+    let days = Duration::from_secs(30 * 24 * 60 * 60);
+    assert_eq!(u128::from(run.record.history_max_age_ms), days.as_millis());
+    assert_eq!(run.record.overridden_retry_ms, 60_000);
     assert_eq!(run.shutdown_timeout, Duration::from_secs(10));
 }
 
@@ -98,14 +103,14 @@ fn without_settings_the_defaults_hold() {
 fn the_flag_wins_over_the_environment_and_that_over_the_default() {
     let environment = [("AUTH_RECONCILER_PROBE_TIMEOUT", "7s")];
     assert_eq!(
-        run(&[], &environment).unwrap().probe.timeout,
+        run(&[], &environment).unwrap().prober.limit,
         Duration::from_secs(7)
     );
     assert_eq!(
         run(&["--probe-timeout", "9s"], &environment)
             .unwrap()
-            .probe
-            .timeout,
+            .prober
+            .limit,
         Duration::from_secs(9)
     );
 }
@@ -118,7 +123,7 @@ fn an_empty_value_counts_as_not_given() {
     ];
     let run = run(&["--pool-size", ""], &empty).unwrap();
     assert_eq!(
-        (run.probe.timeout, run.pool_size),
+        (run.prober.limit, run.pool_size),
         (Duration::from_secs(5), 8)
     );
     assert!(run.listen.is_none());
@@ -128,29 +133,28 @@ fn an_empty_value_counts_as_not_given() {
 
 #[test]
 fn every_setting_can_be_given_both_ways_and_says_so() {
-    let mut named = std::collections::HashSet::new();
     let command = cli::command();
-    let [run, watch] = ["run", "watch"].map(|name| command.find_subcommand(name).unwrap());
-    let own = run.get_arguments().chain(watch.get_arguments());
-    for arg in command.get_arguments().chain(own) {
-        let mut all = setting::ALL.iter();
-        let Some(setting) = all.find(|setting| arg.get_long() == Some(setting.flag)) else {
-            assert!(
-                ["help", "version", "json"].contains(&arg.get_id().as_str()),
-                "{} is in no table",
-                arg.get_id()
-            );
-            continue;
-        };
-        named.insert(setting.flag);
-        let help = arg.get_help().unwrap().to_string();
-        assert!(help.contains(&format!("[env: {}]", setting.env)), "{help}");
-        assert!(
-            setting
-                .default
-                .is_none_or(|default| help.contains(&format!("[default: {default}]"))),
-            "{help}"
-        );
+    for setting in ALL {
+        let named = setting.commands.iter();
+        let mut takers: Vec<_> = named
+            .map(|name| command.find_subcommand(name).unwrap())
+            .collect();
+        if takers.is_empty() {
+            takers.push(&command);
+        }
+        for taker in takers {
+            let mut flags = taker.get_arguments();
+            let flag = flags.find(|flag| flag.get_long() == Some(setting.flag));
+            let help = flag.unwrap().get_help().unwrap().to_string();
+            let told = [
+                ("env", setting.env.to_owned()),
+                ("default", setting.default.to_owned()),
+                ("range", setting.range.to_string()),
+            ];
+            for (what, value) in told.iter().filter(|(_, value)| !value.is_empty()) {
+                assert!(help.contains(&format!("[{what}: {value}]")), "{help}");
+            }
+        }
         let tail = setting.flag.replace('-', "_").to_uppercase();
         let regular = [tail.clone(), format!("AUTH_RECONCILER_{tail}")];
         assert!(
@@ -158,8 +162,20 @@ fn every_setting_can_be_given_both_ways_and_says_so() {
             "{setting}"
         );
     }
-    assert_eq!(named.len(), setting::ALL.len());
+    let flags: std::collections::HashSet<_> = ALL.iter().map(|setting| setting.flag).collect();
+    assert_eq!(flags.len(), ALL.len(), "two settings have one name");
     command.debug_assert();
+}
+
+#[test]
+fn each_default_is_a_value_that_its_own_setting_accepts() {
+    for setting in ALL.iter().filter(|setting| !setting.default.is_empty()) {
+        let command = setting.commands.first().unwrap_or(&"run");
+        let given = [URL, (setting.env, setting.default)];
+        if let Err(error) = parse(&[command], &given) {
+            panic!("{}", told(error));
+        }
+    }
 }
 
 #[test]

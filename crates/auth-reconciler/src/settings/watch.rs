@@ -2,12 +2,9 @@
 
 use postgres_url::Database;
 
-use super::cli::WatchArgs;
-use super::value::{self, Environment};
-use super::{DatabaseSource, SettingsError, setting};
-
-/// Most transitions that may be shown first; the command keeps at least as many in mind.
-const MOST: u32 = 1000;
+use super::database::DatabaseSource;
+use super::given::Given;
+use super::{SettingsError, all};
 
 /// How transitions are followed.
 #[derive(Debug, Clone)]
@@ -37,38 +34,16 @@ pub(crate) enum Color {
 
 impl WatchSettings {
     pub(super) fn resolve(
-        args: &WatchArgs,
-        source: &DatabaseSource,
-        environment: Environment<'_>,
+        json: bool,
+        given: &Given<'_>,
+        database: &DatabaseSource<'_>,
     ) -> Result<Self, SettingsError> {
-        let text = |setting, flag: &Option<String>| {
-            value::text(setting, flag.as_deref(), environment).map(Option::unwrap_or_default)
-        };
-        let instance = text(setting::INSTANCE, &args.instance)?;
-        let instance = match instance.trim() {
-            "" => None,
-            id => Some(uuid::Uuid::parse_str(id).map_err(|_| {
-                let accepted =
-                    "give the id of an instance, a UUID as auth_reconciler.status shows it";
-                value::invalid(setting::INSTANCE, id, accepted)
-            })?),
-        };
-        let last = text(setting::LAST, &args.last)?;
-        let color = text(setting::COLOR, &args.color)?;
         Ok(Self {
-            listen: source.listen(args.listen_url.as_deref(), environment)?,
-            instance,
-            last: value::count(setting::LAST, &last, 0..=MOST)?,
-            json: args.json,
-            color: match color.trim() {
-                "auto" => Color::Auto,
-                "always" => Color::Always,
-                "never" => Color::Never,
-                _ => {
-                    let accepted = "give auto, always or never";
-                    return Err(value::invalid(setting::COLOR, &color, accepted));
-                }
-            },
+            listen: database.listen()?,
+            instance: given.get(&all::INSTANCE)?,
+            last: given.get(&all::LAST)?,
+            json,
+            color: given.get(&all::COLOR)?,
         })
     }
 }

@@ -4,31 +4,25 @@ use deadpool_postgres::Pool;
 
 use super::{Finding, Report};
 use crate::postgres::store;
-use crate::probe::Prober;
 use crate::settings::RunSettings;
 use crate::witness::{self, REMEDY, SOME, Testimony};
 
 impl Report {
     /// Asks up to three rows that count as ready.
     pub(super) async fn instances(&mut self, pool: &Pool, run: &RunSettings) {
-        let probe = &run.probe;
-        if probe.url.needs_container() {
+        let prober = &run.prober;
+        if prober.url.needs_container() {
             let what = "not asked: only the running daemon knows the addresses of containers";
             return self.line("instances", Finding::Fine(what.to_owned()));
         }
-        let prober = Prober {
-            url: probe.url.clone(),
-            limit: probe.timeout,
-            connect_limit: probe.connect_timeout,
-        };
         let asked = async {
             let (tables, _) = store::watched_tables(pool).await?;
-            witness::ask_some(pool, &prober, &tables).await
+            witness::ask_some(pool, prober, &tables).await
         };
         let Some(said) = self.asked("instances", asked.await) else {
             return;
         };
-        self.line("instances", judge(&said, &probe.url.to_string()));
+        self.line("instances", judge(&said, &prober.url.to_string()));
     }
 }
 

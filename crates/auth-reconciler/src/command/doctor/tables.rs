@@ -6,8 +6,8 @@ use tokio_postgres::types::Type;
 use super::{Finding, Report};
 use crate::postgres::pool::with;
 use crate::postgres::schema::publication::{self, Publication};
+use crate::postgres::table_name::TableName;
 use crate::postgres::{faults, schema};
-use crate::settings::TableName;
 use crate::telemetry::chain;
 
 impl Report {

@@ -40,7 +40,7 @@ fn commands_take_their_own_switches() {
         }
     ));
     assert!(
-        matches!(parse(&["doctor", "--misses", "5"], &[URL]).unwrap().command, Command::Doctor(run) if run.verdict.misses == 5)
+        matches!(parse(&["doctor", "--misses", "5"], &[URL]).unwrap().command, Command::Doctor(run) if run.policy.misses == 5)
     );
     assert!(matches!(
         parse(&["status", "--yes"], &[URL]),

@@ -74,7 +74,7 @@ fn labels_are_the_manager_s_unless_others_are_named() {
         (docker.labels.instance.as_str(), docker.labels.kind.as_str()),
         ("wweb.instance.id", "wweb.instance.type")
     );
-    assert_eq!(docker.followers, 64);
+    assert_eq!(docker.follow.places, 64);
     let error = run(&["--docker-label-id", "a=b"], &[]).map_err(told);
     let error = error.expect_err("a key has no value");
     assert!(

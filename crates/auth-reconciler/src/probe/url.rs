@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use url::{Host, Url};
+use ::url::{Host, Url};
 use uuid::Uuid;
 
 const SAMPLE_PORT: u16 = 1;
@@ -57,7 +57,7 @@ pub(crate) enum ProbeUrlError {
     QueryOrFragment,
     /// Not an address at all.
     #[error("it is not an address with an instance in place")]
-    NotAnAddress(#[source] url::ParseError),
+    NotAnAddress(#[source] ::url::ParseError),
     /// The container's address is wanted and not known.
     #[error("the container has no address, or none is known")]
     NoContainer,
@@ -126,7 +126,7 @@ impl ProbeUrl {
             Some(Host::Domain(name)) => name.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
-            None => return Err(ProbeUrlError::NotAnAddress(url::ParseError::EmptyHost)),
+            None => return Err(ProbeUrlError::NotAnAddress(::url::ParseError::EmptyHost)),
         };
         match url.port_or_known_default() {
             None | Some(0) => Err(ProbeUrlError::PortZero),
