@@ -1,5 +1,6 @@
 //! The harness proves itself: a stub that does not misbehave as asked would make every other test worthless.
 
+mod bench;
 mod cluster;
 mod container;
 mod engine;
