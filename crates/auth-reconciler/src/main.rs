@@ -21,6 +21,7 @@ use crate::settings::{Command, RunSettings, Settings, SettingsError};
 
 mod command;
 mod docker;
+mod mailbox;
 mod postgres;
 mod probe;
 mod problem;

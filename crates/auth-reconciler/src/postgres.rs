@@ -11,6 +11,7 @@ pub(crate) mod ear;
 pub(crate) mod error;
 pub(crate) mod faults;
 pub(crate) mod inbox;
+pub(crate) mod listener;
 pub(crate) mod look;
 pub(crate) mod owed;
 pub(crate) mod pool;

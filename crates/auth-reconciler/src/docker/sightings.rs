@@ -1,30 +1,26 @@
 //! What was seen of the engine and nobody has fetched yet.
 //!
-//! Sets, not a channel, as with the ear's inbox: whoever follows a stream must never wait for the loop,
-//! doubles cost nothing, and it is bounded by the containers that there are.
+//! Bounded by the containers that there are.
 
 use std::collections::HashMap;
-use std::mem;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::Listed;
 use auth_reconciler_core::follow::Kind;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::mailbox::Mailbox;
 use crate::postgres::tables::Key;
 
 /// Shared by the tasks that follow the engine, which fill it, and the loop, which empties it.
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
-    seen: Mutex<Seen>,
-    arrived: Notify,
+    seen: Mailbox<Seen>,
 }
 
 /// One emptying.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     /// Instances to whose containers something happened, each with its greatest cause.
     pub(crate) instances: HashMap<Uuid, Cause>,
@@ -69,7 +65,7 @@ pub(crate) enum View {
 }
 
 /// The end of a follower.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// The instance.
     pub(crate) key: Key,
@@ -81,7 +77,7 @@ pub(crate) struct Ended {
 
 impl Sightings {
     pub(super) fn happened(&self, instance: Uuid, cause: Cause) {
-        self.change(|seen| {
+        self.seen.put(|seen| {
             seen.instances
                 .entry(instance)
                 .and_modify(|kept| *kept = (*kept).max(cause))
@@ -90,14 +86,14 @@ impl Sightings {
     }
 
     pub(super) fn in_sight(&self, list: Vec<(Uuid, Listed)>) {
-        self.change(|seen| {
+        self.seen.put(|seen| {
             seen.engine = Some(View::Seen);
             seen.list = Some(list);
         });
     }
 
     pub(super) fn out_of_sight(&self, why: String) {
-        self.change(|seen| {
+        self.seen.put(|seen| {
             seen.engine = Some(View::NotSeen(why));
             // It is of the past; what comes into sight again is listed again.
             seen.list = None;
@@ -107,7 +103,7 @@ impl Sightings {
     /// Something was written, or asked, just now.
     pub(crate) fn sounded(&self, key: Key, sound: Sound) {
         let now = Instant::now();
-        self.change(|seen| {
+        self.seen.put(|seen| {
             let heard = seen.heard.entry(key).or_default();
             if let Sound::Said { lines, with_path } = sound
                 && let Some((
@@ -128,44 +124,16 @@ impl Sightings {
 
     /// What was heard so far, without waiting.
     pub(crate) fn heard(&self) -> Heard {
-        mem::take(
-            &mut self
-                .seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .heard,
-        )
+        self.seen.take(|seen| &mut seen.heard)
     }
 
     /// A follower has ended by itself.
     pub(crate) fn ended(&self, ended: Ended) {
-        self.change(|seen| seen.ended.push(ended));
+        self.seen.put(|seen| seen.ended.push(ended));
     }
 
     /// Waits until there is something, and takes all of it.
     pub(crate) async fn fetch(&self) -> Seen {
-        loop {
-            let arrived = self.arrived.notified();
-            let seen = mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-            if !seen.is_empty() {
-                return seen;
-            }
-            arrived.await;
-        }
-    }
-
-    fn change(&self, act: impl FnOnce(&mut Seen)) {
-        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        self.arrived.notify_one();
-    }
-}
-
-impl Seen {
-    fn is_empty(&self) -> bool {
-        self.instances.is_empty()
-            && self.engine.is_none()
-            && self.list.is_none()
-            && self.heard.is_empty()
-            && self.ended.is_empty()
+        self.seen.fetch().await
     }
 }

@@ -11,20 +11,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
-use futures_util::future::poll_fn;
 use postgres_url::{Database, TlsError};
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::CHANNEL;
 use super::error::StoreError;
 use super::inbox::Inbox;
+use super::listener::{Identity, Listener, NotConnected};
 use super::pool::Session;
 use super::store;
 
@@ -35,23 +33,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// snapshot, and with it back every vacuum of the database; and because a leader that does not move is found out in
 /// between.
 const LOCK_WAIT: &str = "10s";
-
-/// Settings of the ear's session. The server's side of a dead host is found within a minute: its
-/// lock would otherwise be held for hours. None of the server's time-outs (one of them is known from version 17
-/// on) ends the session while it listens or waits for the lock.
-const SESSION: &str = "\
-    set default_transaction_isolation = 'read committed';\
-    set search_path = pg_catalog, pg_temp;\
-    set idle_session_timeout = 0;\
-    set idle_in_transaction_session_timeout = 0;\
-    select pg_catalog.set_config('transaction_timeout', '0', false) \
-        where pg_catalog.current_setting('transaction_timeout', true) is not null;\
-    set statement_timeout = 0;\
-    set tcp_keepalives_idle = 30;\
-    set tcp_keepalives_interval = 10;\
-    set tcp_keepalives_count = 3;\
-    set tcp_user_timeout = 30000;\
-    set client_connection_check_interval = '5s'";
 
 /// Why there is no ear.
 #[derive(Debug, Error)]
@@ -85,24 +66,17 @@ pub(crate) enum EarError {
 /// A connected ear. Dropping it ends the session, and with it the lock.
 #[derive(Debug)]
 pub(crate) struct Ear {
-    client: Client,
-    driver: JoinHandle<()>,
+    listener: Listener,
     inbox: Arc<Inbox>,
     identity: Identity,
 }
 
-/// Which session of the server an ear is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    /// Server process.
-    pub(crate) pid: i32,
-    /// Its start; tells it from a later session with the same number.
-    pub(crate) started: DateTime<Utc>,
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        self.driver.abort();
+impl From<NotConnected> for EarError {
+    fn from(why: NotConnected) -> Self {
+        match why {
+            NotConnected::Tls(error) => Self::Tls(error),
+            NotConnected::Refused { server, source } => Self::Connect { server, source },
+        }
     }
 }
 
@@ -112,52 +86,15 @@ impl Ear {
     /// # Errors
     /// The server cannot be reached or refuses.
     pub(crate) async fn connect(database: &Database) -> Result<Self, EarError> {
-        let connector = database.connector()?;
-        let mut config = database.config();
-        config.application_name(Session::Ear.name());
-        let server = database.describe();
+        let inbox = Arc::new(Inbox::default());
         // connect_timeout covers neither name resolution nor TLS nor authentication.
         let attempt = async {
-            let (client, mut connection) =
-                config
-                    .connect(connector)
-                    .await
-                    .map_err(|source| EarError::Connect {
-                        server: server.clone(),
-                        source,
-                    })?;
-            let inbox = Arc::new(Inbox::new());
-            let filled = Arc::clone(&inbox);
-            // Nobody else polls this connection; awaiting it instead would drop notifications.
-            let driver = tokio::spawn(async move {
-                let why = loop {
-                    match poll_fn(|context| connection.poll_message(context)).await {
-                        Some(Ok(AsyncMessage::Notification(notification))) => {
-                            filled.notification(notification.payload());
-                        }
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => break crate::telemetry::chain(&error),
-                        None => break "the server closed it".to_owned(),
-                    }
-                };
-                filled.lost(why);
-            });
-            let query = |act| move |source| EarError::Query { act, source };
-            let row = client
-                .query_typed_one(
-                    "select pid, backend_start from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()",
-                    &[],
-                )
-                .await
-                .map_err(query("identify the session"))?;
-            let identity = Identity {
-                pid: row.get(0),
-                started: row.get(1),
-            };
+            let listener = Listener::connect(database, Session::Ear, Arc::clone(&inbox)).await?;
+            let identity = listener.identity().await;
+            let identity = identity.map_err(failed("identify the session"))?;
             Ok(Self {
-                client,
-                driver,
-                inbox,
+                listener,
+                inbox: Arc::clone(&inbox),
                 identity,
             })
         };
@@ -179,19 +116,13 @@ impl Ear {
         self.identity
     }
 
-    /// Settings of the session. Only once it is known to be one: through a transaction pooler they
-    /// would be left behind on a connection that serves others.
+    /// Makes the settings of the session.
     ///
     /// # Errors
     /// The connection ended.
     pub(crate) async fn settle_session(&self) -> Result<(), EarError> {
-        self.client
-            .batch_execute(SESSION)
-            .await
-            .map_err(|source| EarError::Query {
-                act: "prepare the session",
-                source,
-            })
+        let settled = self.listener.settle("").await;
+        settled.map_err(failed("prepare the session"))
     }
 
     /// Takes the leadership lock if it is free, and says whether this session has it.
@@ -199,17 +130,10 @@ impl Ear {
     /// # Errors
     /// The connection ended, or the schema is missing.
     pub(crate) async fn try_leadership(&self) -> Result<bool, EarError> {
-        self.client
-            .query_typed_one(
-                "select pg_catalog.pg_try_advisory_lock(auth_reconciler.leadership_lock())",
-                &[],
-            )
-            .await
-            .map(|row| row.get(0))
-            .map_err(|source| EarError::Query {
-                act: "ask for the leadership lock",
-                source,
-            })
+        let ask = "select pg_catalog.pg_try_advisory_lock(auth_reconciler.leadership_lock())";
+        let row = self.client().query_typed_one(ask, &[]).await;
+        row.map(|row| row.get(0))
+            .map_err(failed("ask for the leadership lock"))
     }
 
     /// Waits a while for the leadership lock, and says whether this session has it.
@@ -217,24 +141,21 @@ impl Ear {
     /// # Errors
     /// The connection ended, or the schema is missing.
     pub(crate) async fn wait_for_leadership(&self) -> Result<bool, EarError> {
-        let query = |source| EarError::Query {
-            act: "wait for the leadership lock",
-            source,
-        };
-        self.client
+        let query = failed("wait for the leadership lock");
+        self.client()
             .batch_execute(&format!("set lock_timeout = '{LOCK_WAIT}'"))
             .await
-            .map_err(query)?;
+            .map_err(&query)?;
         let wait = "select pg_catalog.pg_advisory_lock(auth_reconciler.leadership_lock())";
-        match self.client.query_typed(wait, &[]).await {
+        match self.client().query_typed(wait, &[]).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
             Err(error) => return Err(query(error)),
         }
-        self.client
+        self.client()
             .batch_execute("set lock_timeout = 0")
             .await
-            .map_err(query)?;
+            .map_err(&query)?;
         Ok(true)
     }
 
@@ -243,13 +164,8 @@ impl Ear {
     /// # Errors
     /// The connection ended.
     pub(crate) async fn unlisten(&self) -> Result<(), EarError> {
-        self.client
-            .batch_execute("unlisten *")
-            .await
-            .map_err(|source| EarError::Query {
-                act: "stop listening",
-                source,
-            })
+        let done = self.client().batch_execute("unlisten *").await;
+        done.map_err(failed("stop listening"))
     }
 
     /// Begins to hear.
@@ -257,13 +173,8 @@ impl Ear {
     /// # Errors
     /// The connection ended, or the server is in recovery.
     pub(crate) async fn listen(&self) -> Result<(), EarError> {
-        self.client
-            .batch_execute(&format!("listen {CHANNEL}"))
-            .await
-            .map_err(|source| EarError::Query {
-                act: "listen",
-                source,
-            })
+        let listening = self.listener.listen(&[CHANNEL]).await;
+        listening.map_err(failed("listen"))
     }
 
     /// Begins a new epoch; whatever an earlier one still wants to record is refused from here on.
@@ -272,18 +183,19 @@ impl Ear {
     /// # Errors
     /// The connection ended, and with it the lock.
     pub(crate) async fn take_over(&self, epoch: Uuid) -> Result<i64, EarError> {
-        self.client
-            .query_typed_one(
-                "select auth_reconciler.take_over($1)",
-                &[(&epoch, Type::UUID)],
-            )
-            .await
-            .map(|row| row.get(0))
-            .map_err(|source| EarError::Query {
-                act: "take over",
-                source,
-            })
+        let take_over = "select auth_reconciler.take_over($1)";
+        let epoch: [(&(dyn ToSql + Sync), Type); 1] = [(&epoch, Type::UUID)];
+        let row = self.client().query_typed_one(take_over, &epoch).await;
+        row.map(|row| row.get(0)).map_err(failed("take over"))
     }
+
+    const fn client(&self) -> &Client {
+        self.listener.client()
+    }
+}
+
+fn failed(act: &'static str) -> impl Fn(tokio_postgres::Error) -> EarError {
+    move |source| EarError::Query { act, source }
 }
 
 /// Sends an echo through the pool and waits until the ear has heard it. Returns the time it took.

@@ -1,31 +1,30 @@
 //! What the ear heard and nobody has fetched yet.
 //!
-//! A set, not a channel: the task that polls the ear's connection must never wait for a consumer,
-//! and doubles cost nothing. It is bounded by [`MAX_KEYS`].
+//! Bounded by [`MAX_KEYS`], for any role may ring.
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::{Mutex, PoisonError};
 
 use auth_reconciler_core::Cause;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::listener::Hears;
 use super::tables::Key;
+use crate::mailbox::Mailbox;
 
 /// Keys that are kept apart between two fetches; more than are read without a reading of the log.
 const MAX_KEYS: usize = 1_024;
 
 /// Shared by the ear's connection, which fills it, and the loop, which empties it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    heard: Mutex<Heard>,
-    arrived: Notify,
+    heard: Mailbox<Heard>,
     echoes: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
 }
 
 /// One emptying of the inbox.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// Keys that rang, each with its greatest cause.
     pub(crate) keys: HashMap<Key, Cause>,
@@ -38,18 +37,9 @@ pub(crate) struct Heard {
 }
 
 impl Inbox {
-    /// An empty inbox.
-    pub(crate) fn new() -> Self {
-        Self {
-            heard: Mutex::default(),
-            arrived: Notify::new(),
-            echoes: Mutex::default(),
-        }
-    }
-
     /// Takes in the payload of one notification. What is not understood asks for a scan: somebody
     /// rang.
-    pub(crate) fn notification(&self, payload: &str) {
+    fn notification(&self, payload: &str) {
         if let Some(nonce) = payload.strip_prefix("echo/") {
             // Those of other processes are for their ears.
             let expected = Uuid::parse_str(nonce)
@@ -61,7 +51,7 @@ impl Inbox {
             }
             return;
         }
-        self.change(|heard| match parse_key(payload) {
+        self.heard.put(|heard| match parse_key(payload) {
             // Any role may ring: beyond what a fleet can mean, one scan takes the place of all others.
             Some((key, _)) if heard.keys.len() >= MAX_KEYS && !heard.keys.contains_key(&key) => {
                 heard.scan = true;
@@ -78,21 +68,9 @@ impl Inbox {
         });
     }
 
-    /// The connection has ended.
-    pub(crate) fn lost(&self, why: String) {
-        self.change(|heard| heard.lost = Some(why));
-    }
-
     /// Waits until there is something, and takes all of it.
     pub(crate) async fn fetch(&self) -> Heard {
-        loop {
-            let arrived = self.arrived.notified();
-            let heard = mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
-            if !heard.keys.is_empty() || heard.scan || heard.resync || heard.lost.is_some() {
-                return heard;
-            }
-            arrived.await;
-        }
+        self.heard.fetch().await
     }
 
     /// Resolves when the echo with this nonce is heard; call it before the echo is sent.
@@ -115,18 +93,17 @@ impl Inbox {
 
     /// Whether a look at everything was asked for and not fetched; taken with the answer.
     pub(crate) fn take_resync(&self) -> bool {
-        mem::take(
-            &mut self
-                .heard
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .resync,
-        )
+        self.heard.take(|heard| &mut heard.resync)
+    }
+}
+
+impl Hears for Inbox {
+    fn rang(&self, _channel: &str, payload: &str) {
+        self.notification(payload);
     }
 
-    fn change(&self, act: impl FnOnce(&mut Heard)) {
-        act(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
-        self.arrived.notify_one();
+    fn lost(&self, why: String) {
+        self.heard.put(|heard| heard.lost = Some(why));
     }
 }
 
@@ -150,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn doubles_merge_and_the_greatest_cause_stays() {
-        let inbox = Inbox::new();
+        let inbox = Inbox::default();
         let id = Uuid::from_u128(7);
         inbox.notification(&format!("3/{id}/drift"));
         inbox.notification(&format!("3/{id}/account"));
@@ -169,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_is_kept_as_one_ring_for_the_log() {
-        let inbox = Inbox::new();
+        let inbox = Inbox::default();
         for id in 0..400_000 {
             inbox.notification(&format!("1/{}/drift", Uuid::from_u128(id)));
         }
@@ -180,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_understood_asks_for_a_scan() {
         for payload in ["", "scan", "x/y/z", "3/not-a-uuid/drift", "3"] {
-            let inbox = Inbox::new();
+            let inbox = Inbox::default();
             inbox.notification(payload);
             assert!(inbox.fetch().await.scan, "{payload}");
         }

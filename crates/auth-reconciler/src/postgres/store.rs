@@ -10,9 +10,9 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::CHANNEL;
-use super::ear::Identity;
 use super::error::StoreError;
 use super::faults;
+use super::listener::Identity;
 use super::look::sighting_from;
 use super::pool::with;
 use super::tables::{Expected, Key, Table, Tables, Watched};

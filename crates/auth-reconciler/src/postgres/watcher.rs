@@ -8,22 +8,20 @@
 //! for each transaction, so beyond that a foreign write is not told; transitions are never passed over.
 
 use std::collections::BTreeSet;
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::poll_fn;
 use postgres_url::Database;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
 use super::CHANNEL;
+use super::listener::{Hears, Listener, NotConnected};
 use super::pool::Session;
+use crate::mailbox::Mailbox;
 
 mod error;
 
@@ -41,24 +39,11 @@ const ECHO_LIMIT: Duration = Duration::from_secs(5);
 /// Numbers that are kept apart between two fetches; beyond, everything new is read.
 const MAX_RINGS: usize = 10_000;
 
-/// The server's side of a dead terminal is found within a minute: records ring for nobody as long.
-const SESSION: &str = "\
-    set default_transaction_isolation = 'read committed';\
-    set search_path = pg_catalog, pg_temp;\
-    set idle_session_timeout = 0;\
-    set idle_in_transaction_session_timeout = 0;\
-    select pg_catalog.set_config('transaction_timeout', '0', false) \
-        where pg_catalog.current_setting('transaction_timeout', true) is not null;\
-    set statement_timeout = '10s';\
-    set lock_timeout = '10s';\
-    set tcp_keepalives_idle = 30;\
-    set tcp_keepalives_interval = 10;\
-    set tcp_keepalives_count = 3;\
-    set tcp_user_timeout = 30000;\
-    set client_connection_check_interval = '5s'";
+/// Beside the settings of every session that listens: no statement of this one takes long.
+const LIMITS: &str = "set statement_timeout = '10s'; set lock_timeout = '10s'";
 
 /// What rang since the last fetch.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rings {
     /// Numbers of transitions.
     pub(crate) transitions: BTreeSet<i64>,
@@ -70,24 +55,26 @@ pub(crate) struct Rings {
     pub(crate) lost: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
-    rings: Mutex<Rings>,
-    rang: Notify,
+    rings: Mailbox<Rings>,
+    echo: String,
     echoed: Notify,
 }
 
 /// A session that watches. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    client: Client,
-    driver: JoinHandle<()>,
+    listener: Listener,
     bell: Arc<Bell>,
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.driver.abort();
+impl From<NotConnected> for WatcherError {
+    fn from(why: NotConnected) -> Self {
+        match why {
+            NotConnected::Tls(error) => Self::Tls(error),
+            NotConnected::Refused { server, source } => Self::Connect { server, source },
+        }
     }
 }
 
@@ -103,63 +90,28 @@ impl Watcher {
     }
 
     async fn begin(database: &Database) -> Result<Self, WatcherError> {
-        let mut config = database.config();
-        config.application_name(Session::Watch.name());
-        let (client, mut connection) =
-            config
-                .connect(database.connector()?)
-                .await
-                .map_err(|source| WatcherError::Connect {
-                    server: database.describe(),
-                    source,
-                })?;
-        let bell = Arc::new(Bell::default());
-        let rung = Arc::clone(&bell);
-        let nonce = format!("echo/{}", Uuid::new_v4());
-        let expected = nonce.clone();
-        // Never waits for whoever fetches: a terminal may be stopped for long, and the server's queue of
-        // notifications must not wait for it.
-        let driver = tokio::spawn(async move {
-            let why = loop {
-                match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(ring))) if ring.payload() == expected => {
-                        rung.echoed.notify_one();
-                    }
-                    Some(Ok(AsyncMessage::Notification(ring))) => {
-                        rung.notification(ring.channel(), ring.payload());
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => break crate::telemetry::chain(&error),
-                    None => break "the server closed it".to_owned(),
-                }
-            };
-            rung.change(|rings| rings.lost = Some(why));
-        });
-        let watcher = Self {
-            client,
-            driver,
-            bell,
-        };
-        watcher
-            .execute("listen", &format!("listen {TRANSITIONS}; listen {CHANNEL}"))
-            .await?;
-        echo(database, &nonce).await?;
-        tokio::time::timeout(ECHO_LIMIT, watcher.bell.echoed.notified())
+        let bell = Arc::new(Bell::expecting(format!("echo/{}", Uuid::new_v4())));
+        let listener = Listener::connect(database, Session::Watch, Arc::clone(&bell)).await?;
+        let listening = listener.listen(&[TRANSITIONS, CHANNEL]).await;
+        listening.map_err(failed("listen"))?;
+        echo(database, &bell.echo).await?;
+        tokio::time::timeout(ECHO_LIMIT, bell.echoed.notified())
             .await
             .map_err(|_| WatcherError::Deaf)?;
-        watcher.execute("prepare the session", SESSION).await?;
+        let settled = listener.settle(LIMITS).await;
+        settled.map_err(failed("prepare the session"))?;
         let exists = include_str!("../../../../sql/queries/schema_exists.sql");
-        let exists = watcher.client.query_typed_one(exists, &[]).await;
+        let exists = listener.client().query_typed_one(exists, &[]).await;
         if !exists
             .map_err(failed("look for the schema"))?
             .get::<_, bool>(0)
         {
             return Err(WatcherError::NoSchema);
         }
-        watcher
-            .execute("watch", "select auth_reconciler.begin_watching()")
-            .await?;
-        Ok(watcher)
+        let begin = "select auth_reconciler.begin_watching()";
+        let begun = listener.client().batch_execute(begin).await;
+        begun.map_err(failed("watch"))?;
+        Ok(Self { listener, bell })
     }
 
     /// Whether nobody leads, and the server's clock.
@@ -169,7 +121,7 @@ impl Watcher {
     pub(crate) async fn nobody_leads(&self) -> Result<(bool, DateTime<Utc>), WatcherError> {
         let asked = "select auth_reconciler.nobody_leads(), pg_catalog.clock_timestamp()";
         let act = "ask who leads";
-        let row = limited(act, self.client.query_typed_one(asked, &[])).await?;
+        let row = limited(act, self.listener.client().query_typed_one(asked, &[])).await?;
         Ok((row.get(0), row.get(1)))
     }
 
@@ -219,18 +171,7 @@ impl Watcher {
 
     /// Waits until something rings, and takes all of it.
     pub(crate) async fn rings(&self) -> Rings {
-        loop {
-            let rang = self.bell.rang.notified();
-            let rings = self.bell.take();
-            if !rings.transitions.is_empty()
-                || rings.all
-                || !rings.drift.is_empty()
-                || rings.lost.is_some()
-            {
-                return rings;
-            }
-            rang.await;
-        }
+        self.bell.rings.fetch().await
     }
 
     async fn read<T: DeserializeOwned>(
@@ -239,21 +180,29 @@ impl Watcher {
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<T>, WatcherError> {
-        let row = limited(act, self.client.query_typed_one(sql, parameters)).await?;
+        let row = limited(act, self.listener.client().query_typed_one(sql, parameters)).await?;
         serde_json::from_value(row.get(0)).map_err(|source| WatcherError::Answer { act, source })
-    }
-
-    async fn execute(&self, act: &'static str, sql: &str) -> Result<(), WatcherError> {
-        self.client.batch_execute(sql).await.map_err(failed(act))
     }
 }
 
 impl Bell {
-    /// Any role may ring, so nothing is believed of a ring but that there may be something to read.
-    fn notification(&self, channel: &str, payload: &str) {
-        if channel == TRANSITIONS {
+    fn expecting(echo: String) -> Self {
+        Self {
+            rings: Mailbox::default(),
+            echo,
+            echoed: Notify::new(),
+        }
+    }
+}
+
+impl Hears for Bell {
+    /// Nothing is believed of a ring but that there may be something to read.
+    fn rang(&self, channel: &str, payload: &str) {
+        if payload == self.echo {
+            self.echoed.notify_one();
+        } else if channel == TRANSITIONS {
             if let Ok(id) = payload.parse() {
-                self.change(|rings| {
+                self.rings.put(|rings| {
                     if rings.transitions.len() < MAX_RINGS {
                         rings.transitions.insert(id);
                     } else {
@@ -262,7 +211,7 @@ impl Bell {
                 });
             }
         } else if let Some(id) = drifted(payload) {
-            self.change(|rings| {
+            self.rings.put(|rings| {
                 if rings.drift.len() < MAX_RINGS {
                     rings.drift.insert(id);
                 }
@@ -270,13 +219,8 @@ impl Bell {
         }
     }
 
-    fn take(&self) -> Rings {
-        mem::take(&mut *self.rings.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change(&self, act: impl FnOnce(&mut Rings)) {
-        act(&mut self.rings.lock().unwrap_or_else(PoisonError::into_inner));
-        self.rang.notify_one();
+    fn lost(&self, why: String) {
+        self.rings.put(|rings| rings.lost = Some(why));
     }
 }
 
@@ -324,28 +268,28 @@ mod tests {
 
     #[tokio::test]
     async fn more_rings_than_are_kept_ask_for_everything() {
-        let bell = Bell::default();
+        let bell = Bell::expecting(String::new());
         for id in 0..=MAX_RINGS {
-            bell.notification(TRANSITIONS, &id.to_string());
+            bell.rang(TRANSITIONS, &id.to_string());
         }
-        let rings = bell.take();
+        let rings = bell.rings.take(|rings| rings);
         assert!(rings.all && rings.transitions.len() == MAX_RINGS);
-        assert!(!bell.take().all, "they are taken once");
+        assert!(!bell.rings.take(|rings| rings).all, "they are taken once");
     }
 
     #[test]
     fn what_is_not_understood_is_no_ring() {
-        let bell = Bell::default();
+        let bell = Bell::expecting(String::new());
         let id = Uuid::from_u128(7);
         for payload in ["", "x", "echo/1", "1.5"] {
-            bell.notification(TRANSITIONS, payload);
+            bell.rang(TRANSITIONS, payload);
         }
         for payload in ["scan", "7", &format!("1/{id}/account"), "1/x/drift"] {
-            bell.notification(CHANNEL, payload);
+            bell.rang(CHANNEL, payload);
         }
-        let rings = bell.take();
+        let rings = bell.rings.take(|rings| rings);
         assert!(rings.transitions.is_empty() && rings.drift.is_empty() && !rings.all);
-        bell.notification(CHANNEL, &format!("1/{id}/drift"));
-        assert_eq!(bell.take().drift, BTreeSet::from([id]));
+        bell.rang(CHANNEL, &format!("1/{id}/drift"));
+        assert_eq!(bell.rings.take(|rings| rings).drift, BTreeSet::from([id]));
     }
 }

@@ -8,8 +8,9 @@ use deadpool_postgres::Pool;
 use tracing::{debug, warn};
 
 use super::lead::LeadError;
-use crate::postgres::ear::{Ear, Identity};
+use crate::postgres::ear::Ear;
 use crate::postgres::error::StoreError;
+use crate::postgres::listener::Identity;
 use crate::postgres::pool::with;
 use crate::postgres::store;
 use crate::telemetry::chain;
