@@ -57,7 +57,7 @@ begin
         );
     -- Some old ones of any instance go with each record, more than it can add, so the whole shrinks by
     -- itself. One record at a time: the others must neither wait for it nor meet it in another order.
-    if not pg_try_advisory_xact_lock(1635087465, 0) then
+    if not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then
         return;
     end if;
     delete from auth_reconciler.transition as t

@@ -11,13 +11,15 @@
 
 create or replace function auth_reconciler.begin_watching() returns void
 language plpgsql
+-- Who may watch need not know the numbers of our locks. They belong to the session, whoever takes them.
+security definer
 set search_path = pg_catalog, pg_temp
 as $body$
 begin
-    perform pg_advisory_lock_shared(1635087465, 1);
+    perform pg_advisory_lock_shared(auth_reconciler.key_class() + 1, 1);
     -- While this waits, no record takes the other lock any more, so they cannot keep it waiting for long.
-    perform pg_advisory_lock(1635087465, 2);
-    perform pg_advisory_unlock(1635087465, 2);
+    perform pg_advisory_lock(auth_reconciler.key_class() + 1, 2);
+    perform pg_advisory_unlock(auth_reconciler.key_class() + 1, 2);
 end
 $body$;
 
@@ -32,8 +34,8 @@ begin
     -- One expression: nothing can end this statement between taking the first lock and giving it back. Two
     -- records that ask in the same moment may take each other for a watcher, and ring for nobody.
     if (case
-        when not pg_try_advisory_xact_lock_shared(1635087465, 2) then false
-        when pg_try_advisory_lock(1635087465, 1) then pg_advisory_unlock(1635087465, 1)
+        when not pg_try_advisory_xact_lock_shared(auth_reconciler.key_class() + 1, 2) then false
+        when pg_try_advisory_lock(auth_reconciler.key_class() + 1, 1) then pg_advisory_unlock(auth_reconciler.key_class() + 1, 1)
         else false
     end) then
         return;

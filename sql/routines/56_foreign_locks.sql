@@ -37,7 +37,7 @@ begin
         select distinct case h.objid::integer when 0 then 'prune' else 'watch' end, h.pid, 1
         from held as h
         -- The first of the watchers' locks they share for as long as they watch.
-        where h.objsubid = 2 and h.classid = 1635087465
+        where h.objsubid = 2 and h.classid = (auth_reconciler.key_class() + 1)::oid
             and (h.objid in (0, 2) or h.objid = 1 and h.mode = 'ExclusiveLock')
     )
     select

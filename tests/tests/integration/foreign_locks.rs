@@ -104,11 +104,16 @@ async fn whoever_bears_only_the_name_is_named_and_leads_nothing() -> Result<()> 
 
 async fn under_our_name(scene: &Scene, role: &str) -> Result<()> {
     let thief = connect(&connection_url::with_user(scene.url(), role, None)?).await?;
+    // A role without rights cannot ask our functions for the numbers, but may know them.
+    let leadership: i64 = scene
+        .value("select auth_reconciler.leadership_lock()")
+        .await?;
+    let keys: i32 = scene.value("select auth_reconciler.key_class()").await?;
     thief
-        .batch_execute(
+        .batch_execute(&format!(
             "set application_name = 'auth-reconciler ear 0.1.0 somewhere 1';
-             select pg_advisory_lock(7022647185898824559), pg_advisory_lock(1635087464, 5)",
-        )
+             select pg_advisory_lock({leadership}), pg_advisory_lock({keys}, 5)"
+        ))
         .await?;
     let told = format!("%of role {role}%auth-reconciler ear 0.1.0 somewhere 1%");
     for wanted in [
@@ -141,7 +146,7 @@ async fn whoever_holds_another_lock_of_ours_is_named() -> Result<()> {
     thief
         .batch_execute(
             "set application_name = 'a thief';
-             select pg_advisory_lock(1635087465, 0), pg_advisory_lock(1635087465, 2)",
+             select pg_advisory_lock(auth_reconciler.key_class() + 1, 0), pg_advisory_lock(auth_reconciler.key_class() + 1, 2)",
         )
         .await?;
     // It waits until the daemon has ended.

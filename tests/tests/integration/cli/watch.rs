@@ -24,7 +24,7 @@ mod rings;
 /// Sessions that watch, and records that they keep waiting or wait for.
 const WATCHERS: &str = "
     from pg_locks
-    where locktype = 'advisory' and classid = 1635087465 and objid in (1, 2)
+    where locktype = 'advisory' and classid = (auth_reconciler.key_class() + 1)::oid and objid in (1, 2)
         and database = (select oid from pg_database where datname = current_database())";
 
 /// A program that watches; its lines as JSON.

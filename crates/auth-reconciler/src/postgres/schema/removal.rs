@@ -125,3 +125,19 @@ async fn dependents(client: &Client) -> Result<Vec<String>, tokio_postgres::Erro
         .await?;
     Ok(rows.iter().map(|row| row.get("name")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    /// The query that asks who leads must do without the functions of the schema, which names the lock.
+    #[test]
+    fn who_leads_is_asked_by_the_lock_that_the_schema_names() {
+        let named = sql!("routines/40_leadership.sql");
+        let (_, named) = named
+            .split_once("function auth_reconciler.leadership_lock()")
+            .unwrap();
+        let (_, named) = named.split_once("return ").unwrap();
+        let (number, _) = named.split_once(';').unwrap();
+        let asked = sql!("queries/leading_session.sql");
+        assert!(asked.contains(&format!("= {number}\n")), "{number}");
+    }
+}
