@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
 use super::remedy::{self, Act, Course};
+use crate::telemetry;
 
 /// A failed act on the database.
 #[derive(Debug, Error)]
@@ -50,12 +51,12 @@ impl StoreError {
         }
     }
 
-    /// Whether it is an error of the watched table's own triggers and checks, see [`remedy::in_their_code`].
+    /// Whether it is an error of the watched table's own triggers and checks, see [`telemetry::in_their_code`].
     pub(crate) fn in_their_code(&self) -> bool {
         let Self::Query { source, .. } = self else {
             return false;
         };
-        source.as_db_error().is_some_and(remedy::in_their_code)
+        source.as_db_error().is_some_and(telemetry::in_their_code)
     }
 
     /// Whether it is of the way to the server and may be gone in a moment.

@@ -6,7 +6,9 @@
 
 use postgres_url::Failure;
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::SqlState;
+
+use crate::telemetry::in_their_code;
 
 /// What was being done when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +102,6 @@ pub(crate) fn misses_ours(error: &Error) -> bool {
         [SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_TABLE].contains(error.code())
             && error.message().contains("auth_reconciler.")
     })
-}
-
-/// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
-/// then a missing table or function is not one of ours, and its text may hold anything of the row. The
-/// server tells the innermost place first.
-pub(crate) fn in_their_code(error: &DbError) -> bool {
-    error
-        .where_()
-        .and_then(|context| context.split_once(" set auth_status = $2,"))
-        .is_some_and(|(inner, _)| inner.contains('\n'))
 }
 
 const fn retry(met: Met, acts: &'static [Act], advice: &'static str) -> Remedy {
