@@ -17,6 +17,7 @@ pub mod database;
 pub mod docker;
 pub mod exporter;
 pub mod instance;
+pub mod listener;
 pub mod manager;
 mod open;
 pub mod patience;

@@ -5,7 +5,6 @@
 //! run after all others, and the notification carries the trigger's own clock besides the listener's.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::listener;
 use crate::manager::ManagerTable;
 use crate::patience::{Caller, PATIENCE, within};
 
@@ -70,7 +69,6 @@ pub struct Watcher {
     client: Client,
     heard: watch::Sender<Heard>,
     initial: HashMap<Uuid, Option<String>>,
-    task: JoinHandle<()>,
 }
 
 impl Watcher {
@@ -79,11 +77,19 @@ impl Watcher {
     /// # Errors
     /// When the database refuses.
     pub async fn start(url: &str, table: &ManagerTable) -> Result<Self> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls)
-            .await
-            .context("the watcher cannot connect")?;
         let heard = watch::Sender::new(Heard::default());
-        let task = tokio::spawn(listen(connection, heard.clone(), table.name().to_owned()));
+        let (filled, over) = (heard.clone(), heard.clone());
+        let name = table.name().to_owned();
+        let hear = move |payload: &str| {
+            let payload: Payload =
+                serde_json::from_str(payload).context("cannot read a notification")?;
+            if payload.table == name {
+                filled.send_modify(|heard| heard.observations.push(observation(payload)));
+            }
+            Ok(())
+        };
+        let ended = move |why| over.send_modify(|heard| heard.ended = Some(why));
+        let client = listener::connect(url, hear, ended).await?;
         client
             .batch_execute(&install(table.name()))
             .await
@@ -105,7 +111,6 @@ impl Watcher {
             client,
             heard,
             initial,
-            task,
         })
     }
 
@@ -311,12 +316,6 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// The trigger's function lives beside its table, so that nothing is left when the table's schema is dropped.
 fn function(table: &str) -> String {
     let schema = table.split_once('.').map_or("public", |(schema, _)| schema);
@@ -342,33 +341,6 @@ fn install(table: &str) -> String {
            for each row execute function {function}();
          select pg_advisory_unlock(7777);"
     )
-}
-
-async fn listen<S, T>(
-    mut connection: tokio_postgres::Connection<S, T>,
-    heard: watch::Sender<Heard>,
-    table: String,
-) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let ended = loop {
-        match poll_fn(|context| connection.poll_message(context)).await {
-            Some(Ok(AsyncMessage::Notification(message))) => {
-                match serde_json::from_str(message.payload()) {
-                    Ok(Payload { table: of, .. }) if of != table => {}
-                    Ok(payload) => {
-                        heard.send_modify(|heard| heard.observations.push(observation(payload)))
-                    }
-                    Err(error) => break format!("cannot read a notification: {error}"),
-                }
-            }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => break error.to_string(),
-            None => break "closed".to_owned(),
-        }
-    };
-    heard.send_modify(|heard| heard.ended = Some(ended));
 }
 
 fn observation(payload: Payload) -> Observation {

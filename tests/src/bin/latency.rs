@@ -28,12 +28,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::daemon::{Daemon, Setting, run_command};
 use auth_reconciler_tests::database::{TestDatabase, connect};
+use auth_reconciler_tests::listener;
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use auth_reconciler_tests::watcher::Watcher;
-use futures_util::future::{poll_fn, try_join_all};
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 const WARM_UP: usize = 30;
@@ -165,17 +166,9 @@ impl Figures {
 /// The least that could be called a reconciler: hears, and writes what it was told to write.
 async fn echo(url: &str, table: &ManagerTable) -> Result<()> {
     let name = table.name();
-    let (ear, mut connection) = tokio_postgres::connect(url, NoTls).await?;
     let (heard, mut ids) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notification(message) = message
-                && heard.send(message.payload().to_owned()).is_err()
-            {
-                break;
-            }
-        }
-    });
+    let hear = move |id: &str| Ok(heard.send(id.to_owned())?);
+    let ear = listener::connect(url, hear, drop).await?;
     ear.batch_execute(&format!(
         "create function public.ring() returns trigger language plpgsql as $body$
          begin perform pg_notify('echo', new.id::text); return null; end $body$;

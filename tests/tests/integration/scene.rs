@@ -1,18 +1,18 @@
 //! What most tests begin with: a database of their own with the manager's table in it, and the manager's session.
 
-use std::future::poll_fn;
 use std::panic::Location;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::database::TestDatabase;
+use auth_reconciler_tests::listener;
 use auth_reconciler_tests::manager::ManagerTable;
 use auth_reconciler_tests::patience::{PATIENCE, within};
 use auth_reconciler_tests::stub::Stub;
 use auth_reconciler_tests::watcher::Watcher;
 use tokio::sync::watch;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// The key of instances whose key does not matter.
@@ -129,17 +129,13 @@ impl Eavesdropper {
 
     /// On another channel.
     pub(crate) async fn on(scene: &Scene, channel: &str) -> Result<Self> {
-        let (client, mut connection) = tokio_postgres::connect(scene.url(), NoTls).await?;
         let payloads = watch::Sender::new(Vec::new());
         let heard = payloads.clone();
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
-            {
-                if let AsyncMessage::Notification(notification) = message {
-                    heard.send_modify(|heard| heard.push(notification.payload().to_owned()));
-                }
-            }
-        });
+        let hear = move |payload: &str| {
+            heard.send_modify(|heard| heard.push(payload.to_owned()));
+            Ok(())
+        };
+        let client = listener::connect(scene.url(), hear, drop).await?;
         client.batch_execute(&format!("listen {channel}")).await?;
         Ok(Self {
             payloads,

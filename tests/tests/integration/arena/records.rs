@@ -1,14 +1,13 @@
 //! The witness of every look that was recorded: a LISTENing session, and a trigger on our own table that tells it.
 
-use std::future::poll_fn;
 use std::panic::Location;
 
 use anyhow::{Context, Result, bail, ensure};
+use auth_reconciler_tests::listener;
 use auth_reconciler_tests::patience::{Caller, PATIENCE, within};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// One record: what was committed to `auth_reconciler.instance`.
@@ -54,7 +53,6 @@ struct Heard {
 pub(crate) struct Records {
     heard: watch::Sender<Heard>,
     _client: Client,
-    task: JoinHandle<()>,
 }
 
 const WITNESS: &str = "
@@ -75,27 +73,15 @@ impl Records {
     /// Witnesses from now on. A first record is an insert followed by an update; only the update is told, and of one
     /// that writes the status only the last.
     pub(crate) async fn start(url: &str) -> Result<Self> {
-        let (client, mut connection) = tokio_postgres::connect(url, NoTls)
-            .await
-            .context("the witness cannot connect")?;
         let heard = watch::Sender::new(Heard::default());
-        let filled = heard.clone();
-        let task = tokio::spawn(async move {
-            let ended = loop {
-                match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(message))) => {
-                        match parse(message.payload()) {
-                            Ok(record) => filled.send_modify(|heard| heard.records.push(record)),
-                            Err(error) => break error.to_string(),
-                        }
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => break error.to_string(),
-                    None => break "closed".to_owned(),
-                }
-            };
-            filled.send_modify(|heard| heard.ended = Some(ended));
-        });
+        let (filled, over) = (heard.clone(), heard.clone());
+        let hear = move |payload: &str| {
+            let record = parse(payload)?;
+            filled.send_modify(|heard| heard.records.push(record));
+            Ok(())
+        };
+        let ended = move |why| over.send_modify(|heard| heard.ended = Some(why));
+        let client = listener::connect(url, hear, ended).await?;
         client
             .batch_execute(WITNESS)
             .await
@@ -103,7 +89,6 @@ impl Records {
         Ok(Self {
             heard,
             _client: client,
-            task,
         })
     }
 
@@ -214,12 +199,6 @@ impl Records {
             format!("{} {} {cause}: {message}", record.id, record.reason())
         });
         format!("recorded last:\n{}", told.collect::<Vec<_>>().join("\n"))
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -1,12 +1,13 @@
 //! guard: the database keeps a verdict that is current, and never one that may not be.
 
-use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use auth_reconciler_tests::daemon::{Daemon, run_command};
+use auth_reconciler_tests::listener;
 use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use tokio::task::JoinSet;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::value;
@@ -347,16 +348,13 @@ async fn a_bulk_write_rings_a_bounded_number_of_times_and_reads_no_more_of_the_l
         .batch_execute("vacuum analyze auth_reconciler.change")
         .await?;
 
-    let (ear, mut connection) = tokio_postgres::connect(scene.database.url(), NoTls).await?;
-    let heard = tokio::spawn(async move {
-        let mut payloads = Vec::new();
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notification(message) = message {
-                payloads.push(message.payload().to_owned());
-            }
-        }
-        payloads
-    });
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let filled = Arc::clone(&heard);
+    let hear = move |payload: &str| {
+        filled.lock().unwrap().push(payload.to_owned());
+        Ok(())
+    };
+    let ear = listener::connect(scene.database.url(), hear, drop).await?;
     ear.batch_execute("listen auth_reconciler").await?;
 
     let mut manager = scene.database.client().await?;
@@ -384,8 +382,7 @@ async fn a_bulk_write_rings_a_bounded_number_of_times_and_reads_no_more_of_the_l
 
     // What was committed before is told before its answer.
     ear.batch_execute("select").await?;
-    drop(ear);
-    let payloads = heard.await?;
+    let payloads = heard.lock().unwrap().clone();
     assert!(payloads.contains(&"scan".to_owned()), "{payloads:?}");
     let rings = payloads
         .iter()
