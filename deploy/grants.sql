@@ -64,7 +64,6 @@ grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_r
 grant execute on function
     auth_reconciler.answer(integer, uuid, bigint[]),
     auth_reconciler.answered_unlogged(uuid, bigint, text),
-    auth_reconciler.copy_rows(auth_reconciler.owed, integer),
     auth_reconciler.epoch_lock(uuid),
     auth_reconciler.escaped(text),
     auth_reconciler.expand_truncations(),
@@ -78,7 +77,9 @@ grant execute on function
     auth_reconciler.leadership_lock(),
     auth_reconciler.legible(text),
     auth_reconciler.lock_key(integer, uuid),
+    auth_reconciler.log_rows(auth_reconciler.owed, uuid[], uuid),
     auth_reconciler.missing_triggers(regclass, boolean),
+    auth_reconciler.next_rows(auth_reconciler.owed, integer),
     auth_reconciler.note_engine(uuid, text, boolean, text),
     auth_reconciler.note_trouble(uuid, text, text),
     auth_reconciler.processes(),

@@ -1,28 +1,45 @@
 -- Who leads, what waits for it (neither held nor paused), and its last statement beside the ear. Asked by a process
--- that stands by.
+-- that stands by, every few seconds: so it walks along indexes and ends at the first that waits, however many there are.
 select
     e.pid,
     e.backend_start,
-    (
-        select min(c.id)
-        from auth_reconciler.change as c
-        left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
-        where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
-            and not (c.cause = 'drift' and coalesce(i.hold_until > clock_timestamp(), false))
-            and not exists (
-                select from auth_reconciler.pause as p
-                where p.watched_id = c.watched_id and p.instance_id = c.instance_id
-            )
+    coalesce(
+        (
+            select c.id
+            from (select first.* from auth_reconciler.change as first order by first.id limit 2000) as c
+            left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+            where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
+                and not (c.cause = 'drift' and coalesce(i.hold_until > now(), false))
+                and not exists (
+                    select from auth_reconciler.pause as p
+                    where p.watched_id = c.watched_id and p.instance_id = c.instance_id
+                )
+            order by c.id
+            limit 1
+        ),
+        -- Where so many are held back one after the other, what stands behind them is taken to wait.
+        (select c.id from auth_reconciler.change as c order by c.id offset 1999 limit 1)
     ) as oldest_change,
     (
-        select min(i.next_attempt_at)
-        from auth_reconciler.instance as i
-        where i.watched_id in (select w.id from auth_reconciler.watched_table as w)
-            and not i.settled and i.next_attempt_at < clock_timestamp()
-            and not exists (
+        select min(due.next_attempt_at)
+        from auth_reconciler.watched_table as w
+        cross join lateral (
+            select i.next_attempt_at
+            from (
+                -- now() rather than clock_timestamp(), which cannot bound the walk along an index.
+                select first.*
+                from auth_reconciler.instance as first
+                where first.watched_id = w.id and not first.settled and first.next_attempt_at < now()
+                order by first.next_attempt_at
+                limit 2000
+            ) as i
+            where not exists (
                 select from auth_reconciler.pause as p
                 where p.watched_id = i.watched_id and p.instance_id = i.instance_id
             )
+            order by i.next_attempt_at
+            limit 1
+        ) as due
     ) as oldest_due,
     (
         select max(s.state_change)

@@ -1,8 +1,10 @@
--- What watch(), unwatch() and a truncated table leave to do, in pieces: each is a transaction of its own, holds no lock that a statement of
--- the manager's waits for, and is lost or done as a whole. The daemon does it, and migrate.
+-- What watch(), unwatch(), a truncated table and changes that could not be logged leave to do, in pieces: each is a
+-- transaction of its own, holds no lock that a statement of the manager's waits for, and is lost or done as a whole. The
+-- daemon does it, and migrate.
 
-create or replace function auth_reconciler.copy_rows(task auth_reconciler.owed, batch integer) returns uuid[]
+create or replace function auth_reconciler.next_rows(task auth_reconciler.owed, batch integer) returns uuid[]
 language plpgsql
+stable
 set search_path = pg_catalog, pg_temp
 -- Rows that are hidden from whoever calls are an error: they are still owed.
 set row_security = off
@@ -18,7 +20,7 @@ declare
         join pg_class as c on c.oid = w.relation
         where w.id = task.watched_id and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
     );
-    copied uuid[];
+    found_rows uuid[];
 begin
     if relation is null then
         return '{}';
@@ -27,7 +29,8 @@ begin
     -- table nothing else: what came afterwards is in the log.
     execute format(
         $sql$
-        with place as (
+        select coalesce(array_agg(place.id order by place.id), '{}')
+        from (
             (select id from %1$s where %2$s order by id limit %3$L)
             union
             (
@@ -37,29 +40,47 @@ begin
             )
             order by 1
             limit %3$L
-        ),
-        logged as (
-            insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
-            select %4$L::integer, id, %6$L, coalesce(%7$L, clock_timestamp()) from place
-            returning instance_id
-        )
-        select coalesce(array_agg(instance_id order by instance_id), '{}') from logged
+        ) as place
         $sql$,
         relation,
         case when task.work = 'truncate' then 'false' when task.after_id is null then 'true'
             else format('id > %L', task.after_id) end,
         batch,
         task.watched_id,
-        case when task.after_id is null then 'true' else format('instance_id > %L', task.after_id) end,
-        task.work,
-        case when task.work = 'truncate' then task.since end)
-    into copied;
-    return copied;
+        case when task.after_id is null then 'true' else format('instance_id > %L', task.after_id) end)
+    into found_rows;
+    return found_rows;
 end
 $body$;
 
-comment on function auth_reconciler.copy_rows(auth_reconciler.owed, integer) is
-    'Logs a change of the next rows of a table that is watched since, or of the next that were recorded of a truncated one; returns which.';
+comment on function auth_reconciler.next_rows(auth_reconciler.owed, integer) is
+    'The next rows of a table of which looks are owed, or the next that were recorded of a truncated one.';
+
+create or replace function auth_reconciler.log_rows(task auth_reconciler.owed, ids uuid[], epoch uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
+    select task.watched_id, place.id, task.work, case when task.work = 'truncate' then task.since else clock_timestamp() end
+    from unnest(ids) with ordinality as place (id, number)
+    order by place.number;
+    return null;
+exception
+    -- Somebody has the log locked for a moment.
+    when lock_not_available or deadlock_detected then
+        raise;
+    when others then
+        -- A daemon looks at these rows all the same. Whoever else calls can do nothing for them.
+        if epoch is null then
+            raise;
+        end if;
+        return sqlerrm;
+end
+$body$;
+
+comment on function auth_reconciler.log_rows(auth_reconciler.owed, uuid[], uuid) is
+    'Logs a change of these rows; returns why it could not, if a daemon calls, by its epoch.';
 
 create or replace function auth_reconciler.remove_records(removed_id integer, batch integer) returns integer
 language plpgsql
@@ -90,7 +111,8 @@ comment on function auth_reconciler.remove_records(integer, integer) is
     'Removes so much of what was recorded of a table that is no longer watched; returns how much.';
 
 create or replace function auth_reconciler.work_off(
-    owed_id bigint, batch integer, epoch uuid, out outcome text, out watched_id integer, out copied uuid[]
+    owed_id bigint, batch integer, epoch uuid,
+    out outcome text, out watched_id integer, out queued uuid[], out unlogged text
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -115,22 +137,41 @@ begin
         return;
     end if;
     watched_id := task.watched_id;
-    if task.work <> 'unwatch' then
-        copied := auth_reconciler.copy_rows(task, batch);
-        done := cardinality(copied);
-        update auth_reconciler.owed as o set after_id = copied[done] where o.id = owed_id and done = batch;
+    if task.work = 'unwatch' then
+        done := auth_reconciler.remove_records(task.watched_id, batch);
+    else
+        if task.told_to is not null and task.told_to is distinct from epoch then
+            -- What was told to that process is in no log, and may have ended with it.
+            task.told_to := null;
+            task.after_id := null;
+        end if;
+        queued := auth_reconciler.next_rows(task, batch);
+        unlogged := auth_reconciler.log_rows(task, queued, epoch);
+        done := cardinality(queued);
+        task.told_to := case when unlogged is null then task.told_to else epoch end;
+        task.after_id := case when done < batch then null else queued[done] end;
         if epoch is null then
             perform pg_notify('auth_reconciler', 'scan');
         end if;
-    else
-        done := auth_reconciler.remove_records(task.watched_id, batch);
     end if;
-    outcome := case when done < batch then 'done' else 'more' end;
+    outcome := case
+        when done >= batch then 'more'
+        -- From the beginning: with the next echo where the log is broken, else at once.
+        when task.told_to is not null then 'later'
+        when task.again then 'more'
+        else 'done'
+    end;
     if outcome = 'done' then
         delete from auth_reconciler.owed as o where o.id = owed_id;
+    elsif task.work <> 'unwatch' then
+        update auth_reconciler.owed as o
+        set after_id = task.after_id,
+            again = task.again and done >= batch,
+            told_to = case when outcome = 'more' then task.told_to end
+        where o.id = owed_id;
     end if;
 end
 $body$;
 
 comment on function auth_reconciler.work_off(bigint, integer, uuid) is
-    'Does a piece of what is owed: at most so many rows, for the daemon of this epoch or, without one, for whoever calls. Outcome: more (is left), done, busy (somebody else is at it, or has done it).';
+    'Does a piece of what is owed: at most so many rows, for the daemon of this epoch or, without one, for whoever calls. Outcome: more (is left), done, later (it begins anew, for not all looks could be logged: unlogged says why), busy (somebody else is at it, or has done it).';

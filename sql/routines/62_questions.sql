@@ -166,6 +166,7 @@ select
     auth_reconciler.age_of(o.since),
     case o.work
         when 'watch' then format('looks at all rows of %s are yet to be queued', o.name)
+        when 'resync' then format('looks at all rows of %s are yet to be queued, for a change could not be logged', o.name)
         when 'truncate' then format('looks at what was recorded of %s before it was truncated are yet to be queued', o.name)
         else format('what was recorded of the rows of %s is yet to be removed', o.name)
     end || case when auth_reconciler.nobody_leads() then ': no daemon leads; `auth-reconciler migrate` does it, too'
@@ -177,8 +178,8 @@ left join auth_reconciler.watched_table as w on w.id = o.watched_id) as b
 order by b.since;
 
 comment on view auth_reconciler.backlog is
-    'What waits: changes that no look has answered for, one row per instance, and what watch() and unwatch() left to do. Empty when all is quiet.';
-comment on column auth_reconciler.backlog.id is 'The instance; null when the whole table was truncated, watched or no longer watched.';
+    'What waits: changes that no look has answered for, one row per instance, and what watch(), unwatch() and changes that could not be logged left to do. Empty when all is quiet.';
+comment on column auth_reconciler.backlog.id is 'The instance; null for what concerns all rows of a table.';
 comment on column auth_reconciler.backlog.changes is 'How many of its changes wait; null for what concerns a whole table.';
 comment on column auth_reconciler.backlog.causes is 'What changed.';
 comment on column auth_reconciler.backlog.age is 'For how long the oldest of them waits.';

@@ -49,7 +49,7 @@ impl Pace {
 pub struct Due {
     /// Read the change log.
     pub log: bool,
-    /// Log a change of every row, and look at all of them.
+    /// Have looks at all rows be owed.
     pub everything: bool,
 }
 

@@ -117,7 +117,7 @@ enum Done {
     },
     Scanned {
         epoch: Uuid,
-        /// Every row was to be looked at, and changes of them are not in the log.
+        /// Every row was to be looked at, and looks at them are not owed yet.
         every_row: bool,
         result: Result<Backlog, StoreError>,
     },

@@ -91,19 +91,6 @@ impl StoreError {
         }
     }
 
-    /// Whether one table cannot be read as it is: a right was lost, or a column was renamed. That is told of the table, and
-    /// is no reason to give up the others.
-    pub(crate) fn is_of_the_table(&self) -> bool {
-        self.code().is_some_and(|code| {
-            [
-                SqlState::INSUFFICIENT_PRIVILEGE,
-                SqlState::UNDEFINED_COLUMN,
-                SqlState::UNDEFINED_TABLE,
-            ]
-            .contains(code)
-        })
-    }
-
     /// Whether it misses a function, view or table of our own schema.
     pub(crate) fn is_of_our_schema(&self) -> bool {
         let Self::Query { source, .. } = self else {

@@ -1,5 +1,5 @@
-//! What `watch()`, `unwatch()` and truncated tables left to do, piece by piece: each is a transaction of its own, so
-//! that nobody waits for long and whatever ends us loses nothing.
+//! What `watch()`, `unwatch()`, truncated tables and changes that could not be logged left to do, piece by piece: each is a
+//! transaction of its own, so that nobody waits for long and whatever ends us loses nothing.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -14,8 +14,10 @@ const PIECE: i32 = 2_000;
 pub(crate) struct Piece {
     /// What comes of the work it belongs to.
     pub(crate) outcome: Outcome,
-    /// Rows for which a look is in the log now.
+    /// Rows that must be looked at. A change of each is in the log now, if it could be logged.
     pub(crate) keys: Vec<Key>,
+    /// Why they could not.
+    pub(crate) unlogged: Option<String>,
 }
 
 /// What comes of a work after one piece of it.
@@ -25,6 +27,8 @@ pub(crate) enum Outcome {
     More,
     /// It is done.
     Done,
+    /// It begins anew, but not now: looks could not be logged.
+    Later,
     /// Somebody else is at it, or leads.
     Busy,
 }
@@ -53,10 +57,10 @@ pub(crate) async fn piece(
 }
 
 fn read(row: &Row) -> Piece {
-    let copied: Option<Vec<Uuid>> = row.get("copied");
+    let queued: Option<Vec<Uuid>> = row.get("queued");
     let watched: Option<i32> = row.get("watched_id");
     let ids = watched.into_iter().flat_map(|watched_id| {
-        copied.iter().flatten().map(move |id| Key {
+        queued.iter().flatten().map(move |id| Key {
             watched_id,
             instance_id: *id,
         })
@@ -65,8 +69,10 @@ fn read(row: &Row) -> Piece {
         outcome: match row.get("outcome") {
             "more" => Outcome::More,
             "done" => Outcome::Done,
+            "later" => Outcome::Later,
             _ => Outcome::Busy,
         },
         keys: ids.collect(),
+        unlogged: row.get("unlogged"),
     }
 }

@@ -172,7 +172,15 @@ pub(crate) async fn migrate(
         done.push(watch(&client, &table.to_string(), *oid).await?);
     }
     done.extend(watch_others(&client, &relations).await?);
-    done.extend(work_off(&client).await?);
+    match work_off(&client).await {
+        Ok(queued) => done.extend(queued),
+        Err(failure) if failure.may_pass() => return Err(failure),
+        // It is owed all the same, and no reason to keep a daemon from starting.
+        Err(failure) => warn!(
+            error = crate::telemetry::chain(&failure),
+            "looks at all rows could not be queued: the daemon tries again"
+        ),
+    }
     let published = within(&client, PINNED, publications(&client)).await;
     for publication in published.map_err(|source| query("look for publications", source))? {
         done.push(format!(

@@ -115,7 +115,7 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Expected), St
         // One that was dropped, or has no longer its columns, is given no name; it is told as a fault.
         let relation: String = row.get::<_, Option<String>>("relation")?;
         let id = row.get("id");
-        let table = Table::new(id, row.get("oid"), relation, row.get("reads_type_instance"));
+        let table = Table::new(row.get("oid"), relation, row.get("reads_type_instance"));
         Some((id, table))
     });
     let expected = Expected {

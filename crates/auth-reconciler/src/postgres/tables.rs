@@ -6,8 +6,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
-const ALL_ROWS: &str = include_str!("../../../../sql/queries/all_rows.sql");
-const LOG_ALL_ROWS: &str = include_str!("../../../../sql/queries/log_all_rows.sql");
 
 /// One instance: which watched table, and which row of it. Two tables may hold the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,16 +19,10 @@ pub(crate) struct Key {
 /// One watched table.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Number in `auth_reconciler.watched_table`.
-    pub(crate) id: i32,
     /// Name, qualified and quoted.
     pub(crate) relation: String,
     /// The statement that reads one look's facts.
     pub(crate) read: String,
-    /// The statement that lists every row.
-    pub(crate) all_rows: String,
-    /// The statement that logs a change of every row.
-    pub(crate) log_all_rows: String,
 }
 
 /// What was watched, to compare the catalog with; a table that was dropped among it.
@@ -69,25 +61,16 @@ pub(crate) type Tables = Arc<HashMap<i32, Table>>;
 
 impl Table {
     /// `relation` must be qualified and quoted by the server.
-    pub(crate) fn new(id: i32, oid: u32, relation: String, reads_type_instance: bool) -> Self {
+    pub(crate) fn new(oid: u32, relation: String, reads_type_instance: bool) -> Self {
         let serves_api = if reads_type_instance {
             "(w.type_instance is null or cardinality(w.type_instance) = 0 or 'api' = any (w.type_instance::text[]))"
         } else {
             "true"
         };
-        let fill = |template: &str| {
-            template
-                .replace("{relation}", &relation)
-                .replace("{oid}", &oid.to_string())
-                .replace("{serves_api}", serves_api)
-        };
-        let (read, all_rows, log_all_rows) = (fill(READ), fill(ALL_ROWS), fill(LOG_ALL_ROWS));
-        Self {
-            id,
-            relation,
-            read,
-            all_rows,
-            log_all_rows,
-        }
+        let read = READ
+            .replace("{relation}", &relation)
+            .replace("{oid}", &oid.to_string())
+            .replace("{serves_api}", serves_api);
+        Self { relation, read }
     }
 }

@@ -5,13 +5,12 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::pool::{read_with, with};
-use super::tables::{Key, Tables};
+use super::pool::with;
 
 /// What was counted of changes that could not be logged, and what is to be noted once that was answered for.
 #[derive(Debug)]
 pub(crate) struct Unlogged {
-    /// A change of every row is to be logged.
+    /// Looks at all rows are to be owed.
     pub(crate) owed: bool,
     /// It will be, when transactions that run now have ended.
     pub(crate) waits: bool,
@@ -43,7 +42,7 @@ pub(crate) async fn state(pool: &Pool) -> Result<Unlogged, StoreError> {
     })
 }
 
-/// Notes, as the process of this epoch, that a change of every row was logged since `found` was read.
+/// Notes, as the process of this epoch, that looks at all rows are owed since `found` was read.
 pub(crate) async fn answered(pool: &Pool, epoch: Uuid, found: &Unlogged) -> Result<(), StoreError> {
     let act = "note that unlogged changes were answered for";
     with(pool, act, async |client| {
@@ -60,39 +59,14 @@ pub(crate) async fn answered(pool: &Pool, epoch: Uuid, found: &Unlogged) -> Resu
     .map(drop)
 }
 
-/// Logs a change of every row of every watched table, and of every instance that was recorded. One table
-/// that fails, because somebody has it locked, keeps no other from it.
-pub(crate) async fn log_every_row(pool: &Pool, tables: &Tables) -> Result<(), StoreError> {
-    let mut logged = Ok(());
-    for table in tables.values() {
-        let done = read_with(pool, "log a change of every row", async |client| {
-            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            client.query_typed(&table.log_all_rows, &parameters).await
-        })
-        .await;
-        logged = logged.and(done.map(drop));
-    }
-    logged
-}
-
-/// Every row of every watched table that nobody has locked and that may be read as it is, and every instance that was
-/// recorded of it. The others are found with a later echo: this is what is done while changes of every row cannot be logged.
-pub(crate) async fn everything(pool: &Pool, tables: &Tables) -> Result<Vec<Key>, StoreError> {
-    let mut keys = Vec::new();
-    for table in tables.values() {
-        let listed = read_with(pool, "list all rows", async |client| {
-            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&table.id, Type::INT4)];
-            client.query_typed(&table.all_rows, &parameters).await
-        })
-        .await;
-        let rows = match listed {
-            Err(failure) if failure.is_busy() || failure.is_of_the_table() => continue,
-            listed => listed?,
-        };
-        keys.extend(rows.iter().map(|row| Key {
-            watched_id: table.id,
-            instance_id: row.get(0),
-        }));
-    }
-    Ok(keys)
+/// Has looks at every row be owed: they outlive whoever heard of it, and are done in pieces.
+pub(crate) async fn owe_every_row(pool: &Pool) -> Result<(), StoreError> {
+    let act = "note that looks at all rows are owed";
+    with(pool, act, async |client| {
+        client
+            .query_typed(sql!("queries/owe_all_rows.sql"), &[])
+            .await
+    })
+    .await
+    .map(drop)
 }

@@ -66,7 +66,7 @@ pub(super) struct Daemon {
     failures: u32,
     /// Tries in a row to get an ear that failed.
     tries: u32,
-    /// A change could not be logged: every row is owed a look, until changes of all rows are in the log.
+    /// A change could not be logged: every row is to be looked at, until looks at all rows are owed.
     every_row: bool,
     /// What rang and is not heeded yet.
     rings: Rings,

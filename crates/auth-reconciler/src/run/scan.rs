@@ -31,16 +31,16 @@ pub(super) struct Backlog {
     pub(super) faults: Option<Vec<Fault>>,
     /// Every key that must be looked at.
     pub(super) keys: Vec<(Key, Cause)>,
-    /// Changes of every row were logged before.
-    pub(super) all_logged: bool,
+    /// Looks at every row are owed from here on.
+    pub(super) owed: bool,
     /// Changes were counted that could not be logged, and every row was not wanted.
     pub(super) unlogged: bool,
     /// The same may be so when transactions that run now have ended.
     pub(super) waits: bool,
 }
 
-/// Lists the watched tables and every key that must be looked at. For `every_row`, changes of all rows
-/// are logged first, so that not even the death of this process loses one of those looks.
+/// Lists the watched tables and every key that must be looked at. For `every_row`, looks at all rows are owed
+/// first, so that not even the death of this process loses one of them.
 pub(super) async fn scan(
     context: &Context,
     epoch: Uuid,
@@ -55,33 +55,29 @@ pub(super) async fn scan(
         None
     };
     let unlogged = unlogged::state(pool).await?;
-    let mut all_logged = false;
+    let mut owed = false;
     if wanted.every_row {
-        match unlogged::log_every_row(pool, &tables).await {
-            Ok(()) => all_logged = true,
+        match unlogged::owe_every_row(pool).await {
+            Ok(()) => owed = true,
             Err(failure) => warn!(
                 error = crate::telemetry::chain(&failure),
                 advice = failure.advice(),
-                "changes cannot be logged: every row is looked at, and again with each echo until they can"
+                "looks at all rows could not be queued; tried again with the next echo"
             ),
         }
-        if all_logged && unlogged.owed {
+        if owed && unlogged.owed {
             unlogged::answered(pool, epoch, &unlogged).await?;
         }
     }
-    let mut keys = store::backlog(pool, wanted.unsettled).await?;
-    if wanted.every_row && !all_logged {
-        let everything = unlogged::everything(pool, &tables).await?;
-        keys.extend(everything.into_iter().map(|key| (key, Cause::Resync)));
-    }
+    let keys = store::backlog(pool, wanted.unsettled).await?;
     Ok(Backlog {
         wanted,
         tables,
         expected,
         faults,
         keys,
-        all_logged,
+        owed,
         unlogged: unlogged.owed && !wanted.every_row,
-        waits: unlogged.waits || (all_logged && unlogged.still_runs()),
+        waits: unlogged.waits || (owed && unlogged.still_runs()),
     })
 }

@@ -1,4 +1,4 @@
-//! What `watch()`, `unwatch()` and a truncated table leave to do is done in pieces, whatever comes in between, and by whoever comes next.
+//! What `watch()`, `unwatch()`, a truncated table and a broken log leave to do is done in pieces, whatever comes in between, and by whoever comes next.
 
 use anyhow::Result;
 use auth_reconciler_tests::daemon::Daemon;
@@ -211,5 +211,97 @@ async fn a_table_that_is_locked_is_copied_later_and_keeps_no_other_waiting() -> 
     scene.eventually(&ready("b")).await?;
     locker.batch_execute("commit").await?;
     scene.eventually(&ready("a")).await?;
+    scene.eventually(NOTHING_OWED).await
+}
+
+/// Nothing can be logged any more but what is owed; nothing at all.
+const NO_CHANGE: &str = "alter table auth_reconciler.change add constraint full_disk check (cause = 'resync') not valid";
+const NOTHING: &str =
+    "alter table auth_reconciler.change add constraint full_disk check (false) not valid";
+const MEND: &str = "alter table auth_reconciler.change drop constraint full_disk";
+
+/// What could not be logged is answered for.
+const ANSWERED: &str = "select a.counted = u.last_value from auth_reconciler.unlogged_answered as a, auth_reconciler.unlogged as u";
+
+/// Writes what is wrong into the first or last row, and no change of it is in the log.
+async fn write_unlogged(scene: &Scene, breaks: &str, order: &str) -> Result<()> {
+    let wrong = format!(
+        "{breaks}; update public.message_instances set auth_status = 'failed' where id in (
+            select id from public.message_instances order by id {order} limit 1); {MEND}"
+    );
+    Ok(scene.manager.batch_execute(&wrong).await?)
+}
+
+#[tokio::test]
+async fn looks_at_all_rows_are_owed_before_they_are_answered_for_whatever_ends_in_between()
+-> Result<()> {
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let scene = five(&stub).await?;
+    scene.manager.batch_execute(WATCH).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    scene.eventually(ALL_TRUE).await?;
+    scene.eventually(NOTHING_OWED).await?;
+    daemon.signal("STOP")?;
+    write_unlogged(&scene, NO_CHANGE, "desc").await?;
+    // No row can be read, however often it is tried.
+    let mut locker = scene.database.client().await?;
+    let lock = locker.transaction().await?;
+    lock.batch_execute("lock table public.message_instances in access exclusive mode")
+        .await?;
+    daemon.signal("CONT")?;
+    scene.eventually(ANSWERED).await?;
+    daemon.sigkill()?;
+    daemon.ended().await?;
+    lock.commit().await?;
+    assert_eq!(
+        scene.value::<String>(WAITS).await?,
+        "looks at all rows of public.message_instances are yet to be queued, for a change could not be logged"
+    );
+    assert_eq!(
+        scene.value::<Option<String>>(PIECE).await?.as_deref(),
+        Some("more")
+    );
+    // Once more, of a row that this piece has looked at.
+    scene
+        .manager
+        .batch_execute("delete from auth_reconciler.change")
+        .await?;
+    write_unlogged(&scene, NO_CHANGE, "asc").await?;
+    let lock = locker.transaction().await?;
+    lock.batch_execute("lock table public.message_instances in access exclusive mode")
+        .await?;
+    let _daemon = Daemon::spawn(scene.url(), &["run"], &[])?;
+    scene.eventually(ANSWERED).await?;
+    lock.commit().await?;
+    scene.eventually(ALL_TRUE).await?;
+    scene.eventually(NOTHING_OWED).await
+}
+
+/// Rows are looked at all the same, and what was told to one daemon is told to the next, until all is in the log.
+#[tokio::test]
+async fn looks_that_cannot_even_be_logged_are_owed_until_they_can() -> Result<()> {
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let scene = five(&stub).await?;
+    scene.manager.batch_execute(WATCH).await?;
+    let settings = [("AUTH_RECONCILER_ECHO_INTERVAL", "200ms")];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
+    scene.eventually(ALL_TRUE).await?;
+    scene.eventually(NOTHING_OWED).await?;
+    let wrong = "update public.message_instances set auth_status = 'failed'";
+    scene.manager.batch_execute(NOTHING).await?;
+    scene.manager.batch_execute(wrong).await?;
+    scene.eventually(ALL_TRUE).await?;
+    daemon
+        .wait_message(
+            "changes cannot be logged: every row is looked at, and again with each echo until they can",
+        )
+        .await?;
+    daemon.sigkill()?;
+    daemon.ended().await?;
+    assert!(!scene.value::<bool>(NOTHING_OWED).await?, "still owed");
+    scene.manager.batch_execute(wrong).await?;
+    let _next = Daemon::start(&scene.database, &settings).await?;
+    scene.eventually(ALL_TRUE).await?;
+    scene.manager.batch_execute(MEND).await?;
     scene.eventually(NOTHING_OWED).await
 }

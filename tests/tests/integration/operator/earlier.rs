@@ -14,10 +14,11 @@ use crate::lateness::Writer;
 use crate::scene::{Eavesdropper, Scene, eventually};
 
 /// Tables and routines of each version, in order.
-const EARLIER: [&str; 3] = [
+const EARLIER: [&str; 4] = [
     include_str!("../../../earlier/1.sql"),
     include_str!("../../../earlier/2.sql"),
     include_str!("../../../earlier/3.sql"),
+    include_str!("../../../earlier/4.sql"),
 ];
 
 /// Somebody of ours waits for a lock, or has just given way.

@@ -2,7 +2,7 @@
 //!
 //! Its triggers write to the log (and guard reads what was recorded) in every one of its statements, so
 //! what waits for a lock on those two while holding another, or holds one while it waits, is a change
-//! lost or a statement failed. Hence two transactions, each repeatable, each under the lock of
+//! lost or a statement failed. Hence several transactions, each repeatable, each under the lock of
 //! migrations:
 //!
 //! 1. **Tables**, with waits of some milliseconds only: an older daemon that waits for us holds a row of
@@ -12,7 +12,9 @@
 //!    ours holds the log as well: then everything is let go of, and tried again. The version is written
 //!    here, and the epoch ends here: an older daemon records nothing more, and is rung for a record, so that it finds
 //!    that out.
-//! 2. **Routines.** Functions and views are replaced. This waits for readers of our views, and holds
+//! 2. **Indexes** on what was recorded, which take as long as there are rows. Meanwhile nobody records, the former daemon's
+//!    epoch having ended, and the manager's triggers, which only read that table, do not wait.
+//! 3. **Routines.** Functions and views are replaced. This waits for readers of our views, and holds
 //!    nothing of the manager's meanwhile. A view that cannot be replaced is dropped and made anew.
 //!
 //! If it is interrupted in between, the routines' digest is missing, and the next run goes on there.
@@ -56,6 +58,23 @@ const MIGRATIONS: &[Migration] = &[
         text: sql!("migrations/0004_evidence_and_trust.sql"),
         log: sql!("migrations/0004_evidence_and_trust_log.sql"),
     },
+    Migration {
+        name: "0005_flat",
+        text: sql!("migrations/0005_flat.sql"),
+        log: "",
+    },
+];
+
+/// Indexes on `instance`, by name.
+const INDEXES: &[(&str, &str)] = &[
+    (
+        "instance_due_idx",
+        sql!("migrations/0005_flat_due_index.sql"),
+    ),
+    (
+        "instance_ready_idx",
+        sql!("migrations/0005_flat_ready_index.sql"),
+    ),
 ];
 
 /// Notes what was made.
@@ -146,6 +165,9 @@ pub(super) async fn install(
 ) -> Result<String, SchemaError> {
     let known = needed_version();
     let before = repeated(async || tables(client, into_publication).await).await?;
+    for (name, text) in INDEXES {
+        repeated(async || index(client, name, text).await).await?;
+    }
     let replaced = repeated(async || {
         let replaced = replace_routines(client, "").await;
         match replaced {
@@ -196,6 +218,22 @@ async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaEr
             client.batch_execute(&script).await.map_err(failed)?;
         }
         Ok(found)
+    })
+    .await
+}
+
+/// One try at an index, if it is missing. Who records waits for it, and nobody of the manager's; so it is waited for long
+/// enough to have a vacuum that is under way give way.
+async fn index(client: &Client, name: &str, text: &str) -> Result<(), SchemaError> {
+    transaction(client, BEGIN, failed, async || {
+        let named = format!("auth_reconciler.{name}");
+        let asked = "select pg_catalog.to_regclass($1) is null";
+        let missing = client.query_typed_one(asked, &[(&named, Type::TEXT)]).await;
+        if missing.map_err(failed)?.get(0) {
+            let script = format!("set local lock_timeout = '3s';\n{text}");
+            client.batch_execute(&script).await.map_err(failed)?;
+        }
+        Ok(())
     })
     .await
 }

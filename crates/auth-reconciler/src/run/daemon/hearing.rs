@@ -86,10 +86,10 @@ impl Daemon {
         let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
         self.jobs.spawn(async move {
             let result = scan::scan(&context, epoch, wanted).await;
-            let all_logged = result.as_ref().is_ok_and(|backlog| backlog.all_logged);
+            let owed = result.as_ref().is_ok_and(|backlog| backlog.owed);
             Done::Scanned {
                 epoch,
-                every_row: wanted.every_row && !all_logged,
+                every_row: wanted.every_row && !owed,
                 result,
             }
         });

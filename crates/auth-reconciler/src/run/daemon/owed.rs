@@ -1,4 +1,5 @@
-//! What `watch()`, `unwatch()` and truncated tables left to do, beside everything else: a round does one piece of each work.
+//! What `watch()`, `unwatch()`, truncated tables and changes that could not be logged left to do, beside everything else: a
+//! round does one piece of each work.
 
 use std::sync::Arc;
 
@@ -110,7 +111,13 @@ async fn round(pool: &Pool, epoch: Uuid) -> Result<Round, StoreError> {
             Ok(piece) => {
                 round.keys.extend(piece.keys);
                 round.more |= piece.outcome == Outcome::More;
-                round.later |= piece.outcome == Outcome::Busy;
+                round.later |= matches!(piece.outcome, Outcome::Busy | Outcome::Later);
+                if piece.outcome == Outcome::Later {
+                    warn!(
+                        error = piece.unlogged,
+                        "changes cannot be logged: every row is looked at, and again with each echo until they can"
+                    );
+                }
             }
             Err(failure) => {
                 round.later = true;

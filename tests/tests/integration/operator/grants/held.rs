@@ -56,7 +56,6 @@ const TABLES: &[(&str, &str)] = &[
 const FUNCTIONS: &[&str] = &[
     "answer",
     "answered_unlogged",
-    "copy_rows",
     "epoch_lock",
     "escaped",
     "expand_truncations",
@@ -70,7 +69,9 @@ const FUNCTIONS: &[&str] = &[
     "leadership_lock",
     "legible",
     "lock_key",
+    "log_rows",
     "missing_triggers",
+    "next_rows",
     "note_engine",
     "note_trouble",
     "pause",

@@ -1,5 +1,21 @@
 //! The daemon's ways to the database, one by one.
 
+/// What cannot be logged is no error there.
+const OWED: &str = "
+    do $$
+    declare
+        piece record;
+    begin
+        for piece in
+            select w.*
+            from auth_reconciler.owed as o, auth_reconciler.leadership as l, auth_reconciler.work_off(o.id, 1, l.epoch) as w
+        loop
+            if piece.unlogged is not null then
+                raise insufficient_privilege using message = piece.unlogged;
+            end if;
+        end loop;
+    end $$";
+
 /// What the daemon does, statement by statement, each in a transaction of its own that is rolled back. `{one}` is
 /// recorded and has a change, `{two}` is new, `{gone}` is recorded and paused and has no row.
 pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
@@ -9,9 +25,6 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         .replace("{serves_api}", "'api' = any (w.type_instance::text[])")
         .replace("$1", "1")
         .replace("$2", "'{one}'");
-    let all = include_str!("../../../../../sql/queries/log_all_rows.sql")
-        .replace("{relation}", "public.message_instances")
-        .replace("$1", "1");
     let faults = include_str!("../../../../../sql/queries/table_faults.sql")
         .replace("$1", "array[1]")
         .replace("$2", "array['public.message_instances']")
@@ -38,7 +51,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
     };
     vec![
         ("read", read),
-        ("log every row", all),
+        ("owe looks at every row", include_str!("../../../../../sql/queries/owe_all_rows.sql").to_owned()),
         ("backlog", include_str!("../../../../../sql/queries/backlog.sql").replace("$1", "true")),
         ("installed", include_str!("../../../../../sql/queries/installed.sql").to_owned()),
         ("watched tables", include_str!("../../../../../sql/queries/watched_tables.sql").to_owned()),
@@ -47,8 +60,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
         (
             "owed",
-            "select auth_reconciler.work_off(o.id, 1, l.epoch) from auth_reconciler.owed as o, auth_reconciler.leadership as l"
-                .to_owned(),
+            OWED.to_owned(),
         ),
         (
             "take over",
