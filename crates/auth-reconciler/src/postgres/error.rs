@@ -71,12 +71,9 @@ impl StoreError {
         }
     }
 
-    /// Whether somebody holds what it needs: it gave way, and comes again. What the triggers of the
-    /// watched table wait for counts as well.
+    /// See [`remedy::is_busy`]. What the triggers of the watched table wait for counts as well.
     pub(crate) fn is_busy(&self) -> bool {
-        self.code().is_some_and(|code| {
-            *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED
-        })
+        self.code().is_some_and(remedy::is_busy)
     }
 
     /// Whether the server answered, and refused: the same will be refused again at once. A session that it ended is not

@@ -96,6 +96,11 @@ pub(crate) fn may_pass(error: &Error) -> bool {
 /// Lost connections, a server without resources, one that is shut down or comes up, and its time-outs of a session.
 const PASSING: [&str; 5] = ["08", "53", "57P", "25P03", "25P04"];
 
+/// Whether somebody holds what it needs: it gave way, and comes again.
+pub(crate) fn is_busy(code: &SqlState) -> bool {
+    *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED
+}
+
 /// Whether a function, view or table of our own schema is missing, whoever asked for it.
 pub(crate) fn misses_ours(error: &Error) -> bool {
     error.as_db_error().is_some_and(|error| {

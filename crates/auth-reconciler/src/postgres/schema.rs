@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use postgres_url::Database;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
 
 use super::owed::{self, Outcome};
 use super::pool::{no_foreign_limits, with, within};
+use super::remedy;
 use crate::postgres::table_name::TableName;
 
 mod error;
@@ -76,12 +76,14 @@ pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
     }
 }
 
+/// What a check is called where it fails.
+const CHECK: &str = "check the schema";
+
 /// Checks that the schema is of this version and every one of `tables` is watched with all its triggers.
 pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), SchemaError> {
-    let act = "check the schema";
     must_exist(pool).await?;
     let needed = needed_version();
-    let installed = with(pool, act, async |client| {
+    let installed = with(pool, CHECK, async |client| {
         client
             .query_typed_opt(sql!("queries/installed.sql"), &[])
             .await
@@ -98,7 +100,7 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
     if found < needed {
         return Err(SchemaError::Older { found, needed });
     }
-    let known = with(pool, act, async |client| {
+    let known = with(pool, CHECK, async |client| {
         client
             .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
             .await
@@ -108,40 +110,46 @@ pub(crate) async fn check(pool: &Pool, tables: &[TableName]) -> Result<(), Schem
         return Err(SchemaError::OtherBuild { version: found });
     }
     for table in tables {
-        let row = with(pool, act, async |client| {
-            client
-                .query_typed_one(
-                    sql!("queries/table_state.sql"),
-                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
-                )
-                .await
-        })
-        .await?;
-        let shown = table.to_string();
-        if !row.get::<_, bool>("present") {
-            return Err(SchemaError::NoTable { table: shown });
-        }
-        if !row.get::<_, bool>("watched") {
-            return Err(SchemaError::NotWatched { table: shown });
-        }
-        let missing: Vec<String> = row.get("missing_triggers");
-        // Dropped with its column; only the column brings it back. A column that was renamed stops this table alone.
-        if !missing.is_empty()
-            && let Some(why) = row.get("column_changed")
-        {
-            return Err(SchemaError::ColumnChanged { why });
-        }
-        if !missing.is_empty() {
-            return Err(SchemaError::TriggersMissing {
-                table: shown,
-                triggers: missing.join(", "),
-            });
-        }
-        if let Some(why) = row.get("rows_hidden") {
-            return Err(SchemaError::RowsHidden { why });
-        }
+        check_table(pool, table).await?;
     }
     Ok(())
+}
+
+/// Checks that a table is watched, with all its triggers, and read whole.
+async fn check_table(pool: &Pool, table: &TableName) -> Result<(), SchemaError> {
+    let row = with(pool, CHECK, async |client| {
+        client
+            .query_typed_one(
+                sql!("queries/table_state.sql"),
+                &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
+            )
+            .await
+    })
+    .await?;
+    let shown = table.to_string();
+    if !row.get::<_, bool>("present") {
+        return Err(SchemaError::NoTable { table: shown });
+    }
+    if !row.get::<_, bool>("watched") {
+        return Err(SchemaError::NotWatched { table: shown });
+    }
+    let missing: Vec<String> = row.get("missing_triggers");
+    // Dropped with its column; only the column brings it back. A column that was renamed stops this table alone.
+    if !missing.is_empty()
+        && let Some(why) = row.get("column_changed")
+    {
+        return Err(SchemaError::ColumnChanged { why });
+    }
+    if !missing.is_empty() {
+        return Err(SchemaError::TriggersMissing {
+            table: shown,
+            triggers: missing.join(", "),
+        });
+    }
+    match row.get("rows_hidden") {
+        Some(why) => Err(SchemaError::RowsHidden { why }),
+        None => Ok(()),
+    }
 }
 
 /// Brings the schema to this version and watches `tables`. Safe to repeat, and to run twice at once. Unless
@@ -276,11 +284,7 @@ async fn repeated<T>(attempt: impl AsyncFn() -> Result<T, SchemaError>) -> Resul
     loop {
         match attempt().await {
             Err(SchemaError::Query { source, .. })
-                if tries < TRIES
-                    && matches!(
-                        source.code(),
-                        Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED)
-                    ) =>
+                if tries < TRIES && source.code().is_some_and(remedy::is_busy) =>
             {
                 debug!(tries, "a lock is held, trying again");
                 tries += 1;

@@ -188,67 +188,70 @@ fn a_global_setting_may_stand_before_or_after_the_command() {
     }
 }
 
+/// Flag, a value that it does not accept, and the whole of what is said then.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "--probe-timeout",
+        "5",
+        "setting --probe-timeout (AUTH_RECONCILER_PROBE_TIMEOUT) does not accept `5`: give a duration from 100ms \
+             to 5m with its unit (ms, s, m, h, d), for example 5s",
+    ),
+    (
+        "--probe-connect-timeout",
+        "fast",
+        "setting --probe-connect-timeout (AUTH_RECONCILER_PROBE_CONNECT_TIMEOUT) does not accept `fast`: give a \
+             duration from 10ms to 1m with its unit (ms, s, m, h, d)",
+    ),
+    (
+        "--backoff-min",
+        "0s",
+        "setting --backoff-min (AUTH_RECONCILER_BACKOFF_MIN) does not accept `0s`: give a duration from 1ms to 1h \
+             with its unit (ms, s, m, h, d)",
+    ),
+    (
+        "--probe-concurrency",
+        "5000",
+        "setting --probe-concurrency (AUTH_RECONCILER_PROBE_CONCURRENCY) does not accept `5000`: give a whole \
+             number from 1 to 4096",
+    ),
+    (
+        "--pool-size",
+        "-1",
+        "setting --pool-size (AUTH_RECONCILER_POOL_SIZE) does not accept `-1`: give a whole number from 1 to 256",
+    ),
+    (
+        "--docker",
+        "on",
+        "setting --docker (AUTH_RECONCILER_DOCKER) does not accept `on`: give \
+             unix:///path/to/docker.sock or tcp://host:2375, auto, or off",
+    ),
+    (
+        "--log-format",
+        "xml",
+        "setting --log-format (AUTH_RECONCILER_LOG_FORMAT) does not accept `xml`: give human or json",
+    ),
+    (
+        "--table",
+        "a b",
+        "setting --table (AUTH_RECONCILER_TABLE) does not accept `a b`: an unquoted name cannot hold 'b' there: \
+             put the name in double quotes",
+    ),
+    (
+        "--probe-url",
+        "https://h:{port}",
+        "setting --probe-url (AUTH_RECONCILER_PROBE_URL) does not accept `https://h:{port}`: only http:// is accepted",
+    ),
+    (
+        "--database-ssl",
+        "maybe",
+        "setting --database-ssl (DATABASE_SSL) does not accept `maybe`: give true, false, disable, allow, prefer, \
+             require, no-verify, verify-ca or verify-full",
+    ),
+];
+
 #[test]
 fn a_mistake_names_the_setting_the_value_and_what_is_accepted() {
-    for (flag, value, expected) in [
-        (
-            "--probe-timeout",
-            "5",
-            "setting --probe-timeout (AUTH_RECONCILER_PROBE_TIMEOUT) does not accept `5`: give a duration from 100ms \
-             to 5m with its unit (ms, s, m, h, d), for example 5s",
-        ),
-        (
-            "--probe-connect-timeout",
-            "fast",
-            "setting --probe-connect-timeout (AUTH_RECONCILER_PROBE_CONNECT_TIMEOUT) does not accept `fast`: give a \
-             duration from 10ms to 1m with its unit (ms, s, m, h, d)",
-        ),
-        (
-            "--backoff-min",
-            "0s",
-            "setting --backoff-min (AUTH_RECONCILER_BACKOFF_MIN) does not accept `0s`: give a duration from 1ms to 1h \
-             with its unit (ms, s, m, h, d)",
-        ),
-        (
-            "--probe-concurrency",
-            "5000",
-            "setting --probe-concurrency (AUTH_RECONCILER_PROBE_CONCURRENCY) does not accept `5000`: give a whole \
-             number from 1 to 4096",
-        ),
-        (
-            "--pool-size",
-            "-1",
-            "setting --pool-size (AUTH_RECONCILER_POOL_SIZE) does not accept `-1`: give a whole number from 1 to 256",
-        ),
-        (
-            "--docker",
-            "on",
-            "setting --docker (AUTH_RECONCILER_DOCKER) does not accept `on`: give \
-             unix:///path/to/docker.sock or tcp://host:2375, auto, or off",
-        ),
-        (
-            "--log-format",
-            "xml",
-            "setting --log-format (AUTH_RECONCILER_LOG_FORMAT) does not accept `xml`: give human or json",
-        ),
-        (
-            "--table",
-            "a b",
-            "setting --table (AUTH_RECONCILER_TABLE) does not accept `a b`: an unquoted name cannot hold 'b' there: \
-             put the name in double quotes",
-        ),
-        (
-            "--probe-url",
-            "https://h:{port}",
-            "setting --probe-url (AUTH_RECONCILER_PROBE_URL) does not accept `https://h:{port}`: only http:// is accepted",
-        ),
-        (
-            "--database-ssl",
-            "maybe",
-            "setting --database-ssl (DATABASE_SSL) does not accept `maybe`: give true, false, disable, allow, prefer, \
-             require, no-verify, verify-ca or verify-full",
-        ),
-    ] {
+    for &(flag, value, expected) in MISTAKES {
         assert_eq!(refused(&[&format!("{flag}={value}")], &[]), expected);
     }
 }

@@ -8,74 +8,122 @@ use super::expect;
 /// Port 1 is nobody's; whoever tried to connect would say so.
 const URL: &str = "postgres://me:se-cret@127.0.0.1:1/db";
 
+/// Name, flag, a value that is not accepted, and what is said of those that are.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        "AUTH_RECONCILER_PROBE_TIMEOUT",
+        "--probe-timeout",
+        "5",
+        "for example 5s",
+    ),
+    (
+        "AUTH_RECONCILER_PROBE_TIMEOUT",
+        "--probe-timeout",
+        "10m",
+        "from 100ms to 5m",
+    ),
+    (
+        "AUTH_RECONCILER_BACKOFF_MAX",
+        "--backoff-max",
+        "soon",
+        "ms, s, m, h, d",
+    ),
+    (
+        "AUTH_RECONCILER_PROBE_URL",
+        "--probe-url",
+        "https://h:{port}",
+        "only http://",
+    ),
+    (
+        "AUTH_RECONCILER_PROBE_URL",
+        "--probe-url",
+        "http://h:{prot}",
+        "{port}, {id} and {container_ip}",
+    ),
+    (
+        "AUTH_RECONCILER_PROBE_URL",
+        "--probe-url",
+        "http://h:80",
+        "none of {port}, {id} and {container_ip}",
+    ),
+    ("AUTH_RECONCILER_DOCKER", "--docker", "on", "auto, or off"),
+    (
+        "AUTH_RECONCILER_PROBE_CONCURRENCY",
+        "--probe-concurrency",
+        "0",
+        "from 1 to 4096",
+    ),
+    (
+        "AUTH_RECONCILER_POOL_SIZE",
+        "--pool-size",
+        "-1",
+        "from 1 to 256",
+    ),
+    (
+        "AUTH_RECONCILER_MIGRATE",
+        "--migrate",
+        "perhaps",
+        "true or false",
+    ),
+    (
+        "AUTH_RECONCILER_LOG_FORMAT",
+        "--log-format",
+        "xml",
+        "human or json",
+    ),
+    ("DATABASE_SSL", "--database-ssl", "maybe", "verify-full"),
+    ("AUTH_RECONCILER_TABLE", "--table", "a.b.c", "a.b.c"),
+];
+
+/// What every command takes.
+const COMMON: &[&str] = &[
+    "DATABASE_URL",
+    "DATABASE_HOST",
+    "DATABASE_PORT",
+    "DATABASE_NAME",
+    "DATABASE_USER",
+    "DATABASE_PASSWORD",
+    "DATABASE_SSL",
+    "DATABASE_SSL_CA",
+    "AUTH_RECONCILER_TABLE",
+    "AUTH_RECONCILER_LOG_FORMAT",
+];
+
+/// What the daemon takes beside that, each after `AUTH_RECONCILER_`.
+const DAEMON: &[&str] = &[
+    "LISTEN_URL",
+    "DOCKER",
+    "DOCKER_CERTS",
+    "DOCKER_LABEL_ID",
+    "DOCKER_LABEL_TYPE",
+    "FOLLOWERS",
+    "PROBE_URL",
+    "PROBE_TIMEOUT",
+    "PROBE_CONNECT_TIMEOUT",
+    "PROBE_CONCURRENCY",
+    "POOL_SIZE",
+    "ECHO_INTERVAL",
+    "ECHO_TIMEOUT",
+    "BACKOFF_MIN",
+    "BACKOFF_MAX",
+    "AWAITING_GRACE",
+    "NOT_CONNECTED_LIMIT",
+    "WHATSAPP_NOT_CONNECTED_LIMIT",
+    "BELIEVE_SILENCE_AFTER",
+    "MISSES",
+    "MISS_WINDOW",
+    "CORRECTIONS_PER_MINUTE",
+    "LOOK_BURST",
+    "LOOK_INTERVAL",
+    "HISTORY_PER_INSTANCE",
+    "HISTORY_MAX_AGE",
+    "SHUTDOWN_TIMEOUT",
+    "MIGRATE",
+];
+
 #[tokio::test]
 async fn a_mistake_names_setting_value_and_what_is_accepted() -> Result<()> {
-    let cases = [
-        (
-            "AUTH_RECONCILER_PROBE_TIMEOUT",
-            "--probe-timeout",
-            "5",
-            "for example 5s",
-        ),
-        (
-            "AUTH_RECONCILER_PROBE_TIMEOUT",
-            "--probe-timeout",
-            "10m",
-            "from 100ms to 5m",
-        ),
-        (
-            "AUTH_RECONCILER_BACKOFF_MAX",
-            "--backoff-max",
-            "soon",
-            "ms, s, m, h, d",
-        ),
-        (
-            "AUTH_RECONCILER_PROBE_URL",
-            "--probe-url",
-            "https://h:{port}",
-            "only http://",
-        ),
-        (
-            "AUTH_RECONCILER_PROBE_URL",
-            "--probe-url",
-            "http://h:{prot}",
-            "{port}, {id} and {container_ip}",
-        ),
-        (
-            "AUTH_RECONCILER_PROBE_URL",
-            "--probe-url",
-            "http://h:80",
-            "none of {port}, {id} and {container_ip}",
-        ),
-        ("AUTH_RECONCILER_DOCKER", "--docker", "on", "auto, or off"),
-        (
-            "AUTH_RECONCILER_PROBE_CONCURRENCY",
-            "--probe-concurrency",
-            "0",
-            "from 1 to 4096",
-        ),
-        (
-            "AUTH_RECONCILER_POOL_SIZE",
-            "--pool-size",
-            "-1",
-            "from 1 to 256",
-        ),
-        (
-            "AUTH_RECONCILER_MIGRATE",
-            "--migrate",
-            "perhaps",
-            "true or false",
-        ),
-        (
-            "AUTH_RECONCILER_LOG_FORMAT",
-            "--log-format",
-            "xml",
-            "human or json",
-        ),
-        ("DATABASE_SSL", "--database-ssl", "maybe", "verify-full"),
-        ("AUTH_RECONCILER_TABLE", "--table", "a.b.c", "a.b.c"),
-    ];
-    for (name, flag, value, accepted) in cases {
+    for &(name, flag, value, accepted) in MISTAKES {
         for command in ["run", "doctor"] {
             let output = run_command(URL, &[command], &[(name, value)]).await?;
             expect(&output, 2, &[name, flag, &format!("`{value}`"), accepted])?;
@@ -146,48 +194,6 @@ async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
 
 #[tokio::test]
 async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
-    let common = [
-        "DATABASE_URL",
-        "DATABASE_HOST",
-        "DATABASE_PORT",
-        "DATABASE_NAME",
-        "DATABASE_USER",
-        "DATABASE_PASSWORD",
-        "DATABASE_SSL",
-        "DATABASE_SSL_CA",
-        "AUTH_RECONCILER_TABLE",
-        "AUTH_RECONCILER_LOG_FORMAT",
-    ];
-    let daemon = [
-        "LISTEN_URL",
-        "DOCKER",
-        "DOCKER_CERTS",
-        "DOCKER_LABEL_ID",
-        "DOCKER_LABEL_TYPE",
-        "FOLLOWERS",
-        "PROBE_URL",
-        "PROBE_TIMEOUT",
-        "PROBE_CONNECT_TIMEOUT",
-        "PROBE_CONCURRENCY",
-        "POOL_SIZE",
-        "ECHO_INTERVAL",
-        "ECHO_TIMEOUT",
-        "BACKOFF_MIN",
-        "BACKOFF_MAX",
-        "AWAITING_GRACE",
-        "NOT_CONNECTED_LIMIT",
-        "WHATSAPP_NOT_CONNECTED_LIMIT",
-        "BELIEVE_SILENCE_AFTER",
-        "MISSES",
-        "MISS_WINDOW",
-        "CORRECTIONS_PER_MINUTE",
-        "LOOK_BURST",
-        "LOOK_INTERVAL",
-        "HISTORY_PER_INSTANCE",
-        "HISTORY_MAX_AGE",
-        "SHUTDOWN_TIMEOUT",
-        "MIGRATE",
-    ];
     for command in ["migrate", "run", "status", "doctor", "uninstall"] {
         // Help needs no settings at all.
         let output = run_command("", &[command, "--help"], &[]).await?;
@@ -198,14 +204,14 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        for name in common {
+        for name in COMMON {
             ensure!(
                 help.contains(&format!("[env: {name}]")),
                 "{command}: no {name}"
             );
         }
         let whole = matches!(command, "run" | "doctor");
-        for name in daemon {
+        for name in DAEMON {
             let told = help.contains(&format!("[env: AUTH_RECONCILER_{name}]"));
             ensure!(told == whole, "{command}: {name} is told: {told}");
         }
@@ -217,7 +223,7 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
         );
         // What it tells is all that there is: a setting that this list lacks is found here.
         let told = help.matches("[env: ").count();
-        let expected = common.len() + if whole { daemon.len() } else { 0 } + usize::from(migrates);
+        let expected = COMMON.len() + if whole { DAEMON.len() } else { 0 } + usize::from(migrates);
         ensure!(
             told == expected,
             "{command} tells {told} settings, not {expected}"

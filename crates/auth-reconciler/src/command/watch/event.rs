@@ -154,19 +154,23 @@ impl Event {
                 after,
                 missed,
             } => {
-                let missed = match missed {
-                    0 => "nothing was missed".to_owned(),
-                    1 => "one transition was missed".to_owned(),
-                    _ => format!("{missed} transitions were missed"),
-                };
                 let said = format!(
-                    "{} connected again after {}: {missed} since transition {after}",
+                    "{} connected again after {}: {} since transition {after}",
                     time(*at),
-                    humantime::format_duration(std::time::Duration::from_millis(*away_ms))
+                    humantime::format_duration(std::time::Duration::from_millis(*away_ms)),
+                    how_many_missed(*missed)
                 );
                 leading(*leads, (Tone::Alarm, said))
             }
         }
+    }
+}
+
+fn how_many_missed(transitions: usize) -> String {
+    match transitions {
+        0 => "nothing was missed".to_owned(),
+        1 => "one transition was missed".to_owned(),
+        more => format!("{more} transitions were missed"),
     }
 }
 
