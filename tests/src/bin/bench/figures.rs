@@ -11,8 +11,10 @@ pub(crate) struct Spread {
 impl Spread {
     /// `None` of none.
     pub(crate) fn of(figures: &[f64]) -> Option<Self> {
+        // Of an even number of rounds the two in the middle count alike.
+        let from_above: Vec<f64> = figures.iter().map(|figure| -figure).collect();
         Some(Self {
-            median: percentile(figures, 50)?,
+            median: (percentile(figures, 50)? - percentile(&from_above, 50)?) / 2.0,
             low: percentile(figures, 0)?,
             high: percentile(figures, 100)?,
         })
@@ -36,7 +38,7 @@ pub(crate) fn ratios(base: &[f64], measured: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{percentile, ratios};
+    use super::{Spread, percentile, ratios};
 
     #[test]
     fn a_percentile_is_a_figure_that_was_measured() {
@@ -45,6 +47,14 @@ mod tests {
         assert_eq!(percentile(&figures, 50), Some(3.0));
         assert_eq!(percentile(&figures, 99), Some(5.0));
         assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        let median = |figures: &[f64]| Spread::of(figures).map(|spread| spread.median);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0, 9.0]), Some(4.0));
+        assert_eq!(median(&[]), None);
     }
 
     #[test]

@@ -208,6 +208,16 @@ impl Place {
         self.database.close().await
     }
 
+    /// What it took to begin is no part of what is shown in the end.
+    pub(crate) async fn forget_statements(&self, world: &World) -> Result<()> {
+        if world.profile {
+            let forget = "select pg_stat_statements_reset(0, oid, 0) from pg_database
+                          where datname = current_database()";
+            self.client.batch_execute(forget).await?;
+        }
+        Ok(())
+    }
+
     async fn show_statements(&self) -> Result<()> {
         let statement = "
             select s.calls, s.total_exec_time, s.total_plan_time, s.toplevel,

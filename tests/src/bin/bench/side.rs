@@ -36,10 +36,9 @@ pub(crate) struct Used {
 impl Side {
     pub(crate) async fn floor(world: &World) -> Result<Self> {
         let place = Place::open(world).await?;
-        Ok(Self {
-            worker: Worker::Floor(floor::start(&place).await?),
-            place,
-        })
+        let worker = Worker::Floor(floor::start(&place).await?);
+        place.forget_statements(world).await?;
+        Ok(Self { worker, place })
     }
 
     /// The daemon, which has looked at one row that waits for its key and at one that is ready.
@@ -63,6 +62,7 @@ impl Side {
             .until("the first two records", &recorded, RECORDED)
             .await?;
         place.templates = Some((waiting, ready));
+        place.forget_statements(world).await?;
         Ok(Self {
             worker: Worker::Daemon(daemon),
             place,
