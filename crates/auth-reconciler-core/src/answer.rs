@@ -1,5 +1,7 @@
 //! What a probe saw, as facts without secrets.
 
+use crate::witness::Word;
+
 /// The outcome of asking one instance's API once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -45,19 +47,7 @@ impl Answer {
     /// this instance leads to its API and not to somebody in between.
     #[must_use]
     pub const fn in_own_words(&self) -> bool {
-        match self {
-            Self::Ready
-            | Self::Authenticated
-            | Self::QrReady
-            | Self::NotConnected
-            | Self::ProviderError => true,
-            Self::Rejected { .. }
-            | Self::Http { .. }
-            | Self::Malformed { .. }
-            | Self::TooLarge { .. }
-            | Self::Silent(_)
-            | Self::NotAsked(_) => false,
-        }
+        matches!(Word::of(self), Some(Word::Own))
     }
 
     /// Whether anything at all came back from the address: an answer, a refusal, a connection.

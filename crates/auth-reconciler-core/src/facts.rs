@@ -50,6 +50,10 @@ pub struct Way {
     pub doubt_since: Option<DateTime<Utc>>,
     /// Streaks of silence and errors that began before prove nothing: the way was at fault, or may have been.
     pub void_until: Option<DateTime<Utc>>,
+    /// When another instance was last answered that its key is refused.
+    pub refused_at: Option<DateTime<Utc>>,
+    /// When the last doubt ended.
+    pub doubt_ended: Option<DateTime<Utc>>,
 }
 
 /// One row of the change log.

@@ -3,27 +3,39 @@
 //! Ready instances are not probed, so that most fall silent at once is never seen: each falls alone, at its
 //! own event. So before the silence of one is believed, up to three others that count as ready are asked. One
 //! that answers in the words of its profile is a witness that our own way works. Where nobody can be one, we
-//! are as if we were not there: *doubt*. A few of the silent ones, the canaries, are asked again and again;
-//! the first answer ends the doubt, voids all streaks that began in it, and wakes everybody who was silent.
+//! are as if we were not there: *doubt*. Some of the silent ones, the canaries, are asked again and again, in turn,
+//! so that each is asked about once a minute, as far as [`CANARIES_OUT`] lets it; the first answer ends the doubt, voids
+//! all streaks that began in it, and wakes everybody who was silent.
+//!
+//! A refused key (401, 403) may be the word of somebody in between. One that refuses everybody and ends that for one
+//! instance first makes a witness of that one, while the others are still refused. So it is known, too, who else is
+//! refused, and when the last doubt ended.
 //!
 //! Moments are of the process's own clock: nothing of this outlives it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::facts::Way;
+use crate::Answer;
 
+mod known;
 mod line;
 #[cfg(test)]
 mod tests;
 
+pub use known::Known;
+use known::jumped;
 use line::Line;
 
-/// How many others are asked for their word, and how many canaries at once.
+/// How many others are asked for their word, and how many canaries a round at least.
 pub const ASKED: usize = 3;
+
+/// How many canaries are asked in a round, and are out at once, at most: half of the places that there are for probes
+/// by default, whatever the size of the fleet that is silent.
+pub const CANARIES_OUT: u32 = 32;
 
 /// Fewer instances than this that count as ready may have no witness among them.
 const ENOUGH: usize = 3;
@@ -31,15 +43,14 @@ const ENOUGH: usize = 3;
 /// Shortest and longest pause between two rounds of canaries.
 const CANARY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// The time in which each of the silent is a canary once, if there are not too many of them.
+const CANARY_TURN: Duration = Duration::from_secs(60);
+
 /// Shortest time between two rounds of asking others.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a round is waited for.
+/// How long a round, or the look at a canary, is waited for.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
-
-/// By how much the process's clock and the database's may drift apart between two looks; where it is more, one of
-/// them was set, or its machine slept.
-const DRIFT: TimeDelta = TimeDelta::seconds(5);
 
 /// A moment of the process's clock.
 pub type Moment = Duration;
@@ -47,72 +58,25 @@ pub type Moment = Duration;
 /// The same moment by both clocks: the process's own and the database's.
 pub type Reading = (Moment, DateTime<Utc>);
 
-/// What is known of our own way for one instance, at one moment; see [`crate::facts::Way`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// When another instance was last answered in the words of its profile.
-    pub witness_at: Option<Moment>,
-    /// When the last round that has ended began.
-    pub asked_at: Option<Moment>,
-    /// There are too few to have a witness, and somebody was answered before.
-    pub few: bool,
-    /// Since when it is doubted.
-    pub doubt_since: Option<Moment>,
-    /// Streaks that began before prove nothing.
-    pub void_until: Option<Moment>,
-    /// When a look last read the database's clock.
-    pub clock: Option<Reading>,
-}
-
-impl Known {
-    /// The same by the database's clock, for a look that reads it now. Where a clock has jumped since the last look,
-    /// nothing that was counted before can be set against what is counted now.
-    #[must_use]
-    pub fn by_database(&self, reading: Reading) -> Way {
-        let (at, time) = reading;
-        let moment = |moment: Moment| {
-            time - TimeDelta::from_std(at.saturating_sub(moment)).unwrap_or_default()
-        };
-        let way = Way {
-            witness_at: self.witness_at.map(moment),
-            asked_at: self.asked_at.map(moment),
-            few: self.few,
-            doubt_since: self.doubt_since.map(moment),
-            void_until: self.void_until.map(moment),
-        };
-        if self.clock.is_some_and(|before| jumped(before, reading)) {
-            Way {
-                witness_at: None,
-                asked_at: None,
-                void_until: Some(time),
-                ..way
-            }
-        } else {
-            way
-        }
-    }
-}
-
-/// Whether one of the clocks has jumped between these two.
-fn jumped((at, time): Reading, (then_at, then_time): Reading) -> bool {
-    let signed = |moment: Moment| TimeDelta::from_std(moment).unwrap_or_default();
-    ((then_time - time) - (signed(then_at) - signed(at))).abs() > DRIFT
-}
-
 /// What the answers of all instances say about our own way to them.
 #[derive(Debug)]
 pub struct Witnesses<K> {
     /// The last two instances that answered in their own words, the latest first: of one at least it is
     /// another one.
     heard: VecDeque<(K, Moment)>,
+    /// The same of those whose last answer was that their key is refused.
+    refused: VecDeque<(K, Moment)>,
     round: Option<Round<K>>,
     /// When the last round that has ended began, and how many counted as ready then.
     asked: Option<(Moment, usize)>,
     doubt: Option<Doubt>,
+    doubt_ended: Option<Moment>,
     void_until: Option<Moment>,
     clock: Option<Reading>,
     /// Who is silent in the doubt; the next canaries first.
     silent: Line<K>,
+    /// The canaries that have not been looked at yet, and when they were asked.
+    canaries: HashMap<K, Moment>,
     /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
     believe_after: Option<Duration>,
 }
@@ -135,6 +99,35 @@ struct Doubt {
     believed: bool,
 }
 
+/// What of an answer is of weight for other instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It came in the words of the profile: our own way works.
+    Own,
+    /// The key is refused, by the instance or by somebody in between.
+    Refusal,
+}
+
+impl Word {
+    /// What this answer says to others, if anything.
+    #[must_use]
+    pub const fn of(answer: &Answer) -> Option<Self> {
+        match answer {
+            Answer::Ready
+            | Answer::Authenticated
+            | Answer::QrReady
+            | Answer::NotConnected
+            | Answer::ProviderError => Some(Self::Own),
+            Answer::Rejected { .. } => Some(Self::Refusal),
+            Answer::Http { .. }
+            | Answer::Malformed { .. }
+            | Answer::TooLarge { .. }
+            | Answer::Silent(_)
+            | Answer::NotAsked(_) => None,
+        }
+    }
+}
+
 /// What an answer led to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard<K> {
@@ -148,12 +141,15 @@ impl<K> Default for Witnesses<K> {
     fn default() -> Self {
         Self {
             heard: VecDeque::new(),
+            refused: VecDeque::new(),
             round: None,
             asked: None,
             doubt: None,
+            doubt_ended: None,
             void_until: None,
             clock: None,
             silent: Line::default(),
+            canaries: HashMap::new(),
             believe_after: None,
         }
     }
@@ -172,13 +168,18 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
     /// What is known for this instance now.
     #[must_use]
     pub fn known(&self, key: &K) -> Known {
-        let other = self.heard.iter().find(|(heard, _)| heard != key);
+        let other = |told: &VecDeque<(K, Moment)>| {
+            let other = told.iter().find(|(told, _)| told != key);
+            other.map(|(_, at)| *at)
+        };
         Known {
-            witness_at: other.map(|(_, at)| *at),
+            witness_at: other(&self.heard),
             asked_at: self.asked.map(|(began, _)| began),
             few: !self.heard.is_empty() && self.asked.is_some_and(|(_, ready)| ready < ENOUGH),
             doubt_since: self.doubt.as_ref().map(|doubt| doubt.since),
             void_until: self.void_until,
+            refused_at: other(&self.refused),
+            doubt_ended: self.doubt_ended,
             clock: self.clock,
         }
     }
@@ -191,14 +192,18 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
 
     /// An instance was answered in the words of its profile, at `now`.
     pub fn heard(&mut self, key: &K, now: Moment) -> Heard<K> {
-        self.heard.retain(|(heard, _)| heard != key);
-        self.heard.push_front((key.clone(), now));
-        self.heard.truncate(2);
+        note(&mut self.heard, key, now);
+        self.refused.retain(|(refused, _)| refused != key);
         if self.doubt.is_some() {
             Heard::DoubtEnded(self.end_doubt(now))
         } else {
             Heard::Noted
         }
+    }
+
+    /// An instance was answered, at `now`, that its key is refused: by itself, or by somebody in between.
+    pub fn refused(&mut self, key: &K, now: Moment) {
+        note(&mut self.refused, key, now);
     }
 
     /// A silent instance wants the word of others. Returns whether the caller is to find out who counts as
@@ -239,6 +244,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
     /// nobody here knows of.
     pub fn began_term(&mut self, now: Moment) {
         self.round = None;
+        self.canaries.clear();
         self.void_until = Some(now);
     }
 
@@ -257,6 +263,7 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
 
     /// A look at this instance has ended, whatever it found.
     pub fn looked(&mut self, key: &K) {
+        self.canaries.remove(key);
         if let Some(out) = self.round.as_mut().and_then(|round| round.out.as_mut()) {
             out.remove(key);
             self.end_round();
@@ -328,21 +335,37 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
         self.believe_after.map(|limit| doubt.since + limit)
     }
 
-    /// Whom to look at now, by the clock.
+    /// Whom to look at now, by the clock. As many as it takes to ask each about once a minute, and in turn: one of
+    /// them may really be gone, or be the only one that is back.
     pub fn canaries(&mut self, now: Moment) -> Vec<K> {
         let Some(doubt) = self.doubt.as_mut().filter(|doubt| doubt.next <= now) else {
             return Vec::new();
         };
         let (shortest, longest) = CANARY_PAUSE;
+        let silent = u32::try_from(self.silent.len()).unwrap_or(u32::MAX);
+        // Many are asked in many rounds rather than in large ones.
+        let longest = (CANARY_TURN * ASKED as u32 / silent.max(1)).clamp(shortest, longest);
         let age = now.saturating_sub(doubt.since);
-        doubt.next = now + (age / 10).clamp(shortest, longest);
-        // In turn: one of them may really be gone.
-        self.silent.next(ASKED)
+        let pause = (age / 10).clamp(shortest, longest);
+        doubt.next = now + pause;
+        self.canaries
+            .retain(|_, asked| now.saturating_sub(*asked) < ROUND_LIMIT);
+        let wanted = (pause * silent)
+            .as_millis()
+            .div_ceil(CANARY_TURN.as_millis());
+        let free = (CANARIES_OUT as usize).saturating_sub(self.canaries.len());
+        let wanted = usize::try_from(wanted).unwrap_or(free);
+        let asked = self.silent.next(wanted.max(ASKED).min(free));
+        self.canaries
+            .extend(asked.iter().map(|key| (key.clone(), now)));
+        asked
     }
 
     fn end_doubt(&mut self, now: Moment) -> Vec<K> {
         self.doubt = None;
+        self.doubt_ended = Some(now);
         self.void_until = Some(now);
+        self.canaries.clear();
         self.silent.take()
     }
 
@@ -355,4 +378,11 @@ impl<K: Clone + Eq + Hash> Witnesses<K> {
             self.asked = Some((round.began, round.ready));
         }
     }
+}
+
+/// Notes who was answered last; two are enough, for of two one at least is another one.
+fn note<K: Clone + PartialEq>(told: &mut VecDeque<(K, Moment)>, key: &K, now: Moment) {
+    told.retain(|(told, _)| told != key);
+    told.push_front((key.clone(), now));
+    told.truncate(2);
 }

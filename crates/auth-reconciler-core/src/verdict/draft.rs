@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Policy;
 use super::message;
 use super::past::{
-    Standing, down_when_last_seen, elapsed, lives_unseen, no_evidence, standing, streak, witnessed,
+    Standing, doubted_lately, down_when_last_seen, elapsed, lives_unseen, no_evidence,
+    refused_alone, standing, streak, witnessed,
 };
 use crate::container::Container;
 use crate::facts::Facts;
@@ -88,15 +89,20 @@ pub(super) const fn http_reason(code: u16) -> Reason {
     }
 }
 
-/// The key is refused, and so it stands as failed; final, unless that was believed without a witness before and there
-/// still is none.
+/// The key is refused, and so it stands as failed. Final, unless it may be the word of somebody in between, who would
+/// let us through again without an event: just after a doubt, or where that was so when it was failed and nothing has
+/// proven since that it is the instance's own.
 pub(super) fn rejected(facts: &Facts, code: u16, sent: DateTime<Utc>) -> Draft {
     let unproven = standing(facts) == Standing::OursFailed
         && facts.recorded.as_ref().is_some_and(|recorded| {
             recorded.reason == Some(Reason::ApiKeyRejected) && recorded.next_attempt_at.is_some()
         });
     let (_, since) = streak(facts, Streak::NotReady);
-    let last = !unproven || witnessed(facts, since, sent);
+    let last = if unproven {
+        refused_alone(facts, since, sent)
+    } else {
+        !doubted_lately(facts)
+    };
     let message = message::rejected(code);
     Draft {
         wants_witness: !last,
@@ -249,21 +255,20 @@ fn was_ready(policy: &Policy, facts: &Facts, unheard: &Unheard<'_>) -> Option<Dr
     let early = no_evidence(facts);
     let enough = enough(policy, facts, (misses, since)) && !early;
     let alone = facts.way.few && unheard.answer.speaks();
-    let refused = rejected && witness && !early;
+    let refused = rejected && !early && refused_alone(facts, since, unheard.sent);
     if enough && (witness || alone || policy.believes_silence(facts)) || refused {
         let message = if let Answer::Rejected { code } = unheard.answer {
             message::rejected(*code)
         } else {
             message::unresponsive(what, misses)
         };
-        // Where nobody can say that it was the API who refused the key, it may be somebody in between, and no event
-        // would tell when they let us through again.
-        let last = rejected && witness;
+        // Where it may have been somebody in between who refused the key, no event would tell when they let us
+        // through again.
         return Some(Draft::established(
             AuthStatus::Failed,
             reason,
             message,
-            last,
+            refused,
         ));
     }
     // They were asked after it fell silent, and nobody could say a word.
@@ -272,7 +277,7 @@ fn was_ready(policy: &Policy, facts: &Facts, unheard: &Unheard<'_>) -> Option<Dr
     }
     let left = Draft::left(facts, reason, message::missed(what, misses, policy.misses));
     Some(Draft {
-        wants_witness: !witness && (misses >= 2 || rejected || policy.misses < 2),
+        wants_witness: rejected || !witness && (misses >= 2 || policy.misses < 2),
         ..left
     })
 }

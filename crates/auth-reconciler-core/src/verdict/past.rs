@@ -14,6 +14,10 @@ use crate::{AuthStatus, Reason};
 /// For how long after a beginning or an account write "not yet" says nothing.
 const NO_EVIDENCE: TimeDelta = TimeDelta::seconds(1);
 
+/// For how long the refusals of others, and the end of a doubt, speak against the word of a refusal: twice the longest
+/// pause between two looks at one that is not final.
+const LATELY: TimeDelta = TimeDelta::seconds(120);
+
 /// For how long after an account write looks follow each other in short steps: the container was
 /// ready 2–50 ms after it.
 const EAGER: TimeDelta = TimeDelta::milliseconds(400);
@@ -155,6 +159,25 @@ fn void(facts: &Facts, first_miss_at: Option<DateTime<Utc>>) -> bool {
 pub(super) fn witnessed(facts: &Facts, since: DateTime<Utc>, sent: DateTime<Utc>) -> bool {
     let at = facts.way.witness_at;
     at.is_some_and(|at| at > since && at <= sent)
+}
+
+/// Whether the refusal of a key that began then is the instance's own word: others were asked since, one of them was
+/// answered in its own words, and none is refused as well. Somebody in between who refuses everybody may let one of
+/// them through first, and that one's answer proves nothing of the others.
+pub(super) fn refused_alone(facts: &Facts, since: DateTime<Utc>, sent: DateTime<Utc>) -> bool {
+    witnessed(facts, since, sent)
+        && facts.way.asked_at.is_some_and(|at| at >= since)
+        && !lately(facts, facts.way.refused_at)
+        && !doubted_lately(facts)
+}
+
+/// Whether a doubt has just ended: what was in between may be going away from one instance after the other.
+pub(super) fn doubted_lately(facts: &Facts) -> bool {
+    lately(facts, facts.way.doubt_ended)
+}
+
+fn lately(facts: &Facts, at: Option<DateTime<Utc>>) -> bool {
+    at.is_some_and(|at| (facts.now - at).abs() < LATELY)
 }
 
 /// Whether an instance whose container was never seen, and which does not answer now, is nevertheless somewhere:

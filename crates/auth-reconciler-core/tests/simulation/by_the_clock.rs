@@ -91,6 +91,33 @@ fn a_fault_of_our_own_fails_nobody() {
     });
 }
 
+/// It refuses everybody, and then lets through one after the other: the first is a witness, and yet nothing is the fault
+/// of the others.
+#[test]
+fn a_proxy_that_lets_one_through_first_fails_nobody_for_good() {
+    seeds(3, |seed| {
+        for (instances, lasts) in [(7, 1), (60, 1), (7, 180), (60, 180)] {
+            let mut sim = Sim::fleet(seed, instances, false);
+            sim.minutes(1);
+            sim.apply(Op::Net(Net::Proxy(403)));
+            sim.minutes(10);
+            assert_eq!(sim.ledger.false_failed, 0, "{instances} rows");
+            for first in 1..=5 {
+                sim.apply(Op::Net(Net::ProxyAfter(first)));
+                sim.seconds(lasts);
+            }
+            sim.apply(Op::Net(Net::Fine));
+            sim.still();
+            sim.seconds(BOUND - 6);
+            sim.assert_normal();
+            // As with silence, it takes a witness and ten seconds.
+            if lasts < 2 {
+                assert_eq!(sim.ledger.false_failed, 0, "{instances} rows, let through");
+            }
+        }
+    });
+}
+
 #[test]
 fn one_that_is_really_silent_is_failed_while_others_answer() {
     seeds(10, |seed| {

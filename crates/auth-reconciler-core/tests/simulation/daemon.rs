@@ -11,7 +11,7 @@ use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::{Limits, Queue};
 use auth_reconciler_core::verdict::Verdict;
-use auth_reconciler_core::witness::{Known, Witnesses};
+use auth_reconciler_core::witness::{Known, Witnesses, Word};
 
 use crate::database::Read;
 
@@ -43,8 +43,8 @@ pub(crate) struct Run {
     /// When it was read, in ms.
     pub(crate) sent: u64,
     pub(crate) stage: Stage,
-    /// When its API answered in its own words.
-    pub(crate) heard: Option<u64>,
+    /// What its API said that is of weight for others, and when.
+    pub(crate) heard: Option<(Word, u64)>,
     /// In which life of its container.
     pub(crate) life: Option<u64>,
     /// No engine could be asked.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::follow::{Command, Life};
 use auth_reconciler_core::queue::Next;
-use auth_reconciler_core::witness::Heard;
+use auth_reconciler_core::witness::{Heard, Word};
 
 use crate::daemon::{Daemon, End, Run, STUMBLE, telegram};
 use crate::sim::{Event, Sim};
@@ -81,14 +81,20 @@ impl Sim {
         daemon
             .witnesses
             .read((Duration::from_millis(run.sent), run.facts.now));
-        if let Some(heard) = run.heard
-            && let Heard::DoubtEnded(silent) =
-                daemon.witnesses.heard(&i, Duration::from_millis(heard))
-        {
-            self.ledger.void(heard);
-            for i in silent {
-                daemon.queue.wake(i, Cause::Witness, now);
+        match run.heard {
+            Some((Word::Own, heard)) => {
+                let at = Duration::from_millis(heard);
+                if let Heard::DoubtEnded(silent) = daemon.witnesses.heard(&i, at) {
+                    self.ledger.void(heard);
+                    for i in silent {
+                        daemon.queue.wake(i, Cause::Witness, now);
+                    }
+                }
             }
+            Some((Word::Refusal, heard)) => {
+                daemon.witnesses.refused(&i, Duration::from_millis(heard));
+            }
+            None => {}
         }
         match end {
             End::Doubted => {

@@ -5,6 +5,7 @@ use auth_reconciler_core::facts::Facts;
 use auth_reconciler_core::follow::{Kind, Life};
 use auth_reconciler_core::queue::Command;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Verdict};
+use auth_reconciler_core::witness::Word;
 use auth_reconciler_core::{Answer, Cause};
 
 use chrono::TimeDelta;
@@ -62,7 +63,7 @@ impl Sim {
             return;
         };
         for i in daemon.witnesses.canaries(now) {
-            daemon.queue.wake(i, Cause::Witness, now);
+            daemon.queue.wake(i, Cause::Backoff, now);
         }
         for (i, cause) in std::mem::take(&mut daemon.rings) {
             daemon.queue.wake(i, cause, now);
@@ -229,8 +230,8 @@ impl Sim {
         };
         daemon.followers.answered(&i, Kind::of(&answer), moment);
         self.ledger.answered(i, &answer, run.sent, now);
+        run.heard = Word::of(&answer).map(|word| (word, now));
         if answer.in_own_words() {
-            run.heard = Some(now);
             run.life = life;
         }
         // By the clock that it was read with, wherever that is now.

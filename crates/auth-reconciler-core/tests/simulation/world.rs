@@ -38,6 +38,8 @@ pub(crate) enum Net {
     Nameless,
     /// Somebody in between answers everything with this code.
     Proxy(u16),
+    /// The same with 403, but for so many who come first.
+    ProxyAfter(usize),
     /// Something of ours is short.
     Short(Shortage),
     /// It is short for every second probe.
@@ -81,19 +83,32 @@ impl World {
 
     /// Whether a request comes to an API that would log it.
     pub(crate) fn reaches(&self, i: usize) -> bool {
-        matches!(self.net, Net::Fine | Net::Scarce) && self.apis[i] != Api::Silent
+        matches!(self.way(i), Net::Fine | Net::Scarce) && self.apis[i] != Api::Silent
+    }
+
+    /// The way to this one.
+    fn way(&self, i: usize) -> Net {
+        let Net::ProxyAfter(first) = self.net else {
+            return self.net;
+        };
+        if i < first {
+            Net::Fine
+        } else {
+            Net::Proxy(403)
+        }
     }
 
     /// What a probe meets, and after how many ms. `serves` says whether its process runs, `fits` whether it was
     /// asked with the key that it knows.
     pub(crate) fn meet(&mut self, i: usize, serves: bool, fits: bool) -> (Answer, u64) {
         self.asked += 1;
-        match self.net {
+        match self.way(i) {
             Net::Lost => (Answer::Silent(Silence::NoReply), 1_000),
             Net::Refusing => (Answer::Silent(Silence::Refused), 1),
             Net::Nameless => (Answer::Silent(Silence::UnknownHost), 5),
             Net::Proxy(code @ (401 | 403)) => (Answer::Rejected { code }, 3),
             Net::Proxy(code) => (Answer::Http { code }, 3),
+            Net::ProxyAfter(_) => (Answer::Rejected { code: 403 }, 3),
             Net::Short(shortage) => (Answer::NotAsked(shortage), 0),
             Net::Scarce if self.asked.is_multiple_of(2) => {
                 (Answer::NotAsked(Shortage::Descriptors), 0)

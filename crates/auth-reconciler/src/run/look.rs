@@ -12,7 +12,7 @@ use auth_reconciler_core::follow::Kind;
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Wake;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
-use auth_reconciler_core::witness::{Known, Reading};
+use auth_reconciler_core::witness::{Known, Reading, Word};
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
@@ -69,8 +69,8 @@ pub(crate) struct Task {
     pub(crate) drifted: Arc<Notify>,
     /// Set when something happens to the instance's container.
     pub(crate) overtaken: Arc<AtomicBool>,
-    /// Holds when the API answered, if in the words of its profile.
-    pub(crate) heard: Arc<OnceLock<Instant>>,
+    /// Holds what the API said that is of weight for others, and when.
+    pub(crate) heard: Arc<OnceLock<(Word, Instant)>>,
     /// Holds the database's time and ours, once it has read them.
     pub(crate) reading: Arc<OnceLock<Reading>>,
     /// What was known of our own way to the APIs when it began, in moments since `origin`.
@@ -230,8 +230,8 @@ async fn ask(
     };
     sounded(Sound::Answered(Kind::of(&answer)));
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
-    if answer.in_own_words() {
-        task.heard.get_or_init(Instant::now);
+    if let Some(word) = Word::of(&answer) {
+        task.heard.get_or_init(|| (word, Instant::now()));
     }
     let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
     let chance = fastrand::f64();

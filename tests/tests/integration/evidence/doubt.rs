@@ -141,6 +141,51 @@ async fn a_fleet_that_falls_silent_at_once_is_held_until_somebody_answers() -> R
     Ok(())
 }
 
+/// It refused everybody. The first one that it lets through is a witness, and no word of the others.
+#[tokio::test]
+async fn a_proxy_that_lets_one_through_first_fails_none_of_the_others() -> Result<()> {
+    let fleet = Fleet::start(8, Behaviour::Ready).await?;
+    let window = [("AUTH_RECONCILER_MISS_WINDOW", "10m")];
+    let (scene, ids) = met(&fleet, &window).await?;
+    scene.all_recorded(8, "Ready", "watch").await?;
+    fleet.set(&Behaviour::Status(403)).await?;
+    let all = "select auth_reconciler.reconcile_all()";
+    scene.client.execute(all, &[]).await?;
+    // The window is not over: nobody is doubted yet, and all are asked again.
+    let refused = |count: usize| {
+        format!(
+            "select count(*) = {count} from auth_reconciler.instance
+             where reason = 'ApiKeyRejected' and misses >= 4 and not final"
+        )
+    };
+    eventually(&scene.client, &refused(8)).await?;
+    let first = fleet.stubs.first().context("eight")?;
+    first.set(Behaviour::Ready).await?;
+    eventually(
+        &scene.client,
+        "select count(*) = 1 from auth_reconciler.instance where reason = 'Ready'",
+    )
+    .await?;
+    // They are refused on and on, and asked beside one that answers.
+    let (first_id, others) = ids.split_first().context("eight")?;
+    scene
+        .client
+        .execute(
+            "update auth_reconciler.instance set misses = 1 where instance_id <> $1",
+            &[first_id],
+        )
+        .await?;
+    eventually(&scene.client, &refused(7)).await?;
+    unchanged(&scene, others).await?;
+    fleet.set(&Behaviour::Ready).await?;
+    eventually(
+        &scene.client,
+        "select count(*) = 8 from auth_reconciler.instance where reason = 'Ready' and final",
+    )
+    .await?;
+    unchanged(&scene, &ids).await
+}
+
 /// By the clock alone: no event, and no answer.
 #[tokio::test]
 async fn silence_is_believed_at_the_limit_that_the_settings_name_and_until_somebody_answers()

@@ -38,41 +38,41 @@ const COUNTS_AS: [(&str, &str); 9] = [
 /// [`HEARD`]; a row is what it counts as and the answer.
 const RIGHT: [(char, &str, &str); 28] = [
     // Ready before: bad news takes misses and a witness, or an answer.
-    ('R', "READY", "c c c c c c c c c c c"),
-    ('R', "QR", "q q q q q q q q q q q"),
-    ('R', "authenticated", "a a a a a a a a a a a"),
-    ('R', "not connected", "p p p p p p p p p p p"),
-    ('R', "error", "= = = f = = f = = = ="),
-    ('R', "refused key", "= f f f = d f d d = ="),
-    ('R', "silence", "= = = f = d f d d = ="),
+    ('R', "READY", "c c c c c c c c c c c c c c"),
+    ('R', "QR", "q q q q q q q q q q q q q q"),
+    ('R', "authenticated", "a a a a a a a a a a a a a a"),
+    ('R', "not connected", "p p p p p p p p p p p p p p"),
+    ('R', "error", "= = = f = = f = = = = = f ="),
+    ('R', "refused key", "= f f f = d f d d = = = f ="),
+    ('R', "silence", "= = = f = d f d d = = = f ="),
     // Failed on evidence: an answer unsays it, and nothing else.
-    ('F', "READY", "c c c c c c c c c c c"),
-    ('F', "QR", "q q q q q q q q q q q"),
-    ('F', "authenticated", "a a a a a a a a a a a"),
-    ('F', "not connected", "f f f f f f f f f f f"),
-    ('F', "error", "f f f f f f f f f f f"),
-    ('F', "refused key", "f f f f f f f d d f f"),
-    ('F', "silence", "f f f f f f f d d f f"),
+    ('F', "READY", "c c c c c c c c c c c c c c"),
+    ('F', "QR", "q q q q q q q q q q q q q q"),
+    ('F', "authenticated", "a a a a a a a a a a a a a a"),
+    ('F', "not connected", "f f f f f f f f f f f f f f"),
+    ('F', "error", "f f f f f f f f f f f f f f"),
+    ('F', "refused key", "f f f f f f f d d f f f f f"),
+    ('F', "silence", "f f f f f f f d d f f f f f"),
     // A new life that was just noticed: not ready yet.
-    ('N', "READY", "c c c c c c c c c c c"),
-    ('N', "QR", "q q q q q q q q q q q"),
-    ('N', "authenticated", "a a a a a a a a a a a"),
-    ('N', "not connected", "p p p p p p p p p p p"),
-    ('N', "error", "p p p p p p p p p p p"),
-    ('N', "refused key", "p p p p p p p p p p p"),
-    ('N', "silence", "p p p p p p p p p p p"),
+    ('N', "READY", "c c c c c c c c c c c c c c"),
+    ('N', "QR", "q q q q q q q q q q q q q q"),
+    ('N', "authenticated", "a a a a a a a a a a a a a a"),
+    ('N', "not connected", "p p p p p p p p p p p p p p"),
+    ('N', "error", "p p p p p p p p p p p p p p"),
+    ('N', "refused key", "p p p p p p p p p p p p p p"),
+    ('N', "silence", "p p p p p p p p p p p p p p"),
     // Anything else is left alone where nothing is known.
-    ('o', "READY", "c c c c c c c c c c c"),
-    ('o', "QR", "q q q q q q q q q q q"),
-    ('o', "authenticated", "a a a a a a a a a a a"),
-    ('o', "not connected", "p p p p p p p p p p p"),
-    ('o', "error", "= = = = = = = = = = ="),
-    ('o', "refused key", "f f f f f f f d d f f"),
-    ('o', "silence", "= = = = = = = = = = ="),
+    ('o', "READY", "c c c c c c c c c c c c c c"),
+    ('o', "QR", "q q q q q q q q q q q q q q"),
+    ('o', "authenticated", "a a a a a a a a a a a a a a"),
+    ('o', "not connected", "p p p p p p p p p p p p p p"),
+    ('o', "error", "= = = = = = = = = = = = = ="),
+    ('o', "refused key", "f f f f f f f d d f f f f f"),
+    ('o', "silence", "= = = = = = = = = = = = = ="),
 ];
 
 /// How often it was silent before, how many ms ago that began, and what is known of our own way.
-const HEARD: [(u32, i64, &str); 11] = [
+const HEARD: [(u32, i64, &str); 14] = [
     (0, 0, "witness"),
     (1, 60_000, "witness"),
     (2, 5_000, "witness"),
@@ -85,6 +85,10 @@ const HEARD: [(u32, i64, &str); 11] = [
     // Counted while our own way was at fault, or by a clock that was set back.
     (9, 60_000, "void"),
     (9, -60_000, "witness"),
+    // Somebody in between refuses more than one.
+    (1, 60_000, "witness, others refused"),
+    (2, 10_000, "witness, others refused"),
+    (1, 60_000, "witness just after a doubt"),
 ];
 
 fn answers(name: &str) -> Vec<Answer> {
@@ -134,7 +138,18 @@ fn way(known: &str) -> Way {
     match known {
         "witness" => Way {
             witness_at: Some(at(NOW - 1_000)),
+            asked_at: lately,
+            refused_at: Some(at(NOW - 120_000)),
+            doubt_ended: Some(at(NOW - 120_000)),
             ..long_ago
+        },
+        "witness, others refused" => Way {
+            refused_at: Some(at(NOW - 119_000)),
+            ..way("witness")
+        },
+        "witness just after a doubt" => Way {
+            doubt_ended: Some(at(NOW - 119_000)),
+            ..way("witness")
         },
         "nobody was asked" => long_ago,
         "nobody of those asked" => Way {
@@ -310,7 +325,8 @@ fn check(
                 && right == "f"
                 && verdict.memory.established
                 // Somebody in between may have refused it.
-                && !(counts_as == "R" && known == "few")
+                && !(counts_as == "R" && ["few", "witness, others refused"].contains(&known))
+                && known != "witness just after a doubt"
                 && verdict.reason == Reason::ApiKeyRejected;
         assert_eq!(
             verdict.retry.is_none(),

@@ -53,6 +53,7 @@ fn a_key_that_is_refused_where_nobody_is_a_witness_is_asked_about_again() {
         let way = Way {
             few: true,
             witness_at,
+            asked_at: witness_at,
             ..Way::default()
         };
         Facts { way, ..facts(now) }
@@ -242,4 +243,43 @@ fn a_key_that_is_refused_right_after_a_start_is_asked_about_again() {
     let doubted = ask(&Facts { way, ..world }, refused);
     assert_eq!((doubted.status, doubted.reason), starting);
     assert!(doubted.retry.is_some());
+}
+
+/// Somebody in between refuses everybody, and lets the first one through again: that one is a witness.
+#[test]
+fn a_refusal_that_ends_for_one_instance_first_is_no_word_of_the_others() {
+    let refused = Answer::Rejected { code: 403 };
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    // The doubt has ended, and they are looked at again and again; there are witnesses all the time.
+    let way = |now: i64, others: i64, ended: Option<i64>| Way {
+        witness_at: Some(at(now - 1)),
+        asked_at: Some(at(now - 2)),
+        refused_at: Some(at(others)),
+        doubt_ended: ended.map(at),
+        ..Way::default()
+    };
+    for ended in [None, Some(100_000)] {
+        let mut world = after(&ready, facts(at(100_001)));
+        let mut now = 100_001;
+        while now < 400_000 {
+            world.way = way(now, now.min(200_000), ended);
+            let verdict = ask(&world, refused.clone());
+            let lately = now < 200_000 + 120_000;
+            let silent = now >= 110_001 && verdict.memory.misses >= 3;
+            assert_eq!(
+                verdict.status == Some(AuthStatus::Failed),
+                silent,
+                "as one that is silent: {now}, {verdict:?}"
+            );
+            let Some(wait) = verdict.retry else {
+                assert!(!lately, "final at {now}");
+                break;
+            };
+            let back = ask(&after(&verdict, facts(at(now + 1))), Answer::Ready);
+            assert_eq!(back.status, Some(AuthStatus::ClientReady));
+            now += i64::try_from(wait.as_micros().div_ceil(1_000)).expect("in range");
+            world = after(&verdict, facts(at(now)));
+        }
+        assert!(now < 400_000, "refused alone for minutes: the key it is");
+    }
 }

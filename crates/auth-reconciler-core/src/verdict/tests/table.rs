@@ -16,7 +16,7 @@ const STANDS: [&str; 6] = [
 
 /// For each of [`STANDS`]: `c` client_ready, `q` qr_ready, `a` authenticated, `p` pending, `f` failed, `=` what the
 /// row says, `d` doubt: nothing is recorded, `n` not asked.
-const RIGHT: [(&str, &str); 17] = [
+const RIGHT: [(&str, &str); 18] = [
     ("ready", "c c c c c c"),
     ("qr", "q q q q q q"),
     ("authenticated", "a a a a a a"),
@@ -27,6 +27,7 @@ const RIGHT: [(&str, &str); 17] = [
     // The new life was just noticed.
     ("rejected", "= = f f f p"),
     ("rejected, witness", "f f f f f p"),
+    ("rejected with others, witness", "= = f f f p"),
     ("rejected, doubt", "d d d d d p"),
     ("silent", "= = f = = p"),
     ("silent for long, witness", "f f f = = p"),
@@ -81,6 +82,8 @@ fn way(case: &str) -> Way {
     if case.ends_with(", witness") {
         Way {
             witness_at: Some(at(NOW - 1)),
+            asked_at: Some(at(NOW - 400)),
+            refused_at: case.contains("with others").then(|| at(NOW - 300)),
             ..quiet
         }
     } else if case.ends_with("no witness") {
@@ -110,7 +113,9 @@ fn before(case: &str, stands: &str) -> Option<Recorded> {
     let (reason, misses, ago) = match case {
         "error again" => (Some(Reason::TelegramError), 1, 2_000),
         "not connected for long" => (Some(Reason::TelegramConnecting), 5, 60_000),
-        "rejected, witness" => (Some(Reason::ApiKeyRejected), 1, 500),
+        "rejected, witness" | "rejected with others, witness" => {
+            (Some(Reason::ApiKeyRejected), 1, 500)
+        }
         _ if case.contains("for long") => (Some(Reason::ApiUnresponsive), 5, 60_000),
         _ => (None, 0, 0),
     };

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use auth_reconciler_core::witness::{Known, Reading};
+use auth_reconciler_core::witness::{Known, Reading, Word};
 use tokio::sync::{Notify, watch};
 
 use crate::run::news::{Marks, News};
@@ -16,7 +16,7 @@ pub(super) struct Run {
     end: watch::Sender<End>,
     drifted: Arc<Notify>,
     overtaken: Arc<AtomicBool>,
-    heard: Arc<OnceLock<Instant>>,
+    heard: Arc<OnceLock<(Word, Instant)>>,
     reading: Arc<OnceLock<Reading>>,
     known: Known,
     news: Arc<News>,
@@ -50,13 +50,13 @@ impl Run {
         Arc::clone(&self.overtaken)
     }
 
-    /// Holds when its API answered, if in the words of its profile.
-    pub(super) fn heard(&self) -> Arc<OnceLock<Instant>> {
+    /// Holds what its API said that is of weight for others, and when.
+    pub(super) fn heard(&self) -> Arc<OnceLock<(Word, Instant)>> {
         Arc::clone(&self.heard)
     }
 
-    /// When it did: the record of it may take long, and the way may be lost meanwhile.
-    pub(super) fn heard_at(&self) -> Option<Instant> {
+    /// The same: the record of it may take long, and the way may be lost meanwhile.
+    pub(super) fn word(&self) -> Option<(Word, Instant)> {
         self.heard.get().copied()
     }
 

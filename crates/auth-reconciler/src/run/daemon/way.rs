@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth_reconciler_core::Cause;
-use auth_reconciler_core::witness::Heard;
+use auth_reconciler_core::witness::{Heard, Moment, Word};
 use tracing::{debug, info, warn};
 
 use super::Daemon;
@@ -34,17 +34,11 @@ impl Daemon {
         if let Some(reading) = run.and_then(Run::clocks) {
             self.witnesses.read(reading);
         }
-        let heard = run.and_then(Run::heard_at);
-        if let Some(at) = heard.map(|at| at.saturating_duration_since(self.origin))
-            && let Heard::DoubtEnded(silent) = self.witnesses.heard(key, at)
-        {
-            info!(
-                looked_at = silent.len(),
-                "somebody answers: the doubt is over"
-            );
-            self.troubles.doubt(None);
-            for key in silent {
-                self.queue.wake(key, Cause::Witness, now);
+        if let Some((word, at)) = run.and_then(Run::word) {
+            let at = at.saturating_duration_since(self.origin);
+            match word {
+                Word::Own => self.heard(key, at),
+                Word::Refusal => self.witnesses.refused(key, at),
             }
         }
         match end {
@@ -86,7 +80,22 @@ impl Daemon {
         false
     }
 
-    /// A few of the silent are asked by the clock while it is doubted that our own way works; all of them when that
+    /// It was answered in its own words: if that ends a doubt, all who were silent are looked at.
+    fn heard(&mut self, key: &Key, at: Moment) {
+        let now = self.now();
+        if let Heard::DoubtEnded(silent) = self.witnesses.heard(key, at) {
+            info!(
+                looked_at = silent.len(),
+                "somebody answers: the doubt is over"
+            );
+            self.troubles.doubt(None);
+            for key in silent {
+                self.queue.wake(key, Cause::Witness, now);
+            }
+        }
+    }
+
+    /// Some of the silent are asked by the clock while it is doubted that our own way works; all of them when that
     /// has lasted as long as the settings let it.
     pub(super) fn send_canaries(&mut self) {
         let now = self.now();
@@ -105,7 +114,8 @@ impl Daemon {
             self.queue.wake(key, Cause::Witness, now);
         }
         for key in self.witnesses.canaries(now) {
-            self.queue.wake(key, Cause::Witness, now);
+            // By the clock: of whom something is new goes before them.
+            self.queue.wake(key, Cause::Backoff, now);
         }
     }
 
