@@ -1,5 +1,6 @@
--- Only where a view cannot be replaced as it stands, because it lost a column or a function that it calls must go.
--- Without CASCADE: what somebody built on them is no business of ours.
+-- Only where something cannot be replaced as it stands: a view that lost a column or calls a function that must go, a
+-- function that somebody has made again with another result. Without CASCADE: what somebody built on them is no business of
+-- ours.
 
 drop view if exists auth_reconciler.problems;
 drop view if exists auth_reconciler.status;
@@ -11,3 +12,28 @@ drop view if exists auth_reconciler.history;
 drop view if exists auth_reconciler.transitions;
 drop view if exists auth_reconciler.instances;
 drop view if exists auth_reconciler.reconcilers;
+
+do $body$
+declare
+    made regprocedure;
+begin
+    -- Those that were noted as ours and that nothing depends on, as triggers do on theirs.
+    for made in
+        select p.oid
+        from pg_catalog.pg_proc as p
+        where p.pronamespace = 'auth_reconciler'::regnamespace
+            and exists (
+                select
+                from auth_reconciler.migration as m
+                where m.made ? format('function %s(%s)', p.proname, oidvectortypes(p.proargtypes))
+            )
+            and not exists (
+                select
+                from pg_catalog.pg_depend as d
+                where d.refclassid = 'pg_catalog.pg_proc'::regclass and d.refobjid = p.oid
+            )
+    loop
+        execute format('drop function %s', made);
+    end loop;
+end
+$body$;

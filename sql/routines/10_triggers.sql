@@ -61,10 +61,14 @@ begin
         from (select to_regclass('auth_reconciler.seal') as id) as seal
         where has_sequence_privilege(seal.id::oid, 'usage')
     ) then
-        -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this as well. Asked for each time, for anybody may set this and so ask
-        -- for silence; equal notifications of one transaction are sent once.
-        perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
-            where has_sequence_privilege(counter.id::oid, 'usage');
+        -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this as
+        -- well. In the schema that this function is in, whatever it is called by now. Asked for each time, for anybody may
+        -- set this and so ask for silence; equal notifications of one transaction are sent once.
+        perform nextval(c.oid::regclass)
+        from pg_trigger as t
+        join pg_proc as p on p.oid = t.tgfoid
+        join pg_class as c on c.relnamespace = p.pronamespace and c.relname = 'unlogged' and c.relkind = 'S'
+        where t.tgrelid = tg_relid and t.tgname = tg_name and has_sequence_privilege(c.oid, 'usage');
         perform pg_notify('auth_reconciler', 'resync');
         return null;
     end if;
@@ -113,8 +117,11 @@ begin
     exception when others then
         -- The manager's statement goes through whatever is wrong, a column that it has renamed included.
         -- What was not logged is found by looking at everything.
-        perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
-            where has_sequence_privilege(counter.id::oid, 'usage');
+        perform nextval(c.oid::regclass)
+        from pg_trigger as t
+        join pg_proc as p on p.oid = t.tgfoid
+        join pg_class as c on c.relnamespace = p.pronamespace and c.relname = 'unlogged' and c.relkind = 'S'
+        where t.tgrelid = tg_relid and t.tgname = tg_name and has_sequence_privilege(c.oid, 'usage');
         perform pg_notify('auth_reconciler', 'resync');
         return null;
     end;
@@ -142,8 +149,11 @@ begin
                     from (select to_regclass('auth_reconciler.seal') as id) as seal
                     where has_sequence_privilege(seal.id::oid, 'usage')
                 ), true);
-            perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
-                where has_sequence_privilege(counter.id::oid, 'usage');
+            perform nextval(c.oid::regclass)
+            from pg_trigger as t
+            join pg_proc as p on p.oid = t.tgfoid
+            join pg_class as c on c.relnamespace = p.pronamespace and c.relname = 'unlogged' and c.relkind = 'S'
+            where t.tgrelid = tg_relid and t.tgname = tg_name and has_sequence_privilege(c.oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');
             return null;
         end;

@@ -322,6 +322,7 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     removed auth_reconciler.watched_table;
+    readers text;
 begin
     -- A table that was dropped leaves its number behind, and is named by it.
     if exists (select from pg_catalog.pg_class as c where c.oid = relation) then
@@ -336,8 +337,18 @@ begin
     insert into auth_reconciler.owed (watched_id, name, work)
     values (removed.id, coalesce(removed.name, removed.relation::text), 'unwatch');
     perform pg_notify('auth_reconciler', 'scan');
+    -- What was granted for our sake: to whoever may use our schema.
+    select string_agg(distinct quote_ident(r.rolname), ', ') into readers
+    from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attname = 'api_key' and not a.attisdropped
+    cross join lateral (select * from aclexplode(a.attacl) union all select * from aclexplode(c.relacl)) as acl
+    join pg_roles as r on r.oid = acl.grantee
+    where c.oid = relation and acl.privilege_type = 'SELECT' and acl.grantee <> c.relowner
+        and has_schema_privilege(r.oid, 'auth_reconciler', 'usage');
     return format(
-        '%s is no longer watched, what was recorded of its rows is removed by the daemon or the next migrate', relation);
+        '%s is no longer watched, what was recorded of its rows is removed by the daemon or the next migrate%s', relation,
+        case when readers is not null then format(
+            '; still granted on it, to be revoked: select on its column api_key, to %s', readers) else '' end);
 end
 $body$;
 

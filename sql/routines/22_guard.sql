@@ -132,8 +132,11 @@ begin
                     from (select to_regclass('auth_reconciler.seal') as id) as seal
                     where has_sequence_privilege(seal.id::oid, 'usage')
                 ), true);
-            perform nextval(counter.id) from (select to_regclass('auth_reconciler.unlogged') as id) as counter
-                where has_sequence_privilege(counter.id::oid, 'usage');
+            perform nextval(c.oid::regclass)
+            from pg_trigger as t
+            join pg_proc as p on p.oid = t.tgfoid
+            join pg_class as c on c.relnamespace = p.pronamespace and c.relname = 'unlogged' and c.relkind = 'S'
+            where t.tgrelid = tg_relid and t.tgname = tg_name and has_sequence_privilege(c.oid, 'usage');
             perform pg_notify('auth_reconciler', 'resync');
             return came;
         end;

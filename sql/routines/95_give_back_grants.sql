@@ -1,4 +1,4 @@
--- What was granted on views before they were made anew, see 05_keep_grants.sql.
+-- What was granted on views and functions before they were made anew, see 05_keep_grants.sql.
 
 do $body$
 declare
@@ -7,9 +7,9 @@ begin
     for kept in
         select k.*, case when k.grantee = 0 then 'public' else quote_ident(r.rolname) end as whom
         from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
-            as k (name name, part name, grantee oid, privilege text, is_grantable boolean)
+            as k (name name, part text, grantee oid, privilege text, is_grantable boolean)
         left join pg_catalog.pg_roles as r on r.oid = k.grantee
-        where to_regclass(format('auth_reconciler.%I', k.name)) is not null
+        where k.privilege <> 'routine' and to_regclass(format('auth_reconciler.%I', k.name)) is not null
             and (k.grantee = 0 or r.oid is not null)
             and (
                 k.part is null
@@ -25,6 +25,17 @@ begin
             'grant %s%s on auth_reconciler.%I to %s%s',
             kept.privilege, case when kept.part is null then '' else format(' (%I)', kept.part) end, kept.name, kept.whom,
             case when kept.is_grantable then ' with grant option' else '' end);
+    end loop;
+    for kept in
+        select k.part, r.rolname, k.is_grantable
+        from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
+            as k (part text, grantee oid, privilege text, is_grantable boolean)
+        join pg_catalog.pg_roles as r on r.oid = k.grantee
+        where case when k.privilege = 'routine' then to_regprocedure(k.part) is not null end
+    loop
+        execute format(
+            'grant execute on function %s to %I%s',
+            kept.part, kept.rolname, case when kept.is_grantable then ' with grant option' else '' end);
     end loop;
 end
 $body$;

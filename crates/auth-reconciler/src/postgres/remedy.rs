@@ -6,7 +6,7 @@
 
 use postgres_url::Failure;
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use crate::telemetry::in_their_code;
 
@@ -52,6 +52,8 @@ enum Met {
     Code(&'static [SqlState]),
     /// The connection failed of one of these.
     Failed(&'static [Failure]),
+    /// See [`closed`].
+    Closed,
     /// See [`misses_ours`].
     OursMissing,
     /// See [`in_their_code`].
@@ -69,6 +71,7 @@ pub(crate) fn remedy(error: &Error, act: Act) -> Option<&'static Remedy> {
             && match row.met {
                 Met::Code(codes) => error.code().is_some_and(|code| codes.contains(code)),
                 Met::Failed(failures) => failure.is_some_and(|failure| failures.contains(&failure)),
+                Met::Closed => closed(error),
                 Met::OursMissing => misses_ours(error),
                 Met::TheirCode => theirs,
                 Met::OursMissingInTheirCode => theirs && misses_ours(error),
@@ -90,7 +93,18 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     };
     // What a pooler says of a user or database that it does not know.
     let refused = *code == SqlState::PROTOCOL_VIOLATION;
+    if closed(error) {
+        return true;
+    }
     !refused && PASSING.iter().any(|class| code.code().starts_with(class))
+}
+
+/// Whether the database takes no connections for the time being (allow_connections): the one fatal error of its code.
+fn closed(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+            && error.parsed_severity() == Some(Severity::Fatal)
+    })
 }
 
 /// Lost connections, a server without resources, one that is shut down or comes up, and its time-outs of a session.
@@ -214,7 +228,13 @@ const TABLE: &[Remedy] = &[
     retry(
         Met::Code(&[SqlState::TOO_MANY_CONNECTIONS]),
         ANY_WAY,
-        "the server has no connection left: lower --pool-size (AUTH_RECONCILER_POOL_SIZE) or raise max_connections",
+        "the server has no connection left: lower --pool-size (AUTH_RECONCILER_POOL_SIZE) or raise max_connections, or \
+         the connection limit of the role or the database (alter role …, alter database … connection limit)",
+    ),
+    retry(
+        Met::Closed,
+        ANY_WAY,
+        "the database takes no connections: alter database … allow_connections true",
     ),
     retry(
         Met::Code(&[SqlState::CANNOT_CONNECT_NOW]),
@@ -225,7 +245,8 @@ const TABLE: &[Remedy] = &[
     retry(
         Met::Code(&[SqlState::INVALID_PASSWORD]),
         ANY_WAY,
-        "the user or the password is wrong: check both; a special character in a URL must be percent-encoded",
+        "the user or the password is wrong: check both, and whether the password has expired (valid until); a special \
+         character in a URL must be percent-encoded",
     ),
     retry(
         Met::Failed(&[Failure::NoPassword]),

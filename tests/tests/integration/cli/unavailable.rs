@@ -260,3 +260,31 @@ async fn an_ear_behind_a_link_that_swallows_everything_is_noticed_within_half_a_
     daemon.wait_message_after(mark, SERVING).await?;
     Ok(())
 }
+
+/// Somebody keeps it closed for a while, to restore it or to rename it: no mistake in the settings.
+#[tokio::test]
+async fn a_database_that_takes_no_connections_is_waited_for_and_the_remedy_told() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let server = auth_reconciler_tests::database::connect(scene.database.server_url()).await?;
+    let allow = |allowed: bool| {
+        format!(
+            "alter database {} allow_connections {allowed}",
+            scene.database.name()
+        )
+    };
+    for words in [&["run"][..], &["run", "--migrate"]] {
+        server.batch_execute(&allow(false)).await?;
+        let daemon = Daemon::spawn(scene.url(), words, &[])?;
+        daemon
+            .wait_line(0, "the remedy", |line| {
+                line.text.contains("allow_connections true")
+            })
+            .await?;
+        server.batch_execute(&allow(true)).await?;
+        daemon.wait_message(SERVING).await?;
+        daemon.sigterm()?;
+        ensure!(daemon.ended().await?.success());
+    }
+    Ok(())
+}

@@ -82,7 +82,7 @@ async fn a_trigger_function_replaced_by_hand_is_told_and_made_anew() -> Result<(
         "create or replace function auth_reconciler.log_change() returns trigger language plpgsql
         as $$ begin return null; end $$";
     client.batch_execute(replace).await?;
-    let what = "function log_change (changed)";
+    let what = "function log_change() (changed)";
     told(&scene, mark, what).await?;
     let shown = "select count(*) = 1 from auth_reconciler.problems where problem = 'SchemaAltered' and id is null";
     eventually(client, shown).await?;
@@ -117,18 +117,32 @@ async fn what_is_dropped_of_our_schema_is_told_and_made_anew() -> Result<()> {
         // The echo's own check calls it.
         (
             drop_functions("missing_triggers"),
-            "function missing_triggers (missing)",
+            "function missing_triggers(regclass, boolean) (missing)",
         ),
-        (drop_functions("prune"), "function prune (missing)"),
+        (drop_functions("prune"), "function prune(integer, uuid, integer, interval) (missing)"),
         (
             drop_functions("altered_routines"),
-            "function altered_routines (missing)",
+            "function altered_routines(text) (missing)",
         ),
         // And views that are made of it.
         (drop_functions("legible"), "view status (missing)"),
         (
             "alter function auth_reconciler.faults() security invoker".to_owned(),
-            "function faults (changed)",
+            "function faults() (changed)",
+        ),
+        // With the same columns, so that nothing but what it shows is another.
+        (
+            "create or replace view auth_reconciler.tables as
+                select null::regclass as watched_table, false as guarded where false"
+                .to_owned(),
+            "view tables (changed)",
+        ),
+        // With another result, so that it cannot be replaced as it stands.
+        (
+            "drop function auth_reconciler.unlogged_state();
+             create function auth_reconciler.unlogged_state() returns integer language sql return 1"
+                .to_owned(),
+            "function unlogged_state() (changed)",
         ),
     ] {
         let mark = scene.daemon.mark();
@@ -157,7 +171,7 @@ async fn a_daemon_that_misses_a_function_names_the_remedy() -> Result<()> {
     daemon
         .wait_line(0, "the remedy", |line| line.text.contains(REMEDY))
         .await?;
-    let what = "function take_over (missing)";
+    let what = "function take_over(uuid) (missing)";
     let migrated = command(&scene, "migrate").await?;
     ensure!(
         migrated.code == Some(0) && migrated.stdout.contains(what),
@@ -165,5 +179,69 @@ async fn a_daemon_that_misses_a_function_names_the_remedy() -> Result<()> {
     );
     let daemon = Daemon::spawn(scene.database.url(), &["run"], &[])?;
     daemon.wait_message(SERVING).await?;
+    Ok(())
+}
+
+/// It would be called where it fits better than ours. Whoever made it drops it; until then it is told.
+#[tokio::test]
+async fn a_function_with_a_name_of_ours_that_is_none_of_ours_is_told_and_left_alone() -> Result<()>
+{
+    let scene = Scene::start(&[OFTEN]).await?;
+    let mark = scene.daemon.mark();
+    scene
+        .client
+        .batch_execute("create function auth_reconciler.legible(value integer) returns text language sql return 'mine'")
+        .await?;
+    let what = "drop what is none of ours: function legible(integer) (none of ours)";
+    scene
+        .daemon
+        .wait_line(mark, what, |line| line.is(TOLD) && line.text.contains(what))
+        .await?;
+    // As if it had been there when ours were made.
+    scene
+        .client
+        .batch_execute("update auth_reconciler.migration set routines = 'others'")
+        .await?;
+    for _ in 0..2 {
+        let migrated = command(&scene, "migrate").await?;
+        ensure!(migrated.code == Some(0), "{migrated:?}");
+        let doctor = command(&scene, "doctor").await?;
+        ensure!(
+            doctor.code == Some(1) && doctor.stdout.contains(what),
+            "{doctor:?}"
+        );
+    }
+    scene
+        .client
+        .batch_execute("drop function auth_reconciler.legible(integer)")
+        .await?;
+    let doctor = command(&scene, "doctor").await?;
+    ensure!(doctor.code == Some(0), "{doctor:?}");
+    Ok(())
+}
+
+/// What was granted on a function outlives that it had to be dropped to be made anew.
+#[tokio::test]
+async fn what_was_granted_on_a_function_is_granted_on_the_one_that_is_made_anew() -> Result<()> {
+    let scene = Scene::start(&[OFTEN]).await?;
+    let role = format!("caller_{}", Uuid::new_v4().simple());
+    scene
+        .client
+        .batch_execute(&format!(
+            "create role {role}; grant execute on function auth_reconciler.work_off(bigint, integer, uuid) to {role};
+             drop function auth_reconciler.unlogged_state();
+             create function auth_reconciler.unlogged_state() returns integer language sql return 1"
+        ))
+        .await?;
+    let migrated = command(&scene, "migrate").await?;
+    let held = format!(
+        "select has_function_privilege('{role}', 'auth_reconciler.work_off(bigint, integer, uuid)', 'execute')"
+    );
+    let held: bool = scene.client.query_one(&held, &[]).await?.try_get(0)?;
+    scene
+        .client
+        .batch_execute(&format!("drop owned by {role}; drop role {role}"))
+        .await?;
+    ensure!(migrated.code == Some(0) && held, "{migrated:?}");
     Ok(())
 }

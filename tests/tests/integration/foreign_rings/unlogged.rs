@@ -152,3 +152,24 @@ async fn counting_fails_no_statement() -> Result<()> {
     );
     Ok(())
 }
+
+/// Counted where the function is, whatever its schema is called.
+#[tokio::test]
+async fn what_came_while_the_schema_had_another_name_is_found_when_it_has_its_own_again()
+-> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let (_, wrong) = ready(&scene, &stub).await?;
+    daemon.sigterm()?;
+    daemon.ended().await?;
+    scene
+        .manager
+        .batch_execute(&format!(
+            "alter schema auth_reconciler rename to elsewhere; {wrong};
+             alter schema elsewhere rename to auth_reconciler"
+        ))
+        .await?;
+    let _next = Daemon::start(&scene.database, &[]).await?;
+    scene.eventually(ALL_TRUE).await
+}

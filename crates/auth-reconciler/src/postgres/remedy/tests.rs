@@ -10,12 +10,14 @@ fn hides(earlier: &Met, later: &Met) -> bool {
         (Met::Code(all), Met::Code(some)) => some.iter().all(|code| all.contains(code)),
         (Met::Failed(all), Met::Failed(some)) => some.iter().all(|one| all.contains(one)),
         (Met::OursMissing, Met::OursMissing)
+        | (Met::Closed, Met::Closed)
         | (Met::TheirCode, Met::TheirCode | Met::OursMissingInTheirCode)
         | (Met::OursMissingInTheirCode, Met::OursMissingInTheirCode)
         | (Met::OursMissing, Met::OursMissingInTheirCode) => true,
         (
             Met::Code(_)
             | Met::Failed(_)
+            | Met::Closed
             | Met::OursMissing
             | Met::TheirCode
             | Met::OursMissingInTheirCode,

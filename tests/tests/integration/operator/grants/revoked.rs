@@ -38,7 +38,11 @@ async fn uninstall_takes_back_what_was_granted_and_names_who_stays() -> Result<(
     let (done, said) = psql(scene.url(), &other)?;
     ensure!(done, "{said}");
     let unwatch = "select auth_reconciler.unwatch('public.telegram_instances')";
-    value::<String>(manager, unwatch).await?;
+    let said: String = value(manager, unwatch).await?;
+    ensure!(
+        said.ends_with("select on its column api_key, to auth_reconciler"),
+        "{said}"
+    );
     manager
         .batch_execute(
             "create role bob login; grant usage on schema auth_reconciler, public to bob;
