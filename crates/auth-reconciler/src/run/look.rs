@@ -137,6 +137,7 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
                 hold_drift: true,
                 follow: None,
                 wants_witness: false,
+                unsure: false,
             });
         }
         Plan::Settle(verdict) => *verdict,
@@ -174,10 +175,9 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         cause,
         waited,
     };
-    let end = record(&context, table, &proposal).await?;
+    let end = record(&context, table, &proposal, seen.unanswered).await?;
     Ok(match (end, instead) {
         (End::Again { .. }, Some(instead)) => instead,
-        (End::Settled, _) if seen.unanswered => End::Unsure,
         (end, _) => end,
     })
 }
@@ -304,6 +304,7 @@ async fn record(
     context: &Context,
     table: &Table,
     proposal: &Proposal<'_>,
+    unanswered: bool,
 ) -> Result<End, StoreError> {
     let verdict = proposal.verdict;
     let recording = record::record(&context.pool, &context.record, proposal).await?;
@@ -312,6 +313,8 @@ async fn record(
     let ready = verdict.reason.is_ready();
     let again = match (verdict.retry, Follow::of(facts)) {
         (None, Some(follow)) if ready => End::Ready(follow),
+        // It was concluded without knowing whether the container runs.
+        (None, _) if unanswered => End::Unsure,
         (None, _) => End::Settled,
         (Some(after), follow) => End::Again {
             after,
@@ -319,6 +322,7 @@ async fn record(
             // One that is final but for the end of a hold converges no longer.
             follow: follow.filter(|_| !ready),
             wants_witness: verdict.wants_witness,
+            unsure: unanswered && !contested,
         },
     };
     let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
@@ -355,6 +359,7 @@ async fn record(
                 hold_drift: true,
                 follow: None,
                 wants_witness: false,
+                unsure: false,
             }
         }
         Outcome::Unwritable => {
@@ -371,6 +376,7 @@ async fn record(
                 hold_drift: false,
                 follow: None,
                 wants_witness: false,
+                unsure: false,
             }
         }
         Outcome::Busy => {

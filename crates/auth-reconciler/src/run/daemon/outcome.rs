@@ -124,7 +124,11 @@ impl Daemon {
         self.remember(key, run.as_ref(), &end);
         if !matches!(
             end,
-            End::Stumbled | End::Unsure | End::NotAsked(_) | End::NothingNew
+            End::Stumbled
+                | End::Unsure
+                | End::Again { unsure: true, .. }
+                | End::NotAsked(_)
+                | End::NothingNew
         ) {
             self.stumbles.remove(&key);
         }
@@ -151,10 +155,12 @@ impl Daemon {
                 hold_drift,
                 follow,
                 wants_witness: _,
+                unsure,
             } => {
                 self.follow_next(&key, follow.filter(|_| self.leads(epoch)), now);
+                let sooner = unsure.then(|| self.stumble(key, false));
                 Next::At {
-                    due: now + after,
+                    due: now + sooner.map_or(after, |sooner| after.min(sooner)),
                     hold_drift,
                 }
             }

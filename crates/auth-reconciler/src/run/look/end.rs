@@ -25,6 +25,8 @@ pub(crate) enum End {
         wants_witness: bool,
         /// The container whose output is to be followed meanwhile.
         follow: Option<Follow>,
+        /// The engine did not show the container, which may have ended: sooner, with backoff of its own.
+        unsure: bool,
     },
     /// Something came in between; look again at once.
     Overtaken,

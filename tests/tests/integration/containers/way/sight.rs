@@ -10,9 +10,10 @@ use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::faked::{KILLED, show};
+use super::faked::{CONTAINER, Faked, KILLED, show};
 use super::{DEBUG, LOST, says_of_engine, status};
 use crate::arena::{KEY, Scene};
+use crate::containers::harbour::NO_BACKOFF;
 use crate::containers::{Harbour, LATE};
 
 #[tokio::test]
@@ -57,7 +58,7 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     ] {
         let record = harbour.scene.reconcile(id).await?;
         assert_eq!(record.text("auth_status"), Some(expected), "{id}");
-        assert_eq!(watcher.status(id).as_deref(), Some(expected), "{id}");
+        assert_eq!(watcher.status(id).await?.as_deref(), Some(expected), "{id}");
     }
     assert_eq!(
         harbour.told(down.instance(), "reason").await?,
@@ -94,7 +95,7 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     );
     assert!(!status(url).await?.0.contains("the engine at"));
     for id in [stays.instance(), starts] {
-        assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
+        assert_eq!(watcher.statuses(id).await?, ["pending", "client_ready"]);
     }
     Ok(())
 }
@@ -200,7 +201,7 @@ async fn a_stopped_engine_takes_its_containers_along_and_all_is_found_again() ->
         "ContainerStopped"
     );
     assert_eq!(
-        watcher.status(returns.instance()).as_deref(),
+        watcher.status(returns.instance()).await?.as_deref(),
         Some("client_ready")
     );
 
@@ -213,5 +214,24 @@ async fn a_stopped_engine_takes_its_containers_along_and_all_is_found_again() ->
     watcher
         .wait_status_after(mark, returns.instance(), "failed")
         .await?;
+    Ok(())
+}
+
+/// One container that the engine cannot show for a moment, though it tells of all others: what was concluded without it
+/// does not stand for as long as the backoff has grown.
+#[tokio::test]
+async fn a_container_that_the_engine_did_not_show_is_asked_for_again_soon() -> Result<()> {
+    let faked = Faked::ready(&NO_BACKOFF).await?;
+    let mark = faked.scene.records.mark();
+    let inspection = format!("/containers/{CONTAINER}/json");
+    let busy = Reply::Json(500, json!({"message": "busy"}));
+    faked.fake.reply(&inspection, busy);
+    faked.stub.set(Behaviour::NotListening).await?;
+    faked.tell(faked.event("die"));
+    let records = &faked.scene.records;
+    records.reason(mark, faked.id, "ApiUnresponsive").await?;
+    faked.show(KILLED);
+    faked.becomes("failed").await?;
+    records.reason(mark, faked.id, "ContainerStopped").await?;
     Ok(())
 }
