@@ -19,6 +19,10 @@ use crate::listener;
 use crate::manager::ManagerTable;
 use crate::patience::{Caller, PATIENCE, within};
 
+mod heard;
+
+use heard::Heard;
+
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -48,21 +52,6 @@ pub struct Observation {
     pub written_at: DateTime<Utc>,
 }
 
-#[derive(Deserialize)]
-struct Payload {
-    table: String,
-    id: Uuid,
-    operation: Operation,
-    status: Option<String>,
-    written_at: f64,
-}
-
-#[derive(Default)]
-struct Heard {
-    observations: Vec<Observation>,
-    ended: Option<String>,
-}
-
 /// The witness of one table; it listens until it is dropped.
 pub struct Watcher {
     table: ManagerTable,
@@ -81,11 +70,8 @@ impl Watcher {
         let (filled, over) = (heard.clone(), heard.clone());
         let name = table.name().to_owned();
         let hear = move |payload: &str| {
-            let payload: Payload =
-                serde_json::from_str(payload).context("cannot read a notification")?;
-            if payload.table == name {
-                filled.send_modify(|heard| heard.observations.push(observation(payload)));
-            }
+            let payload = serde_json::from_str(payload).context("cannot read a notification")?;
+            filled.send_modify(|heard| heard.take_in(payload, &name));
             Ok(())
         };
         let ended = move |why| over.send_modify(|heard| heard.ended = Some(why));
@@ -150,7 +136,7 @@ impl Watcher {
             .collect()
     }
 
-    /// Everything heard of one row so far, in order.
+    /// Everything heard of one row so far, in order; [`Watcher::statuses`] hears out first.
     #[must_use]
     pub fn history(&self, id: Uuid) -> Vec<Observation> {
         self.heard
@@ -162,9 +148,35 @@ impl Watcher {
             .collect()
     }
 
+    /// Waits until everything is heard that was committed before: a test learns of it in other ways as well, and maybe
+    /// sooner.
+    async fn hear_out(&self, caller: Caller) -> Result<()> {
+        let mut heard = self.heard.subscribe();
+        let ring = Uuid::new_v4();
+        let payload = format!("{{\"ring\":\"{ring}\"}}");
+        self.client
+            .execute("select pg_notify('test_status', $1)", &[&payload])
+            .await
+            .context("the watcher's session has ended")?;
+        let rung = heard.wait_for(|heard| heard.rings.contains(&ring) || heard.ended.is_some());
+        within(PATIENCE, caller, "the watcher's own ring", rung).await??;
+        self.ensure_alive()
+    }
+
     /// The statuses that one row has had since the watcher came, without repetitions.
-    #[must_use]
-    pub fn statuses(&self, id: Uuid) -> Vec<String> {
+    ///
+    /// # Errors
+    /// When the listening session has ended.
+    #[track_caller]
+    pub fn statuses(&self, id: Uuid) -> impl Future<Output = Result<Vec<String>>> + use<'_> {
+        let caller = Location::caller();
+        async move {
+            self.hear_out(caller).await?;
+            Ok(self.heard_statuses(id))
+        }
+    }
+
+    fn heard_statuses(&self, id: Uuid) -> Vec<String> {
         let first = self.initial.get(&id).cloned().flatten();
         let heard = self.history(id).into_iter().filter_map(|seen| seen.status);
         let mut statuses: Vec<String> = first.into_iter().chain(heard).collect();
@@ -172,12 +184,19 @@ impl Watcher {
         statuses
     }
 
-    /// The status that stands as far as was heard.
-    #[must_use]
-    pub fn status(&self, id: Uuid) -> Option<String> {
-        match self.history(id).pop() {
-            Some(last) => last.status,
-            None => self.initial.get(&id).cloned().flatten(),
+    /// The status that stands.
+    ///
+    /// # Errors
+    /// When the listening session has ended.
+    #[track_caller]
+    pub fn status(&self, id: Uuid) -> impl Future<Output = Result<Option<String>>> + use<'_> {
+        let caller = Location::caller();
+        async move {
+            self.hear_out(caller).await?;
+            Ok(match self.history(id).pop() {
+                Some(last) => last.status,
+                None => self.initial.get(&id).cloned().flatten(),
+            })
         }
     }
 
@@ -265,7 +284,7 @@ impl Watcher {
                 && seen.status.as_deref() == Some(status)
         };
         let waited = self.wait_from(mark, limit, caller, &what, has_it).await;
-        waited.with_context(|| format!("its statuses so far: {:?}", self.statuses(id)))
+        waited.with_context(|| format!("its statuses so far: {:?}", self.heard_statuses(id)))
     }
 
     async fn wait_from(
@@ -341,28 +360,4 @@ fn install(table: &str) -> String {
            for each row execute function {function}();
          select pg_advisory_unlock(7777);"
     )
-}
-
-fn observation(payload: Payload) -> Observation {
-    let Payload {
-        id,
-        operation,
-        status,
-        written_at,
-        table: _,
-    } = payload;
-    let (at, heard_at) = (Instant::now(), Utc::now());
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "microseconds since 1970 fit for 290,000 years"
-    )]
-    let written_at = DateTime::from_timestamp_micros((written_at * 1e6) as i64).unwrap_or(heard_at);
-    Observation {
-        id,
-        operation,
-        status,
-        at,
-        heard_at,
-        written_at,
-    }
 }

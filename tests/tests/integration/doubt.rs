@@ -56,6 +56,7 @@ async fn a_fleet_that_falls_silent_at_once_is_left_alone_until_somebody_answers(
         assert!(
             watcher
                 .statuses(awake.0)
+                .await?
                 .iter()
                 .all(|status| status != "failed"),
             "the one that answers never failed"

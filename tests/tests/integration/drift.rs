@@ -201,10 +201,10 @@ async fn two_tables_with_the_same_id_are_two_instances() -> Result<()> {
     let forgotten = scene.records.forgotten(mark, id).await?;
     assert_eq!(forgotten.watched_id, 2);
     assert_eq!(scene.reconcile(id).await?.reason(), "Ready");
-    assert_eq!(seen_one.statuses(id), ["pending", "client_ready"]);
+    assert_eq!(seen_one.statuses(id).await?, ["pending", "client_ready"]);
     // What was failed on evidence is put back before the probe that finds it ready.
     assert_eq!(
-        seen_two.statuses(id),
+        seen_two.statuses(id).await?,
         ["ready", "failed", "pending", "failed", "client_ready"]
     );
     let row = scene.status(id).await?;

@@ -33,7 +33,7 @@ async fn an_answer_to_a_key_that_was_changed_meanwhile_is_dropped() -> Result<()
     watcher.wait_status(id, "failed").await?;
     scene.reconcile(id).await?;
     assert_eq!(
-        watcher.statuses(id),
+        watcher.statuses(id).await?,
         ["pending", "failed"],
         "never client_ready, which was true of the old key"
     );
@@ -152,7 +152,7 @@ async fn a_former_leader_that_answers_after_its_successor_is_refused() -> Result
     two.answer_the_first().await?;
     let after = (scene.row_version(id).await?, scene.history(id).await?);
     assert_eq!(after, before);
-    assert_eq!(watcher.statuses(id), ["pending", "failed"]);
+    assert_eq!(watcher.statuses(id).await?, ["pending", "failed"]);
     assert_eq!(scene.records.all(recorded, id).len(), 0);
     Ok(())
 }
@@ -180,7 +180,7 @@ async fn a_former_leader_that_answers_before_its_successor_is_refused_too() -> R
 
     gate.open();
     watcher.wait_status(id, "failed").await?;
-    assert_eq!(watcher.statuses(id), ["pending", "failed"]);
+    assert_eq!(watcher.statuses(id).await?, ["pending", "failed"]);
     Ok(())
 }
 
@@ -211,7 +211,7 @@ async fn a_late_answer_of_an_earlier_term_costs_no_later_one_its_ear() -> Result
     watcher.wait_status(id, "failed").await?;
     scene.reconcile(id).await?;
     assert_eq!(
-        watcher.statuses(id),
+        watcher.statuses(id).await?,
         ["pending", "failed"],
         "refused, though it is the same process"
     );

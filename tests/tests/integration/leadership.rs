@@ -286,6 +286,6 @@ async fn a_process_that_lost_the_lead_while_it_was_frozen_writes_nothing() -> Re
     present.open();
     scene.eventually(ALL_TRUE).await?;
     watcher.wait_status(id, "client_ready").await?;
-    assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
+    assert_eq!(watcher.statuses(id).await?, ["pending", "client_ready"]);
     Ok(())
 }

@@ -51,7 +51,7 @@ async fn an_account_saved_before_ready_becomes_client_ready_at_once() -> Result<
             continue;
         }
         watcher.wait_status(id, "client_ready").await?;
-        assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
+        assert_eq!(watcher.statuses(id).await?, ["pending", "client_ready"]);
         let history = scene.history(id).await?;
         let expected = ["pending", "client_ready", "Ready", "backoff"];
         assert_eq!(history.last(), Some(&expected.map(str::to_owned)));
@@ -80,7 +80,7 @@ async fn ready_is_found_without_any_sql_signal() -> Result<()> {
     .await?;
     stub.set(Behaviour::Ready).await?;
     watcher.wait_status(id, "client_ready").await?;
-    assert_eq!(watcher.statuses(id), ["pending", "client_ready"]);
+    assert_eq!(watcher.statuses(id).await?, ["pending", "client_ready"]);
 
     // From there on it costs nothing: no probe and no deadline.
     let probes = stub.counts().total();
@@ -270,7 +270,7 @@ async fn falls_silent(misses: i64, window: Duration) -> Result<()> {
     let waited = time(&failed, "recorded_at")? - time(&failed, "first_miss_at")?;
     assert!(waited.to_std()? >= window, "{waited}");
     watcher.wait_status(id, "failed").await?;
-    assert_eq!(watcher.statuses(id), ["client_ready", "failed"]);
+    assert_eq!(watcher.statuses(id).await?, ["client_ready", "failed"]);
     // Each look before that was recorded, and changed nothing.
     let silent = scene.records.all(mark, id);
     let before: Vec<_> = silent

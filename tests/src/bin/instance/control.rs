@@ -1,7 +1,7 @@
 //! What can be asked of an instance over its own port, while it listens.
 //!
 //! `GET counts` tells what it has been asked and when it became ready. `POST`: `revoke` (its token: exit 1 within
-//! 100 ms), `exit?code=`, `crash`, `hang` and `unhang`, `telegram?state=answers|fails|hangs`, `disconnect` and `ready`
+//! 100 ms), `exit?code=`, `crash`, `refuse` (it closes its port and lives on), `hang` and `unhang`, `telegram?state=answers|fails|hangs`, `disconnect` and `ready`
 //! (each with a line in the log unless `silent=true`), `pretend?as=qr|authenticated|unauthorized|nothing`,
 //! `flood?bytes_per_second=&seconds=&newlines=true&binary=true&wait=true` (answers when it is over if it is to wait),
 //! `eat?mib=`.
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::life::{Life, State, say};
 use crate::mischief;
 
-/// For the answer to leave before the process does.
+/// For the answer to leave before the process, or its port, goes.
 const FAREWELL: Duration = Duration::from_millis(20);
 
 /// Does what is asked; `None` if it is not understood.
@@ -37,6 +37,13 @@ pub(crate) async fn handle(life: Arc<Life>, call: Call) -> Option<String> {
         }
         ("POST", "crash") => {
             leave(|| std::process::abort());
+            done()
+        }
+        ("POST", "refuse") => {
+            tokio::spawn(async move {
+                tokio::time::sleep(FAREWELL).await;
+                life.change(|state| state.stopping = true).await
+            });
             done()
         }
         ("POST", "hang") => change(&life, |state| state.hung = true).await,

@@ -55,7 +55,7 @@ async fn ready_answered_before_the_end_is_not_recorded_after_it() -> Result<()> 
         gate.open();
         harbour.watcher.wait_status(id, "failed").await?;
         assert_eq!(
-            harbour.watcher.statuses(id),
+            harbour.watcher.statuses(id).await?,
             ["pending", "failed"],
             "{event}"
         );

@@ -28,6 +28,12 @@ pub(crate) fn without_backoff<'a>(more: &[Setting<'a>]) -> Vec<Setting<'a>> {
 /// still have been to come. What must not be asked again and again is far beyond.
 pub(crate) const LATE: u64 = 1;
 
+/// Whether the container itself led to a look: by its output, or by an event of its start, which a busy engine may tell
+/// so late that the look is named after it.
+pub(crate) fn by_the_container(cause: &str) -> bool {
+    cause.starts_with("container ")
+}
+
 pub(crate) struct Harbour {
     pub(crate) scene: Scene,
     pub(crate) watcher: Watcher,
@@ -152,16 +158,20 @@ impl Harbour {
         let id = other.instance();
         // What else still wakes it would give the look its name.
         self.scene.reconcile(id).await?;
-        let mark = self.scene.records.mark();
-        // A signal that nothing reacts to.
-        other.kill("WINCH").await?;
-        let happened =
-            |record: &Record| record.id == id && record.text("cause") == Some("container kill");
-        self.scene
-            .records
-            .wait(mark, "a look at the other container", happened)
-            .await?;
-        Ok(())
+        loop {
+            let mark = self.scene.records.mark();
+            // A signal that nothing reacts to.
+            other.kill("WINCH").await?;
+            let told = |record: &Record| {
+                let cause = record.text("cause").unwrap_or_default();
+                record.id == id && by_the_container(cause) && cause != "container output"
+            };
+            let look = self.scene.records.wait(mark, "a look at it", told).await?;
+            // Else it was named after a late event of its start, and may have come before the signal.
+            if look.text("cause") == Some("container kill") {
+                return Ok(());
+            }
+        }
     }
 
     /// How many looks at an instance were begun, whether they came to a record or not.

@@ -67,7 +67,10 @@ async fn floods_cost_a_bounded_number_of_probes_and_leave_no_trace() -> Result<(
             (8..=bound).contains(&counts.total()),
             "{kind}: {bound} {counts:?}"
         );
-        assert_eq!(harbour.watcher.statuses(container.instance()), ["pending"]);
+        assert_eq!(
+            harbour.watcher.statuses(container.instance()).await?,
+            ["pending"]
+        );
     }
     let grown = memory(harbour.scene.daemon.pid())?.saturating_sub(before);
     assert!(grown < MEMORY, "{grown} KiB more than before");
@@ -154,7 +157,9 @@ async fn one_that_is_ready_and_tells_of_its_end_is_found_within_a_minute() -> Re
     let harbour = Harbour::shared(&NO_BACKOFF).await?;
     let telling = harbour.ready().await?;
     let silent = harbour.ready().await?;
-    let (id, mark) = (telling.instance(), harbour.watcher.mark());
+    let id = telling.instance();
+    harbour.caught_up(&silent).await?;
+    let mark = harbour.watcher.mark();
     let before = silent.counts().await?.ready();
     // With a line on its output, and without any other event.
     telling.control("disconnect").await?;

@@ -8,7 +8,7 @@ use auth_reconciler_tests::docker::{Container, Engine};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 
-use super::harbour::{Harbour, LATE, without_backoff};
+use super::harbour::{Harbour, LATE, by_the_container, without_backoff};
 
 /// How long a stream that was let go of may take to be closed by the engine, too; less than a turn.
 const FAREWELL: TimeDelta = TimeDelta::seconds(1);
@@ -70,7 +70,7 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
         let id = container.instance();
         harbour.watcher.wait_status(id, "client_ready").await?;
         let [_, _, cause] = harbour.last_move(id).await?;
-        ensure!(cause == "container output", "{cause}");
+        ensure!(by_the_container(&cause), "{cause}");
         let ready = container.counts().await?.ready();
         ensure!((1..=3).contains(&ready), "{ready} READY were asked for");
     }

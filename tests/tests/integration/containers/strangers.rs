@@ -73,7 +73,10 @@ async fn a_companion_and_a_container_without_a_row_mean_nothing() -> Result<()> 
         .daemon
         .count(|line| matches!(line.level(), Some("WARN" | "ERROR")));
     assert_eq!(complaints, 0);
-    assert_eq!(harbour.watcher.statuses(id), ["pending", "client_ready"]);
+    assert_eq!(
+        harbour.watcher.statuses(id).await?,
+        ["pending", "client_ready"]
+    );
     Ok(())
 }
 

@@ -27,7 +27,7 @@ async fn a_container_made_anew_under_the_same_name_takes_the_place_of_the_old_on
         harbour.watcher.wait_status(id, "failed").await?;
     }
     // Between the two it may be pending, or ready before anybody could look.
-    let mut statuses = harbour.watcher.statuses(id);
+    let mut statuses = harbour.watcher.statuses(id).await?;
     statuses.retain(|status| status != "pending");
     assert_eq!(statuses, ["client_ready", "failed"].repeat(3));
     Ok(())
@@ -56,7 +56,7 @@ async fn of_two_containers_the_newest_running_one_counts() -> Result<()> {
     old.rename(&format!("{}-older", old.name())).await?;
     harbour.caught_up(&other).await?;
     harbour.scene.reconcile(id).await?;
-    assert_eq!(watcher.status(id).as_deref(), Some("client_ready"));
+    assert_eq!(watcher.status(id).await?.as_deref(), Some("client_ready"));
 
     let recorded = records.mark();
     new.kill("KILL").await?;

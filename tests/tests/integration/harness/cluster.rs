@@ -148,7 +148,7 @@ async fn the_watcher_hears_every_status_in_order() -> Result<()> {
         .await?;
     assert_eq!(gone.id, new);
     assert_eq!(
-        watcher.statuses(new),
+        watcher.statuses(new).await?,
         ["pending", "client_ready", "pending", "client_ready"]
     );
     assert_eq!(watcher.history(new).len(), 5);
@@ -184,8 +184,8 @@ async fn the_watcher_tells_tables_with_the_same_id_apart() -> Result<()> {
     two.insert(&client, id, None, None).await?;
     watch_two.wait_status(id, "ready").await?;
     watch_one.wait_status(id, "pending").await?;
-    assert_eq!(watch_one.statuses(id), ["pending"]);
-    assert_eq!(watch_two.statuses(id), ["ready"]);
+    assert_eq!(watch_one.statuses(id).await?, ["pending"]);
+    assert_eq!(watch_two.statuses(id).await?, ["ready"]);
     database.close().await
 }
 

@@ -52,7 +52,7 @@ async fn a_pause_wins_over_every_cause_and_outlives_the_daemon() -> Result<()> {
     eventually(client, QUIET).await?;
     assert_eq!(stub.counts().total(), probes, "no probe");
     assert_eq!(table.status(client, id).await?.as_deref(), Some("pending"));
-    let written: Vec<_> = watcher.statuses(id);
+    let written: Vec<_> = watcher.statuses(id).await?;
     assert_eq!(
         written.len(),
         1 + 15,

@@ -116,7 +116,11 @@ async fn a_standby_takes_the_place_of_a_leader_that_hears_and_does_not_move() ->
     patiently(&scene.daemon, STANDS_BY).await?;
     scene.daemon.sigterm()?;
     scene.daemon.ended().await?;
-    assert_eq!(watcher.statuses(id), ["pending"], "nothing was written");
+    assert_eq!(
+        watcher.statuses(id).await?,
+        ["pending"],
+        "nothing was written"
+    );
     Ok(())
 }
 

@@ -60,7 +60,7 @@ async fn a_stale_write_is_put_aside_and_the_rest_of_its_statement_goes_through()
     let look = scene.records.of(mark, id).await?;
     assert_eq!(look.text("cause"), Some("drift"));
     assert_eq!(
-        watcher.statuses(id),
+        watcher.statuses(id).await?,
         ["client_ready"],
         "no reader saw another"
     );
@@ -108,7 +108,7 @@ async fn under_concurrent_stale_writes_no_reader_ever_sees_one() -> Result<()> {
     while let Some(writer) = writers.join_next().await {
         writer??;
     }
-    assert_eq!(watcher.statuses(id), ["client_ready"]);
+    assert_eq!(watcher.statuses(id).await?, ["client_ready"]);
     let guarded = "select sum(guarded)::bigint from auth_reconciler.drift";
     assert_eq!(value::<i64>(&scene.client, guarded).await?, 300);
     // Two writers never spin, guarded or not.

@@ -148,7 +148,7 @@ async fn a_frozen_engine_is_out_of_sight_until_it_thaws() -> Result<()> {
     exits.control("exit?code=7").await?;
     harbour.scene.reconcile(stays.instance()).await?;
     for id in [exits.instance(), stays.instance()] {
-        let status = harbour.watcher.status(id);
+        let status = harbour.watcher.status(id).await?;
         assert_eq!(status.as_deref(), Some("client_ready"));
     }
     private.thaw()?;
@@ -178,7 +178,12 @@ async fn a_way_that_hides_what_it_lists_makes_nothing_of_it_gone() -> Result<()>
     let record = faked.scene.reconcile(faked.id).await?;
     assert_eq!(record.reason(), "Ready", "its API says so");
     assert_eq!(
-        faked.watcher.statuses(faked.id).last().map(String::as_str),
+        faked
+            .watcher
+            .statuses(faked.id)
+            .await?
+            .last()
+            .map(String::as_str),
         Some("client_ready")
     );
     // It is asked for again until it is shown, and no event is needed then.
