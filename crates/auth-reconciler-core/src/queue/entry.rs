@@ -11,38 +11,10 @@ pub(super) enum Lane {
 
 impl Lane {
     pub(super) const fn of(cause: Cause) -> Self {
-        match cause {
-            // What a resync finds unsettled was failing before.
-            Cause::Backoff | Cause::Resync => Self::Retry,
-            Cause::Witness
-            | Cause::Output
-            | Cause::Other
-            | Cause::Watch
-            | Cause::Drift
-            | Cause::Operator
-            | Cause::Compared
-            | Cause::Created
-            | Cause::Renamed
-            | Cause::Health
-            | Cause::OutOfMemory
-            | Cause::Killed
-            | Cause::Stopped
-            | Cause::Destroyed
-            | Cause::Paused
-            | Cause::Unpaused
-            | Cause::Died
-            | Cause::Restarted
-            | Cause::Started
-            | Cause::Truncate
-            | Cause::Delete
-            | Cause::Id
-            | Cause::Assigned
-            | Cause::Type
-            | Cause::Provider
-            | Cause::Port
-            | Cause::Insert
-            | Cause::ApiKey
-            | Cause::Account => Self::First,
+        if cause.is_retry() {
+            Self::Retry
+        } else {
+            Self::First
         }
     }
 }
