@@ -280,6 +280,28 @@ mod tests {
         ));
     }
 
+    /// What is there and says nothing proves nothing, of whatever type it is.
+    #[test]
+    fn proof_is_what_is_there_and_not_empty() {
+        for (proof, right) in [
+            (r#""b_bot""#, true),
+            ("7", true),
+            ("true", true),
+            ("[1]", true),
+            (r#"{"id":1}"#, true),
+            (r#""""#, false),
+            ("false", false),
+            ("[]", false),
+            ("{}", false),
+            ("null", false),
+        ] {
+            let answer = telegram(&format!(r#"{{"state":"READY","info":{proof}}}"#));
+            assert_eq!(answer == Answer::Ready, right, "{proof}");
+            let answer = whatsapp(&format!(r#"{{"state":"PAIRING","qr":{proof}}}"#));
+            assert_eq!(answer == Answer::QrReady, right, "{proof}");
+        }
+    }
+
     #[test]
     fn a_state_of_null_is_not_connected_and_a_byte_order_mark_is_no_harm() {
         let body = r#"{"provider":"x","status":"disconnected","state":null}"#;

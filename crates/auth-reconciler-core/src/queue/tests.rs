@@ -318,3 +318,27 @@ fn a_start_of_the_container_is_not_held_back_by_what_the_life_before_spent() {
         now += ms(10);
     }
 }
+
+/// However many instances hang, there is room for those of which something is new.
+#[test]
+fn retries_leave_a_quarter_of_the_places_and_one_at_least() {
+    for (slots, retries) in [
+        (1, 1),
+        (2, 1),
+        (3, 2),
+        (4, 3),
+        (8, 6),
+        (64, 48),
+        (4_096, 3_072),
+    ] {
+        let mut queue = Queue::new(Limits::with_slots(slots, BURST, ms(1)));
+        for key in 0..slots + 10 {
+            queue.wake(key, Cause::Backoff, ms(0));
+        }
+        let started = std::iter::from_fn(|| queue.next(ms(0))).count();
+        assert_eq!(started, retries, "of {slots}");
+        let first = slots + 100;
+        queue.wake(first, Cause::Insert, ms(0));
+        assert_eq!(queue.next(ms(0)).is_some(), slots > 1, "of {slots}");
+    }
+}

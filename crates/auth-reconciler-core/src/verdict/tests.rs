@@ -253,6 +253,22 @@ fn what_was_not_asked_decides_nothing() {
     }
 }
 
+/// What the log says of a row in place of its key.
+#[test]
+fn a_row_has_a_key_whether_or_not_it_can_be_used() {
+    for (key, has) in [
+        (Ok(None), false),
+        (ApiKey::parse("a-key"), true),
+        (ApiKey::parse("a\r\nb"), true),
+    ] {
+        let row = Row {
+            api_key: key,
+            ..row()
+        };
+        assert_eq!(row.has_api_key(), has);
+    }
+}
+
 #[test]
 fn no_message_holds_what_came_from_a_key() {
     let mut invalid = facts(at(0));
