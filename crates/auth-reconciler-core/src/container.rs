@@ -10,8 +10,11 @@
 
 use chrono::{DateTime, Utc};
 
+mod compare;
 #[cfg(test)]
 mod tests;
+
+pub use compare::{Compared, RecordedContainer, compare};
 
 /// The state that is recorded of a container that is gone, beside the engine's own words. How it ended follows, if
 /// that was heard: no other process can hear of it again.

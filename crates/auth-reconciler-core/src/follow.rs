@@ -92,6 +92,24 @@ pub enum Command<K> {
     },
 }
 
+/// One of the things whose order tells our own noise from news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Following has begun, with what the container said last.
+    Began,
+    /// So many lines, of which so many hold the status path.
+    Said {
+        /// All of them.
+        lines: u32,
+        /// Those with the path.
+        with_path: u32,
+    },
+    /// A probe is being sent.
+    Sent,
+    /// It met this.
+    Answered(Kind),
+}
+
 /// One process of a container: the same container that was started again is another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -214,6 +232,16 @@ impl<K: Clone + Ord + Hash> Followers<K> {
             .get(key)
             .filter(|entry| entry.place.is_followed())
             .map(|entry| entry.life.container.as_str())
+    }
+
+    /// Something was heard of it at `at`.
+    pub fn heard(&mut self, key: &K, sound: Sound, at: Moment) {
+        match sound {
+            Sound::Began => self.began(key, at),
+            Sound::Said { lines, with_path } => self.said(key, lines, with_path, at),
+            Sound::Sent => self.sent(key, at),
+            Sound::Answered(kind) => self.answered(key, kind, at),
+        }
     }
 
     /// Following its output has begun, with what it said last.

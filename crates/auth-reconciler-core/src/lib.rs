@@ -4,6 +4,7 @@
 //! a random number; the daemon does that and feeds the results back. That is why every rule of the
 //! status column can be tested with plain functions, in any order of events.
 //!
+//! * [`controller`] — the mind of the daemon: what happens and the time in, commands out.
 //! * [`verdict`] — from facts to a status: [`verdict::plan`] before the probe, [`verdict::conclude`]
 //!   after it.
 //! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.
@@ -19,11 +20,15 @@
 pub mod answer;
 pub mod backoff;
 pub mod cause;
+pub mod chance;
 pub mod container;
+pub mod controller;
 pub mod corrections;
 pub mod facts;
 pub mod follow;
+pub mod instance;
 pub mod key;
+pub mod problem;
 pub mod profile;
 pub mod queue;
 pub mod reason;
@@ -35,5 +40,7 @@ pub mod witness;
 
 pub use answer::Answer;
 pub use cause::Cause;
+pub use controller::Controller;
+pub use instance::Key;
 pub use reason::Reason;
 pub use status::AuthStatus;

@@ -19,11 +19,13 @@ use crate::run::look::Context;
 use crate::run::{Options, RunError};
 use crate::settings::{Command, RunSettings, Settings, SettingsError};
 
+mod clock;
 mod command;
 mod docker;
 mod mailbox;
 mod postgres;
 mod probe;
+#[cfg(test)]
 mod problem;
 mod run;
 mod settings;

@@ -1,68 +1,52 @@
-//! The words by which the view `problems` names what concerns all instances.
-//!
-//! The SQL uses the same ones, and gives them their order; a test holds the two together.
+//! The core's words for problems and those of the SQL are the same.
 
-/// No daemon leads.
-pub(crate) const NOBODY_LEADS: &str = "NobodyLeads";
-/// Our own functions or views were dropped or replaced.
-pub(crate) const SCHEMA_ALTERED: &str = "SchemaAltered";
-/// A watched table got a column that verdicts are made from.
-pub(crate) const COLUMN_ADDED: &str = "ColumnAdded";
-/// The process lacks something of its own.
-pub(crate) const NOT_ASKED: &str = "NotAsked";
-/// Nobody can be a witness of silence.
-pub(crate) const DOUBT: &str = "Doubt";
+use auth_reconciler_core::problem::{COLUMN_ADDED, DOUBT, NOBODY_LEADS, NOT_ASKED, SCHEMA_ALTERED};
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const VIEW: &str = include_str!("../../../sql/routines/62_questions.sql");
+const FAULTS: &str = include_str!("../../../sql/routines/24_faults.sql");
+const ALTERED: &str = include_str!("../../../sql/queries/altered_routines.sql");
+const GUARD: &str = include_str!("../../../sql/routines/22_guard.sql");
 
-    const VIEW: &str = include_str!("../../../sql/routines/62_questions.sql");
-    const FAULTS: &str = include_str!("../../../sql/routines/24_faults.sql");
-    const ALTERED: &str = include_str!("../../../sql/queries/altered_routines.sql");
-    const GUARD: &str = include_str!("../../../sql/routines/22_guard.sql");
+/// The words of the view, in their order.
+fn ordered() -> Vec<&'static str> {
+    let (_, list) = VIEW.split_once("left join (\n    values").unwrap();
+    let (list, _) = list.split_once(") as general").unwrap();
+    list.split('\'').skip(1).step_by(2).collect()
+}
 
-    /// The words of the view, in their order.
-    fn ordered() -> Vec<&'static str> {
-        let (_, list) = VIEW.split_once("left join (\n    values").unwrap();
-        let (list, _) = list.split_once(") as general").unwrap();
-        list.split('\'').skip(1).step_by(2).collect()
+#[test]
+fn the_words_are_those_of_the_view_in_its_order() {
+    let ordered = ordered();
+    assert_eq!(ordered.first(), Some(&NOBODY_LEADS));
+    for word in [SCHEMA_ALTERED, COLUMN_ADDED, NOT_ASKED, DOUBT] {
+        assert!(ordered.contains(&word), "{word}");
     }
-
-    #[test]
-    fn the_words_are_those_of_the_view_in_its_order() {
-        let ordered = ordered();
-        assert_eq!(ordered.first(), Some(&NOBODY_LEADS));
-        for word in [SCHEMA_ALTERED, COLUMN_ADDED, NOT_ASKED, DOUBT] {
-            assert!(ordered.contains(&word), "{word}");
-        }
-        let (_, comment) = VIEW
-            .split_once("column auth_reconciler.problems.problem is")
-            .unwrap();
-        let comment = comment.lines().nth(1).unwrap();
-        for word in ordered {
-            assert!(comment.contains(word), "{word} is not explained");
-        }
+    let (_, comment) = VIEW
+        .split_once("column auth_reconciler.problems.problem is")
+        .unwrap();
+    let comment = comment.lines().nth(1).unwrap();
+    for word in ordered {
+        assert!(comment.contains(word), "{word} is not explained");
     }
+}
 
-    #[test]
-    fn what_makes_the_words_is_in_the_order() {
-        let ordered = ordered();
-        let quoted = |text: &'static str| text.split('\'').skip(1).step_by(2);
-        let word = |part: &&str| {
-            part.starts_with(|first: char| first.is_ascii_uppercase())
-                && part.chars().all(|char| char.is_ascii_alphabetic())
-        };
-        let (_, made) = FAULTS
-            .split_once("function auth_reconciler.faults_of")
-            .unwrap();
-        let (made, _) = made.split_once("$body$;").unwrap();
-        let made: Vec<_> = quoted(made).filter(word).collect();
-        assert!(made.contains(&COLUMN_ADDED), "{made:?}");
-        for made in made {
-            assert!(ordered.contains(&made), "{made}");
-        }
-        assert!(ALTERED.contains(&format!("'{SCHEMA_ALTERED}' as problem")));
-        assert!(GUARD.contains(&format!("o.problem = '{DOUBT}'")));
+#[test]
+fn what_makes_the_words_is_in_the_order() {
+    let ordered = ordered();
+    let quoted = |text: &'static str| text.split('\'').skip(1).step_by(2);
+    let word = |part: &&str| {
+        part.starts_with(|first: char| first.is_ascii_uppercase())
+            && part.chars().all(|char| char.is_ascii_alphabetic())
+    };
+    let (_, made) = FAULTS
+        .split_once("function auth_reconciler.faults_of")
+        .unwrap();
+    let (made, _) = made.split_once("$body$;").unwrap();
+    let made: Vec<_> = quoted(made).filter(word).collect();
+    assert!(made.contains(&COLUMN_ADDED), "{made:?}");
+    for made in made {
+        assert!(ordered.contains(&made), "{made}");
     }
+    assert!(ALTERED.contains(&format!("'{SCHEMA_ALTERED}' as problem")));
+    assert!(GUARD.contains(&format!("o.problem = '{DOUBT}'")));
 }

@@ -83,7 +83,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (1u64..30_000).prop_map(Op::Wait),
         1 => Just(Op::Kill),
         2 => Just(Op::Start),
-        1 => Just(Op::LoseEar),
+        3 => (1usize..4).prop_map(Op::Step),
+        4 => (0usize..4).prop_map(Op::Finish),
+        1 => Just(Op::LoseListener),
+        1 => Just(Op::Deafen),
+        1 => any::<bool>().prop_map(Op::OtherLeads),
+        1 => any::<bool>().prop_map(Op::BreakLog),
         1 => Just(Op::LoseRings),
     ];
     let all = prop_oneof![12 => op, 4 => fates(), 2 => nets()];

@@ -166,7 +166,7 @@ fn storm(seed: u64, docked: bool) {
                 i,
                 sim.rng.of(&["pending", "client_ready", "failed", "ready"]),
             ),
-            4 => Op::LoseEar,
+            4 => Op::LoseListener,
             5 => Op::Container(i, sim.rng.of(&fates())),
             _ => {
                 let lasts = sim.rng.below(2 * MINUTE);

@@ -1,30 +1,30 @@
-//! The simulated daemon: the real queue, witnesses and followers, and what it keeps of a run.
+//! The simulated daemon: the real controller, and what a shell keeps beside it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use auth_reconciler_core::Cause;
-use auth_reconciler_core::backoff::Backoff;
+use auth_reconciler_core::controller::{
+    ChangeSet, Controller, Done, EngineNews, Input, Notified, Settings, Task, Work,
+};
 use auth_reconciler_core::facts::{Change, Facts, Row};
-use auth_reconciler_core::follow::{self, Followers, Life};
+use auth_reconciler_core::follow;
 use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::profile::Profile;
-use auth_reconciler_core::queue::{Limits, Queue};
+use auth_reconciler_core::queue::Limits;
 use auth_reconciler_core::verdict::Verdict;
-use auth_reconciler_core::witness::{Known, Witnesses, Word};
+use auth_reconciler_core::witness::Word;
+use auth_reconciler_core::{Cause, Key};
+use uuid::Uuid;
 
 use crate::database::Read;
 
 pub(crate) const BURST: u32 = 60;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Steps after a run that could not be brought to its end.
-pub(crate) const STUMBLE: Backoff = Backoff {
-    min: Duration::from_millis(20),
-    max: Duration::from_secs(60),
-};
+/// The number of the one watched table.
+pub(crate) const TABLE: i32 = 1;
 
-/// How far a run has come.
+/// How far a reconciliation has come.
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// Its probe is out.
@@ -37,14 +37,15 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) serial: u64,
+    pub(crate) task: Task,
     pub(crate) facts: Facts,
-    pub(crate) known: Known,
     pub(crate) read: Read,
+    pub(crate) changes: ChangeSet,
     /// When it was read, in ms.
     pub(crate) sent: u64,
     pub(crate) stage: Stage,
     /// What its API said that is of weight for others, and when.
-    pub(crate) heard: Option<(Word, u64)>,
+    pub(crate) word: Option<(Word, u64)>,
     /// In which life of its container.
     pub(crate) life: Option<u64>,
     /// No engine could be asked.
@@ -55,61 +56,105 @@ pub(crate) struct Run {
     pub(crate) answer: Option<auth_reconciler_core::Answer>,
 }
 
-/// How a run ended, as in the daemon's own `End`.
+/// Something under way beside the reconciliations.
 #[derive(Debug)]
-pub(crate) enum End {
-    Settled,
-    Again {
-        after: Duration,
-        hold_drift: bool,
-        wants_witness: bool,
-        follow: Option<Life>,
+pub(crate) struct Job {
+    /// From when on it may end, in ms; a wait for the lock also as soon as that is free.
+    pub(crate) ready: u64,
+    /// When it ends by the clock.
+    pub(crate) due: u64,
+    pub(crate) act: Act,
+}
+
+#[derive(Debug)]
+pub(crate) enum Act {
+    Connect,
+    WaitForLock,
+    /// The engine is asked whether it is there.
+    LookForEngine,
+    Work {
+        epoch: Uuid,
+        work: Work,
     },
-    Overtaken,
-    Stumbled,
-    /// Final as far as is known, but no engine showed the container.
-    Unsure,
-    NotAsked,
-    Doubted,
+    /// The same, which has read what it read; it is only told later.
+    Worked {
+        epoch: Uuid,
+        done: Done,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    pub(crate) queue: Queue<usize>,
-    pub(crate) witnesses: Witnesses<usize>,
-    pub(crate) followers: Followers<usize>,
-    pub(crate) runs: HashMap<usize, Run>,
-    pub(crate) epoch: u64,
-    pub(crate) rings: Vec<(usize, Cause)>,
-    pub(crate) stumbles: HashMap<usize, u32>,
-    /// Who could not be asked, and when all of them were last tried at once.
-    pub(crate) unasked: HashSet<usize>,
-    pub(crate) tried_all: Option<u64>,
+    pub(crate) controller: Controller,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) runs: BTreeMap<usize, Run>,
+    /// Whether its listener holds the lock.
+    pub(crate) leads: bool,
+    /// Nothing is heard any more, and nobody says so.
+    pub(crate) deaf: bool,
+    /// What the listener heard and nobody has fetched.
+    pub(crate) heard: Notified,
+    /// What else was told and is not fetched yet.
+    pub(crate) told: VecDeque<Input>,
+    /// Number of the follower of each that is followed.
+    pub(crate) following: HashMap<usize, u64>,
 }
 
 impl Daemon {
-    pub(crate) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize, has_engine: bool, seed: u64) -> Self {
         Self {
-            queue: Queue::new(Limits::with_slots(slots, BURST, INTERVAL)),
-            witnesses: Witnesses::default(),
-            followers: Followers::new(follow::Limits::with_places(16)),
-            runs: HashMap::new(),
-            epoch: 0,
-            rings: Vec::new(),
-            stumbles: HashMap::new(),
-            unasked: HashSet::new(),
-            tried_all: None,
+            controller: Controller::new(Settings {
+                limits: Limits::with_slots(slots, BURST, INTERVAL),
+                follow: follow::Limits::with_places(16),
+                echo_interval: Duration::from_secs(60),
+                believe_silence_after: None,
+                has_engine,
+                seed,
+            }),
+            jobs: Vec::new(),
+            runs: BTreeMap::new(),
+            leads: false,
+            deaf: false,
+            heard: Notified::default(),
+            told: VecDeque::new(),
+            following: HashMap::new(),
         }
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        let all = [
-            self.queue.deadline(),
-            self.followers.deadline(),
-            self.witnesses.deadline(),
-        ];
-        all.into_iter().flatten().min()
+    /// A notification of the database; nobody hears it who does not listen.
+    pub(crate) fn notify(&mut self, notify: impl FnOnce(&mut Notified)) {
+        if self.leads && !self.deaf {
+            notify(&mut self.heard);
+        }
     }
+
+    pub(crate) fn ring(&mut self, i: usize, cause: Cause) {
+        self.notify(|heard| {
+            let kept = heard.keys.entry(key(i)).or_insert(cause);
+            *kept = (*kept).max(cause);
+        });
+    }
+
+    pub(crate) fn engine_says(&mut self, news: EngineNews) {
+        if self.leads {
+            self.told.push_back(Input::Engine(news));
+        }
+    }
+}
+
+pub(crate) fn key(i: usize) -> Key {
+    Key {
+        watched_id: TABLE,
+        instance_id: id(i),
+    }
+}
+
+pub(crate) fn id(i: usize) -> Uuid {
+    Uuid::from_u128(u128::try_from(i).expect("fits"))
+}
+
+pub(crate) fn index(key: &Key) -> usize {
+    usize::try_from(key.instance_id.as_u128()).expect("one of ours")
 }
 
 pub(crate) fn telegram() -> &'static Profile {

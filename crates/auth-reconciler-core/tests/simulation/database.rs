@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use auth_reconciler_core::facts::{Change, Recorded};
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DbRow {
@@ -33,6 +34,14 @@ pub(crate) struct Database {
     pub(crate) log: Vec<Vec<LogEntry>>,
     pub(crate) instances: Vec<Option<Instance>>,
     pub(crate) epoch: u64,
+    /// Another process holds the lock; it does nothing.
+    pub(crate) other_leads: bool,
+    /// Changes cannot be logged.
+    pub(crate) log_is_broken: bool,
+    /// Some could not, and nobody has answered for them.
+    pub(crate) unlogged: bool,
+    /// Looks at all rows are owed.
+    pub(crate) owed: bool,
     numbers: u64,
 }
 
@@ -57,6 +66,10 @@ impl Database {
             log: vec![Vec::new(); instances],
             instances: vec![None; instances],
             epoch: 0,
+            other_leads: false,
+            log_is_broken: false,
+            unlogged: false,
+            owed: false,
             numbers: 0,
         }
     }
@@ -81,9 +94,9 @@ impl Database {
     }
 
     /// What a run reads for the fence, in the term with this epoch.
-    pub(crate) fn read(&self, i: usize, epoch: u64) -> Read {
+    pub(crate) fn read(&self, i: usize, epoch: Uuid) -> Read {
         Read {
-            epoch,
+            epoch: u64::try_from(epoch.as_u128()).expect("one of ours"),
             key: self.rows[i].as_ref().and_then(|row| row.key),
             version: self.instances[i].as_ref().map(|known| known.version),
             changes: self.log[i].iter().map(|entry| entry.id).collect(),

@@ -7,6 +7,9 @@
 use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::{self, Container, Inspected, Listed, Sighting};
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::daemon::id;
 
 const ENGINES: [&str; 2] = ["the engine", "another engine"];
 
@@ -164,20 +167,24 @@ impl Dock {
         container::resolve(ENGINES[seen], recorded, shown, |_| None)
     }
 
-    /// Whether a list shows this instance otherwise than it was recorded.
-    pub(crate) fn differs(&self, i: usize, recorded: Option<&Sighting>) -> bool {
-        let Some(seen) = self.seen else { return false };
-        let listed: Vec<Listed> = self
-            .seen_ship(i)
-            .iter()
-            .map(|ship| Listed {
+    /// The identity of the engine in sight.
+    pub(crate) fn engine(&self) -> Option<&'static str> {
+        self.seen.map(|seen| ENGINES[seen])
+    }
+
+    /// What it lists.
+    pub(crate) fn list(&self) -> Vec<(Uuid, Listed)> {
+        let listed = (0..self.ships.len()).filter_map(|i| {
+            let ship = self.seen_ship(i)?;
+            let listed = Listed {
                 id: ship.id.to_string(),
                 state: ship.state.to_owned(),
                 created: 0,
                 network: ship.life.to_string(),
-            })
-            .collect();
-        container::differs(ENGINES[seen], recorded, &listed)
+            };
+            Some((id(i), listed))
+        });
+        listed.collect()
     }
 }
 

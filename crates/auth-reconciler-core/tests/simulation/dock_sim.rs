@@ -1,9 +1,12 @@
 //! What the simulated daemon and its world do about containers.
 
 use auth_reconciler_core::Cause;
+use auth_reconciler_core::controller::{EngineNews, Input};
+use auth_reconciler_core::follow::Sound;
 
+use crate::daemon::{id, key};
 use crate::dock::Fate;
-use crate::sim::{Op, Sim};
+use crate::sim::{Event, Op, Sim};
 use crate::world::Api;
 
 impl Sim {
@@ -32,38 +35,31 @@ impl Sim {
             // A process that has just begun says nothing.
             self.world.apis[i] = Api::Silent;
         }
-        let Some(daemon) = self.daemon.as_mut().filter(|_| heard) else {
+        if !heard {
             return;
-        };
-        daemon.rings.push((i, cause));
-        if !self.dock.as_ref().is_some_and(|dock| dock.heard(i)) {
-            daemon.followers.over(&i);
         }
-        if cause.changes_container()
-            && let Some(run) = daemon.runs.get_mut(&i)
-        {
-            run.overtaken = true;
-            self.give_up(i);
+        if !self.dock.as_ref().is_some_and(|dock| dock.heard(i)) {
+            self.output_is_over(i);
+        }
+        if let Some(daemon) = &mut self.daemon {
+            daemon.engine_says(EngineNews {
+                instances: [(id(i), cause)].into(),
+                ..EngineNews::default()
+            });
         }
     }
 
-    /// The list of an engine that came into sight, against what was recorded.
-    pub(crate) fn compare(&mut self) {
-        let now = self.moment();
-        let (Some(dock), Some(daemon)) = (&self.dock, &mut self.daemon) else {
-            return;
-        };
-        if dock.seen.is_none() {
-            return;
-        }
-        for i in 0..self.db.rows.len() {
-            // One that runs may have begun without the engine, and is not recorded yet.
-            let recorded = self.db.memory(i);
-            let differs = self.db.instances[i].is_some()
-                && dock.differs(i, recorded.and_then(|known| known.sighting.as_ref()));
-            if differs || daemon.runs.contains_key(&i) {
-                daemon.queue.wake(i, Cause::Compared, now);
-            }
+    /// This engine comes into sight, or none is any more.
+    pub(crate) fn sees(&mut self, engine: Option<usize>) {
+        let Some(dock) = &mut self.dock else { return };
+        // What was in sight goes out of it first.
+        dock.seen = None;
+        self.look_for_engine();
+        if let Some(dock) = &mut self.dock
+            && engine.is_some()
+        {
+            dock.seen = engine;
+            self.look_for_engine();
         }
     }
 
@@ -74,5 +70,49 @@ impl Sim {
             .as_ref()
             .is_some_and(|row| row.key.is_some());
         serves && asked && self.world.apis[i] == Api::Ready
+    }
+
+    /// What the container of an instance writes of a request: as it comes, before its answer goes, or after that.
+    pub(crate) fn chats(&mut self, i: usize, part: usize) {
+        let chatter = self.world.chatter;
+        let lines = chatter.lines[part];
+        let Some(dock) = self.dock.as_ref().filter(|_| lines > 0) else {
+            return;
+        };
+        let life = dock.ship(i).filter(|_| dock.runs(i)).map(|ship| ship.life);
+        let heard = self.world.reaches(i);
+        match (part, life) {
+            (2, Some(life)) if heard => self.after(chatter.after, Event::Lines { i, life, lines }),
+            (_, Some(_)) if heard => self.hear(i, lines),
+            (_, _) => {}
+        }
+    }
+
+    /// Its container writes lines that are about no request.
+    pub(crate) fn says(&mut self, i: usize, lines: u32) {
+        self.said(i, lines, 0);
+    }
+
+    /// Its container writes lines about a request.
+    pub(crate) fn hear(&mut self, i: usize, lines: u32) {
+        let with_path = if self.world.chatter.with_path {
+            lines
+        } else {
+            0
+        };
+        self.said(i, lines, with_path);
+    }
+
+    fn said(&mut self, i: usize, lines: u32, with_path: u32) {
+        let heard = self.dock.as_ref().is_some_and(|dock| dock.heard(i));
+        let daemon = self.daemon.as_ref();
+        if heard && daemon.is_some_and(|daemon| daemon.following.contains_key(&i)) {
+            self.sound(i, Sound::Said { lines, with_path });
+        }
+    }
+
+    pub(crate) fn sound(&mut self, i: usize, sound: Sound) {
+        let sounds = [(key(i), vec![(self.moment(), sound)])].into();
+        self.tell(Input::Sounds(sounds));
     }
 }

@@ -1,173 +1,129 @@
-//! One look of the simulated daemon, step by step as `run/look.rs` of the real one takes them.
+//! One reconciliation in the simulated world, step by step as `run/look.rs` of the real daemon takes them.
+
+use std::time::Duration;
 
 use auth_reconciler_core::container::Container;
+use auth_reconciler_core::controller::{ChangeSet, Input, Outcome, Output, Reconciled, Task};
 use auth_reconciler_core::facts::Facts;
-use auth_reconciler_core::follow::{Kind, Life};
-use auth_reconciler_core::queue::Command;
+use auth_reconciler_core::follow::{Kind, Sound};
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Verdict};
 use auth_reconciler_core::witness::Word;
 use auth_reconciler_core::{Answer, Cause};
-
 use chrono::TimeDelta;
 
-use crate::daemon::{BURST, Daemon, End, INTERVAL, Run, Stage, changes, row_facts, telegram};
+use crate::daemon::{BURST, INTERVAL, Run, Stage, changes, index, row_facts, telegram};
 use crate::database::Instance;
 use crate::ledger::Judged;
 use crate::sim::{Event, Sim};
 
 impl Sim {
-    pub(crate) fn start_daemon(&mut self) {
-        if self.daemon.is_some() {
-            return;
-        }
-        self.daemon = Some(Daemon::new(self.slots));
-        self.started.clear();
-        self.ledger.process_started();
-        if let Some(dock) = &mut self.dock {
-            dock.forget();
-        }
-        self.take_over();
-    }
-
-    /// A new term and its resync.
-    pub(crate) fn take_over(&mut self) {
-        let now = self.moment();
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        self.db.epoch = self.db.number();
-        daemon.epoch = self.db.epoch;
-        daemon.queue.clear();
-        daemon.stumbles.clear();
-        daemon.unasked.clear();
-        daemon.witnesses.began_term(now);
-        self.ledger.void(self.now);
-        for (i, entries) in self.db.log.iter().enumerate() {
-            for entry in entries {
-                daemon.queue.wake(i, entry.change.cause, now);
-            }
-        }
-        for (i, known) in self.db.instances.iter().enumerate() {
-            if known.as_ref().is_some_and(|known| !known.settled) {
-                daemon.queue.wake(i, Cause::Resync, now);
-            }
-        }
-        self.unfollow_all();
-        self.compare();
-    }
-
-    pub(crate) fn dispatch(&mut self) {
-        self.follow();
-        let now = self.moment();
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        for i in daemon.witnesses.canaries(now) {
-            daemon.queue.wake(i, Cause::Backoff, now);
-        }
-        for (i, cause) in std::mem::take(&mut daemon.rings) {
-            daemon.queue.wake(i, cause, now);
-            if cause.goes_on() {
-                self.started.remove(&i);
-            }
-        }
-        while let Some(command) = self.daemon.as_mut().and_then(|d| d.queue.next(now)) {
-            match command {
-                Command::Start { key, wake } => self.start(key, wake.cause),
-                Command::GiveWay { key } => self.give_up(key),
-            }
-        }
-    }
-
-    fn start(&mut self, i: usize, cause: Cause) {
-        let (now, time, serial) = (self.moment(), self.time(), self.db.number());
-        let facts = self.facts(i, cause);
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let known = daemon.witnesses.known(&i);
-        let followed = daemon.followers.followed(&i).map(str::to_owned);
-        let mut facts = Facts {
-            way: known.by_database((now, time)),
-            ..facts
-        };
-        facts.followed =
-            followed.is_some() && followed == facts.sighting.as_ref().map(|seen| seen.id.clone());
-        daemon.followers.begun(&i, now);
-        let run = |stage| Run {
-            serial,
-            known,
-            read: self.db.read(i, daemon.epoch),
+    pub(crate) fn start(&mut self, task: Task) {
+        let i = index(&task.key);
+        assert!(!self.runs(i), "instance {i} runs twice at once");
+        let (facts, changes) = self.facts(i, &task);
+        let run = Run {
+            serial: self.db.number(),
+            read: self.db.read(i, task.epoch),
             sent: self.now,
-            stage,
-            heard: None,
+            stage: Stage::Forget,
+            word: None,
             life: None,
             unseen: self.dock.as_ref().is_some_and(|dock| dock.seen.is_none()),
             overtaken: false,
             answer: None,
-            facts: facts.clone(),
+            facts,
+            changes,
+            task,
         };
-        let (run, end) = match verdict::plan(&self.policy, &facts, self.rng.chance()) {
-            Plan::Settle(verdict) => (run(Stage::Decided(verdict)), None),
-            Plan::Forget => (run(Stage::Forget), None),
-            Plan::Defer { until } => {
-                let after = (until - facts.now).to_std().unwrap_or_default();
-                let end = End::Again {
-                    after,
+        let end = self.plan(i, run);
+        self.started.entry(i).or_default().push(self.now);
+        match end {
+            Some(end) => self.looked(i, end),
+            None => self.send(i),
+        }
+        self.check_pace(i);
+    }
+
+    /// What is to be done of what was read; how it ends where that is nothing.
+    fn plan(&mut self, i: usize, mut run: Run) -> Option<Outcome> {
+        let known = self.db.instances[i].is_some();
+        let nothing = run.facts.row.is_none() && !known;
+        let anything = !run.changes.is_empty() || (!known && !nothing);
+        let rung = run.task.wake.rung;
+        let end = if rung && !(anything && run.task.before != Some(run.changes)) {
+            Some(Outcome::NothingNew)
+        } else if nothing && run.changes.is_empty() {
+            Some(Outcome::Final)
+        } else {
+            match verdict::plan(&self.policy, &run.facts, self.rng.chance()) {
+                Plan::Settle(verdict) => {
+                    run.stage = Stage::Decided(verdict);
+                    None
+                }
+                Plan::Forget => None,
+                Plan::Defer { until } => Some(Outcome::Again {
+                    after: (until - run.facts.now).to_std().unwrap_or_default(),
                     hold_drift: true,
                     wants_witness: false,
                     follow: None,
-                };
-                (run(Stage::Forget), Some(end))
+                    unsure: false,
+                }),
+                Plan::Probe { .. } => {
+                    run.stage = Stage::Out;
+                    None
+                }
             }
-            Plan::Probe { .. } => (run(Stage::Out), None),
         };
-        let doubled = daemon.runs.insert(i, run);
-        assert!(doubled.is_none(), "instance {i} runs twice at once");
-        assert!(daemon.runs.len() <= self.slots, "more runs than slots");
-        self.started.entry(i).or_default().push(self.now);
-        self.check_pace(i);
-        match end {
-            Some(end) => self.looked(i, end),
-            None => self.begin(i),
+        if let Some(daemon) = &mut self.daemon {
+            daemon.runs.insert(i, run);
+            assert!(daemon.runs.len() <= self.slots, "more runs than slots");
         }
+        end
     }
 
-    /// Everything but what is known of our own way.
-    fn facts(&mut self, i: usize, cause: Cause) -> Facts {
+    fn runs(&self, i: usize) -> bool {
+        let daemon = self.daemon.as_ref();
+        daemon.is_some_and(|daemon| daemon.runs.contains_key(&i))
+    }
+
+    fn facts(&mut self, i: usize, task: &Task) -> (Facts, ChangeSet) {
+        let time = self.time();
         let row = self.db.rows[i].as_ref();
         let known = self.db.memory(i).and_then(|known| known.sighting.clone());
         let (container, sighting) = match &mut self.dock {
             Some(dock) => dock.sight(i, known.as_ref()),
             None => (Container::Unknown, None),
         };
+        let followed = task.followed.is_some()
+            && task.followed == sighting.as_ref().map(|seen| seen.id.clone());
         let mut facts = Facts {
-            now: self.time(),
+            now: time,
             row: row.map(|row| row_facts(row.key, row.status.clone())),
             changes: changes(&self.db.log[i]),
             recorded: self.db.memory(i).cloned(),
             engine_has_shown_ours: self.dock.as_ref().is_some_and(|dock| dock.has_shown_ours()),
-            way: auth_reconciler_core::facts::Way::default(),
-            followed: false,
+            way: task.known.by_database((self.moment(), time)),
+            followed,
             container,
             sighting,
             paused: None,
         };
-        if cause > Cause::Drift {
+        let woken = task.wake;
+        let told = facts.changes.iter().map(|change| change.cause).max();
+        let cause = told.unwrap_or(woken.cause);
+        if cause > Cause::Drift || (!woken.rung && woken.cause > Cause::Drift) {
             facts.lift_hold();
         }
-        facts
+        let ids = self.db.log[i].iter();
+        let ids: Vec<i64> = ids
+            .map(|entry| i64::try_from(entry.id).expect("fits"))
+            .collect();
+        (facts, ChangeSet::of(&ids))
     }
 
     /// Sends its probe; by the clock, lets the rest come in its time.
-    fn begin(&mut self, i: usize) {
-        let now = self.moment();
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let Some(run) = daemon.runs.get_mut(&i) else {
-            return;
-        };
+    fn send(&mut self, i: usize) {
+        let Some(run) = self.run(i) else { return };
         let serial = run.serial;
         if !matches!(run.stage, Stage::Out) {
             if self.timed {
@@ -176,7 +132,7 @@ impl Sim {
             return;
         }
         self.probes[i] += 1;
-        daemon.followers.sent(&i, now);
+        self.sound(i, Sound::Sent);
         if self.timed {
             let (answer, took) = self.meet(i);
             if let Some(run) = self.run(i) {
@@ -220,17 +176,17 @@ impl Sim {
         let met = self.run(i).and_then(|run| run.answer.clone());
         let answer = met.unwrap_or_else(|| self.meet(i).0);
         self.chats(i, 1);
-        let (now, moment, chance) = (self.now, self.moment(), self.rng.chance());
+        let (now, chance) = (self.now, self.rng.chance());
         let life = self.life(i);
+        self.sound(i, Sound::Answered(Kind::of(&answer)));
         let Some(daemon) = &mut self.daemon else {
             return;
         };
         let Some(run) = daemon.runs.get_mut(&i) else {
             return;
         };
-        daemon.followers.answered(&i, Kind::of(&answer), moment);
         self.ledger.answered(i, &answer, run.sent, now);
-        run.heard = Word::of(&answer).map(|word| (word, now));
+        run.word = Word::of(&answer).map(|word| (word, now));
         if answer.in_own_words() {
             run.life = life;
         }
@@ -251,8 +207,8 @@ impl Sim {
                 }
                 self.chats(i, 2);
             }
-            Conclusion::NotAsked(_) => self.looked(i, End::NotAsked),
-            Conclusion::Doubted => self.looked(i, End::Doubted),
+            Conclusion::NotAsked(shortage) => self.looked(i, Outcome::NotAsked(shortage)),
+            Conclusion::Doubted => self.looked(i, Outcome::Doubted(String::new())),
         }
     }
 
@@ -268,35 +224,48 @@ impl Sim {
         let Some(run) = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i)) else {
             return;
         };
-        if overtaken || !self.db.fenced(i, &run.read) {
-            self.looked(i, End::Overtaken);
+        let epoch_ended = run.read.epoch != self.db.epoch;
+        let stands = self.db.fenced(i, &run.read);
+        let refused = match (overtaken, epoch_ended) {
+            (false, true) => Some(Outcome::EpochEnded),
+            (true, _) => Some(Outcome::Overtaken),
+            (false, false) if !stands => Some(Outcome::Overtaken),
+            (false, false) => None,
+        };
+        if let Some(refused) = refused {
+            self.looked(i, refused);
             return;
         }
-        self.db.answer(i, &run.read);
+        if self.db.rows[i].is_some() || matches!(stage, Stage::Forget) {
+            self.db.answer(i, &run.read);
+        }
         let end = match stage {
             Stage::Decided(verdict) => self.accept(i, &verdict),
             Stage::Forget | Stage::Out => {
                 self.db.instances[i] = None;
                 self.ledger.forget(i);
-                End::Settled
+                Outcome::Final
             }
         };
         let unseen = self.run(i).is_some_and(|run| run.unseen);
-        let unsure = unseen && matches!(end, End::Settled);
-        self.looked(i, if unsure { End::Unsure } else { end });
+        let unsure = unseen && end == Outcome::Final;
+        self.looked(i, if unsure { Outcome::Unsure } else { end });
     }
 
     /// The fence has let it through.
-    fn accept(&mut self, i: usize, verdict: &Verdict) -> End {
+    fn accept(&mut self, i: usize, verdict: &Verdict) -> Outcome {
         let (version, now) = (self.db.number(), self.now);
         let truly_ready = self.truly_ready(i);
         let life = self.life(i);
         let Some(run) = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i)) else {
-            return End::Settled;
+            return Outcome::Final;
         };
-        let row = self.db.rows[i].as_mut().expect("a deletion is a change");
-        assert_eq!(
-            row.key, run.read.key,
+        let Some(row) = &mut self.db.rows[i] else {
+            assert!(self.db.unlogged || self.db.owed, "a deletion is a change");
+            return Outcome::Overtaken;
+        };
+        assert!(
+            row.key == run.read.key || self.db.unlogged || self.db.owed,
             "a verdict about another key was accepted"
         );
         self.ledger.judge(&Judged {
@@ -318,37 +287,63 @@ impl Sim {
             memory: verdict.memory.clone(),
             settled: verdict.retry.is_none(),
         });
-        let facts = &run.facts;
-        let life = facts.sighting.as_ref().map(|seen| Life {
-            container: seen.id.clone(),
-            started_at: seen.started_at,
-        });
-        verdict.retry.map_or(End::Settled, |after| End::Again {
-            after,
-            hold_drift: verdict.memory.corrections.is_contested(),
-            wants_witness: verdict.wants_witness,
-            follow: life
-                .filter(|_| facts.container == Container::Running && !verdict.reason.is_ready()),
-        })
+        let output = Output::of(&run.facts);
+        let ready = verdict.reason.is_ready();
+        match (verdict.retry, output) {
+            (None, Some(output)) if ready => Outcome::Ready(output),
+            (None, _) => Outcome::Final,
+            (Some(after), output) => Outcome::Again {
+                after,
+                hold_drift: verdict.memory.corrections.is_contested(),
+                wants_witness: verdict.wants_witness,
+                follow: output.filter(|_| !ready),
+                unsure: run.unseen && !verdict.memory.corrections.is_contested(),
+            },
+        }
     }
 
-    /// Its probe is ended without an answer.
-    pub(crate) fn give_up(&mut self, i: usize) {
-        let Some(run) = self.run(i) else { return };
-        if matches!(run.stage, Stage::Out) {
-            let end = if run.overtaken {
-                End::Overtaken
-            } else {
-                End::Stumbled
-            };
-            self.looked(i, end);
+    /// The controller is told how it ended.
+    pub(crate) fn looked(&mut self, i: usize, outcome: Outcome) {
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        let Some(run) = daemon.runs.remove(&i) else {
+            return;
+        };
+        if outcome == Outcome::NothingNew {
+            // It costs nothing of the pace.
+            self.started.entry(i).or_default().pop();
+        }
+        let doubted = daemon.controller.in_doubt();
+        let sent = Duration::from_millis(run.sent);
+        self.tell(Input::Reconciled(Box::new(Reconciled {
+            key: run.task.key,
+            epoch: run.task.epoch,
+            changes: Some(run.changes),
+            clocks: Some((sent, run.facts.now)),
+            word: run.word.map(|(word, at)| (word, Duration::from_millis(at))),
+            outcome,
+        })));
+        let doubts = self.daemon.as_ref();
+        let doubts = doubts.is_some_and(|daemon| daemon.controller.in_doubt());
+        if let Some((Word::Own, heard)) = run.word
+            && doubted
+            && !doubts
+        {
+            self.ledger.void(heard);
         }
     }
 
     /// Over any stretch of looks at one key: no more than the burst plus what the time refills.
     fn check_pace(&self, i: usize) {
         let burst = usize::try_from(BURST).expect("fits");
-        let looks = &self.started[&i];
+        let Some(looks) = self
+            .started
+            .get(&i)
+            .filter(|looks| looks.last() == Some(&self.now))
+        else {
+            return;
+        };
         if let Some(first) = looks.len().checked_sub(burst + 2) {
             let took = u128::from(self.now - looks[first]);
             assert!(

@@ -1,11 +1,12 @@
 //! The pure core against a small world.
 //!
 //! [`sim::Sim`] holds a database with the change log and the fence of the SQL, APIs and the way to them, two
-//! engines, a manager, and a daemon that is the real queue, verdicts, witnesses and followers. It is driven in two
-//! ways:
+//! engines, a manager, another process that may lead, and a daemon that is the real controller; `carry.rs` and `looks.rs`
+//! do for it what the shell does. It is driven in two ways:
 //!
 //! * *in any order* (`any_order.rs`): Proptest makes up histories in which rows, APIs, containers, network and
-//!   clocks change, probes and records finish early or late, the daemon is killed and started, its ear is lost;
+//!   clocks change, probes, records, scans and whatever else is under way finish early or late, the daemon is killed
+//!   between any two commands and started, its listener is lost, or deaf, another process takes over;
 //! * *by the clock* (`by_the_clock.rs`): fleets of 1 to 1,000, where everything takes its time.
 //!
 //! At each step: no status without evidence ([`ledger`]); a key never runs twice at once, nor more runs than slots;
@@ -18,11 +19,11 @@
 
 mod any_order;
 mod by_the_clock;
+mod carry;
 mod daemon;
 mod database;
 mod dock;
 mod dock_sim;
-mod ends;
 mod fleet;
 mod ledger;
 mod looks;

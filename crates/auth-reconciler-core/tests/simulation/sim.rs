@@ -41,10 +41,20 @@ pub(crate) enum Op {
     Clock(i64),
     Kill,
     Start,
-    /// The ear is lost and made anew: new epoch, resync. Runs under way go on.
-    LoseEar,
-    /// What rang since the last dispatch is lost together with the ear that heard it.
+    /// The same, but at most so many commands of it.
+    Step(usize),
+    /// This one of what is under way beside the reconciliations ends.
+    Finish(usize),
+    /// The listener is lost and made anew: new epoch, resync. Reconciliations under way go on.
+    LoseListener,
+    /// What was heard and not fetched is lost together with it.
     LoseRings,
+    /// It hears nothing any more, and nobody says so until the next echo.
+    Deafen,
+    /// Another process takes the lock and does nothing, or its session ends.
+    OtherLeads(bool),
+    /// Changes cannot be logged, or can be again.
+    BreakLog(bool),
 }
 
 /// What comes by the clock.
@@ -140,14 +150,10 @@ impl Sim {
             Op::Chatter(chatter) => self.world.chatter = chatter,
             Op::Container(i, fate) => self.container(i, fate),
             Op::Output(i) => self.says(i, 1),
-            Op::Sees(engine) => {
-                if let Some(dock) = &mut self.dock {
-                    dock.seen = engine;
-                    self.unfollow_all();
-                    self.compare();
-                }
-            }
-            Op::Dispatch => self.dispatch(),
+            Op::Sees(engine) => self.sees(engine),
+            Op::Dispatch => self.dispatch(usize::MAX),
+            Op::Step(commands) => self.dispatch(commands),
+            Op::Finish(number) => self.finish_job(number),
             Op::Probe(i) => self.answered(i),
             Op::Record(i) => self.record(i),
             Op::Wait(ms) => self.pass(self.now + ms),
@@ -157,26 +163,63 @@ impl Sim {
             }
             Op::Kill => self.daemon = None,
             Op::Start => self.start_daemon(),
-            Op::LoseEar => self.take_over(),
+            Op::LoseListener => self.lose_listener(),
             Op::LoseRings => {
                 if let Some(daemon) = &mut self.daemon {
-                    daemon.rings.clear();
-                    self.take_over();
+                    daemon.heard.keys.clear();
+                }
+                self.lose_listener();
+            }
+            Op::Deafen => {
+                if let Some(daemon) = &mut self.daemon {
+                    daemon.deaf = daemon.leads;
                 }
             }
+            Op::OtherLeads(leads) => {
+                if leads && !self.db.other_leads {
+                    self.db.epoch = self.db.number();
+                }
+                self.db.other_leads = leads;
+            }
+            Op::BreakLog(broken) => self.db.log_is_broken = broken,
+        }
+    }
+
+    fn lose_listener(&mut self) {
+        if let Some(daemon) = &mut self.daemon
+            && daemon.leads
+        {
+            daemon.heard.lost = Some("it was cut".to_owned());
         }
     }
 
     /// Time goes by while the daemon's loop does nothing.
     fn pass(&mut self, to: u64) {
-        while let Some(((at, _), event)) = self.agenda.first_key_value().map(clone_pair)
-            && at <= to
-        {
-            self.agenda.pop_first();
+        loop {
+            let event = self.agenda.first_key_value().map(|((at, _), _)| *at);
+            let job = self.next_job();
+            let next = event.into_iter().chain(job.map(|(due, _)| due)).min();
+            let Some(at) = next.filter(|at| *at <= to) else {
+                break;
+            };
             self.now = self.now.max(at);
-            self.happens(event);
+            match job {
+                Some((due, number)) if due == at => self.finish_job(number),
+                _ => {
+                    if let Some((_, event)) = self.agenda.pop_first() {
+                        self.happens(event);
+                    }
+                }
+            }
         }
         self.now = self.now.max(to);
+    }
+
+    /// What ends next of what is under way beside the reconciliations, and when.
+    fn next_job(&self) -> Option<(u64, usize)> {
+        let jobs = &self.daemon.as_ref()?.jobs;
+        let numbered = jobs.iter().enumerate();
+        numbered.map(|(number, job)| (job.due, number)).min()
     }
 
     pub(crate) fn after(&mut self, ms: u64, event: Event) {
@@ -211,11 +254,17 @@ impl Sim {
     /// Everything that can happen without new input or time, happens.
     pub(crate) fn settle(&mut self) {
         for _ in 0..1_000 {
-            self.dispatch();
-            let running: Vec<usize> = match &self.daemon {
-                Some(daemon) if !daemon.runs.is_empty() => daemon.runs.keys().copied().collect(),
-                Some(_) | None => return,
-            };
+            self.dispatch(usize::MAX);
+            let Some(daemon) = &self.daemon else { return };
+            let under_way = daemon.jobs.len();
+            let running: Vec<usize> = daemon.runs.keys().copied().collect();
+            for number in (0..under_way).rev() {
+                self.finish_job(number);
+            }
+            let left = self.daemon.as_ref().map_or(0, |daemon| daemon.jobs.len());
+            if running.is_empty() && left == under_way {
+                return;
+            }
             for i in running {
                 self.answered(i);
                 self.record(i);
@@ -226,15 +275,20 @@ impl Sim {
 
     /// When something is due though nothing happens until then.
     fn next_due(&self) -> Option<u64> {
-        let due = self.daemon.as_ref().and_then(Daemon::deadline);
+        let now = self.moment();
+        let daemon = self.daemon.as_ref();
+        let due = daemon.and_then(|daemon| daemon.controller.deadline(now));
         let ms = |due: Duration| u64::try_from(due.as_nanos().div_ceil(1_000_000)).expect("fits");
         let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        due.map(ms).into_iter().chain(agenda).min()
+        let job = self.next_job().map(|(due, _)| due);
+        due.map(ms).into_iter().chain(agenda).chain(job).min()
     }
 
     /// No more input; all faults end; time goes on until a whole hour has passed.
     pub(crate) fn quiet(&mut self) {
         self.apply(Op::Start);
+        self.apply(Op::OtherLeads(false));
+        self.apply(Op::BreakLog(false));
         self.apply(Op::Net(Net::Fine));
         self.apply(Op::Sees(Some(0)));
         let end = self.now + 3_600_000;
@@ -252,7 +306,7 @@ impl Sim {
     pub(crate) fn run_until(&mut self, end: u64) {
         let mut idle = 0;
         loop {
-            self.dispatch();
+            self.dispatch(usize::MAX);
             match self.next_due() {
                 Some(due) if due <= end => {
                     idle = if due > self.now { 0 } else { idle + 1 };
@@ -299,13 +353,16 @@ impl Sim {
 
     fn log(&mut self, i: usize, cause: Cause) {
         let at = self.time();
+        if self.db.log_is_broken {
+            self.db.unlogged = true;
+            if let Some(daemon) = &mut self.daemon {
+                daemon.notify(|heard| heard.resync = true);
+            }
+            return;
+        }
         self.db.log(i, cause, at);
         if let Some(daemon) = &mut self.daemon {
-            daemon.rings.push((i, cause));
+            daemon.ring(i, cause);
         }
     }
-}
-
-fn clone_pair((key, event): (&(u64, u64), &Event)) -> ((u64, u64), Event) {
-    (*key, event.clone())
 }

@@ -25,7 +25,7 @@ impl Sim {
 
     pub(crate) fn in_doubt(&self) -> bool {
         let daemon = self.daemon.as_ref();
-        daemon.is_some_and(|daemon| daemon.witnesses.in_doubt())
+        daemon.is_some_and(|daemon| daemon.controller.in_doubt())
     }
 
     fn right(&self, i: usize) -> Option<&'static str> {
@@ -80,7 +80,8 @@ impl Sim {
     /// What may stand though it is not so.
     fn excused(&self, i: usize, said: Option<&str>) -> bool {
         let Some(known) = &self.db.instances[i] else {
-            return false;
+            // Its change could not be logged, and since it was found it is doubted that anybody could answer.
+            return self.in_doubt() && !self.api(i).speaks();
         };
         let (memory, api) = (&known.memory, self.api(i));
         // Without a key it waits for one, if no engine was in sight when that was found.
@@ -140,7 +141,7 @@ impl Sim {
         let mut known = self.db.instances.iter().flatten();
         let all_final = known.all(|known| known.settled);
         match &self.daemon {
-            Some(daemon) if all_final => daemon.queue.armed(),
+            Some(daemon) if all_final => daemon.controller.armed(),
             Some(_) | None => 0,
         }
     }

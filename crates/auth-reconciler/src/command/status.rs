@@ -6,6 +6,8 @@
 use std::io;
 
 use anyhow::{Context as _, Result};
+use auth_reconciler_core::controller::Fault;
+use auth_reconciler_core::problem::NOBODY_LEADS;
 use chrono::{DateTime, SubsecRound, Utc};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -18,9 +20,7 @@ use super::{complain, say};
 use crate::postgres::error::StoreError;
 use crate::postgres::faults::from_rows;
 use crate::postgres::pool::with;
-use crate::postgres::tables::Fault;
 use crate::postgres::{pool, schema};
-use crate::problem::NOBODY_LEADS;
 
 /// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
 const WIDE: u16 = 195;

@@ -2,80 +2,31 @@
 //!
 //! Bounded by the containers that there are.
 
-use std::collections::HashMap;
-use std::time::Instant;
-
-use auth_reconciler_core::Cause;
 use auth_reconciler_core::container::Listed;
-use auth_reconciler_core::follow::Kind;
+use auth_reconciler_core::controller::{EngineNews, EngineStatus, FollowerEnded, Sounds};
+use auth_reconciler_core::follow::Sound;
+use auth_reconciler_core::{Cause, Key};
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::mailbox::Mailbox;
-use crate::postgres::tables::Key;
 
 /// Shared by the tasks that follow the engine, which fill it, and the loop, which empties it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sightings {
-    seen: Mailbox<Seen>,
-}
-
-/// One emptying.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Seen {
-    /// Instances to whose containers something happened, each with its greatest cause.
-    pub(crate) instances: HashMap<Uuid, Cause>,
-    /// Whether the engine came into sight or went out of it.
-    pub(crate) engine: Option<View>,
-    /// All containers, right after the engine came into sight.
-    pub(crate) list: Option<Vec<(Uuid, Listed)>>,
-    /// What containers wrote, and what the probes met that may be the cause of it.
-    pub(crate) heard: Heard,
-    /// Followers that have ended by themselves.
-    pub(crate) ended: Vec<Ended>,
-}
-
-/// Per instance, in the order of time. What is said in a row is one.
-pub(crate) type Heard = HashMap<Key, Vec<(Instant, Sound)>>;
-
-/// One of the things whose order tells our own noise from news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sound {
-    /// Following has begun, with what the container said last.
-    Began,
-    /// So many lines, of which so many hold the status path.
-    Said {
-        /// All of them.
-        lines: u32,
-        /// Those with the path.
-        with_path: u32,
-    },
-    /// A probe is being sent.
-    Sent,
-    /// It met this.
-    Answered(Kind),
-}
-
-/// Whether the engine is seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    /// Its events arrive.
-    Seen,
-    /// They do not; why, and what to do.
-    NotSeen(String),
-}
-
-/// The end of a follower.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// The instance.
-    pub(crate) key: Key,
-    /// Number of the follower.
-    pub(crate) serial: u64,
-    /// The engine cannot read this container's output at all, and why.
-    pub(crate) unreadable: Option<String>,
+    clock: Clock,
+    seen: Mailbox<EngineNews>,
 }
 
 impl Sightings {
+    /// Nothing was seen yet.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            seen: Mailbox::default(),
+        }
+    }
+
     pub(super) fn happened(&self, instance: Uuid, cause: Cause) {
         self.seen.put(|seen| {
             seen.instances
@@ -87,14 +38,14 @@ impl Sightings {
 
     pub(super) fn in_sight(&self, list: Vec<(Uuid, Listed)>) {
         self.seen.put(|seen| {
-            seen.engine = Some(View::Seen);
+            seen.status = Some(EngineStatus::InSight);
             seen.list = Some(list);
         });
     }
 
     pub(super) fn out_of_sight(&self, why: String) {
         self.seen.put(|seen| {
-            seen.engine = Some(View::NotSeen(why));
+            seen.status = Some(EngineStatus::OutOfSight(why));
             // It is of the past; what comes into sight again is listed again.
             seen.list = None;
         });
@@ -102,9 +53,9 @@ impl Sightings {
 
     /// Something was written, or asked, just now.
     pub(crate) fn sounded(&self, key: Key, sound: Sound) {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.seen.put(|seen| {
-            let heard = seen.heard.entry(key).or_default();
+            let heard = seen.sounds.entry(key).or_default();
             if let Sound::Said { lines, with_path } = sound
                 && let Some((
                     _,
@@ -123,17 +74,17 @@ impl Sightings {
     }
 
     /// What was heard so far, without waiting.
-    pub(crate) fn heard(&self) -> Heard {
-        self.seen.take(|seen| &mut seen.heard)
+    pub(crate) fn sounds(&self) -> Sounds {
+        self.seen.take(|seen| &mut seen.sounds)
     }
 
     /// A follower has ended by itself.
-    pub(crate) fn ended(&self, ended: Ended) {
+    pub(crate) fn ended(&self, ended: FollowerEnded) {
         self.seen.put(|seen| seen.ended.push(ended));
     }
 
     /// Waits until there is something, and takes all of it.
-    pub(crate) async fn fetch(&self) -> Seen {
+    pub(crate) async fn fetch(&self) -> EngineNews {
         self.seen.fetch().await
     }
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::events::{Event, Events};
 use super::sightings::Sightings;
 use super::{Engine, EngineError};
+use crate::clock::Clock;
 use crate::telemetry::chain;
 
 /// Steps between tries to get the engine into sight.
@@ -51,8 +52,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins. `check` is the time between two lists that are compared with the events.
-    pub(crate) fn begin(engine: Arc<Engine>, check: Duration) -> Self {
-        let sightings = Arc::new(Sightings::default());
+    pub(crate) fn begin(engine: Arc<Engine>, check: Duration, clock: Clock) -> Self {
+        let sightings = Arc::new(Sightings::new(clock));
         let task = tokio::spawn(keep(Arc::clone(&engine), Arc::clone(&sightings), check));
         Self {
             engine,

@@ -1,11 +1,12 @@
 //! What is not as it was: the watched tables, and our own functions and views.
 
+use auth_reconciler_core::controller::Fault;
 use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::error::StoreError;
 use super::pool::with;
-use super::tables::{Expected, Fault};
+use super::tables::Expected;
 
 /// What of our functions and views is not as it was noted.
 pub(super) const ALTERED: &str = concat!(

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use auth_reconciler_core::Cause;
+use auth_reconciler_core::controller::Notified;
+use auth_reconciler_core::{Cause, Key};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::listener::Hears;
-use super::tables::Key;
 use crate::mailbox::Mailbox;
 
 /// Keys that are kept apart between two fetches; more than are read without a reading of the log.
@@ -19,21 +19,8 @@ const MAX_KEYS: usize = 1_024;
 /// Shared by the ear's connection, which fills it, and the loop, which empties it.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    heard: Mailbox<Heard>,
+    heard: Mailbox<Notified>,
     echoes: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
-}
-
-/// One emptying of the inbox.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
-    /// Keys that rang, each with its greatest cause.
-    pub(crate) keys: HashMap<Key, Cause>,
-    /// Read the change log: more happened than was rung for.
-    pub(crate) scan: bool,
-    /// Look at everything: a change could not be logged.
-    pub(crate) resync: bool,
-    /// The connection has ended, and why.
-    pub(crate) lost: Option<String>,
 }
 
 impl Inbox {
@@ -69,7 +56,7 @@ impl Inbox {
     }
 
     /// Waits until there is something, and takes all of it.
-    pub(crate) async fn fetch(&self) -> Heard {
+    pub(crate) async fn fetch(&self) -> Notified {
         self.heard.fetch().await
     }
 

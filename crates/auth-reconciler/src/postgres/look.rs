@@ -6,7 +6,7 @@ use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::corrections::Corrections;
 use auth_reconciler_core::facts::{Change, Facts, Recorded, Row, Way};
 use auth_reconciler_core::key::ApiKey;
-use auth_reconciler_core::{AuthStatus, Cause, Reason};
+use auth_reconciler_core::{AuthStatus, Cause, Key, Reason};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::pool::read_with;
-use super::tables::{Key, Table};
+use super::tables::Table;
 
 /// One read of an instance: what a decision is made from, and what its record is fenced with.
 #[derive(Debug)]

@@ -1,11 +1,10 @@
 //! What `watch()`, `unwatch()`, truncated tables and changes that could not be logged left to do, piece by piece: each is a
 //! transaction of its own, so that nobody waits for long and whatever ends us loses nothing.
 
+use auth_reconciler_core::Key;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
-
-use super::tables::Key;
 
 /// Most rows of a piece, which takes some hundredths of a second: the manager's DDL waits for as long.
 const PIECE: i32 = 2_000;

@@ -1,10 +1,10 @@
 //! Instances that count as ready.
 
+use auth_reconciler_core::Key;
 use deadpool_postgres::Pool;
 
 use super::error::StoreError;
 use super::pool::with;
-use super::tables::Key;
 
 /// A few instances that count as ready, to be asked for their word.
 pub(crate) async fn ready_instances(pool: &Pool) -> Result<Vec<Key>, StoreError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_reconciler_core::verdict::Verdict;
-use auth_reconciler_core::{AuthStatus, Cause};
+use auth_reconciler_core::{AuthStatus, Cause, Key};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use postgres_protocol::escape::escape_literal;
@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::look::Look;
 use super::pool::{TRANSACTION, bare};
-use super::tables::Key;
 
 /// What became of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

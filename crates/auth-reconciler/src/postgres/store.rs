@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use auth_reconciler_core::Cause;
-use auth_reconciler_core::container::Sighting;
+use auth_reconciler_core::container::RecordedContainer;
+use auth_reconciler_core::{Cause, Key};
 use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -15,18 +15,7 @@ use super::faults;
 use super::listener::Identity;
 use super::look::sighting_from;
 use super::pool::with;
-use super::tables::{Expected, Key, Table, Tables, Watched};
-
-/// One instance as it was recorded: what a list of containers is compared with.
-#[derive(Debug)]
-pub(crate) struct RecordedContainer {
-    /// The instance.
-    pub(crate) key: Key,
-    /// Whether only an event leads to another look.
-    pub(crate) settled: bool,
-    /// Its container, if one was ever seen.
-    pub(crate) sighting: Option<Sighting>,
-}
+use super::tables::{Expected, Table, Tables, Watched};
 
 /// What was recorded of the containers of all instances whose status is ours to keep.
 pub(crate) async fn recorded_containers(pool: &Pool) -> Result<Vec<RecordedContainer>, StoreError> {

@@ -3,18 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
-
-/// One instance: which watched table, and which row of it. Two tables may hold the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    /// Number of the table in `auth_reconciler.watched_table`.
-    pub(crate) watched_id: i32,
-    /// Id of the row.
-    pub(crate) instance_id: Uuid,
-}
 
 /// One watched table.
 #[derive(Debug)]
@@ -45,15 +34,6 @@ pub(crate) struct Expected {
     pub(crate) watched: Vec<Watched>,
     /// What was noted of our functions and views when they were made.
     pub(crate) made: Option<String>,
-}
-
-/// Something that keeps us from seeing a table as it was watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// In one word of a closed list.
-    pub(crate) problem: String,
-    /// In words, with the name of the table and the remedy.
-    pub(crate) why: String,
 }
 
 /// All watched tables that exist with the columns that we name, by number.

@@ -1,286 +1,312 @@
-//! The loop's state, and what each event does to it.
+//! Holds the connections and tasks, carries out what the controller commands, and tells it what comes of it.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth_reconciler_core::Cause;
-use auth_reconciler_core::backoff::Backoff;
-use auth_reconciler_core::follow::Followers;
-use auth_reconciler_core::queue::{Command, Moment, Queue};
-use auth_reconciler_core::rings::Rings;
-use auth_reconciler_core::witness::Witnesses;
+use auth_reconciler_core::Key;
+use auth_reconciler_core::controller::{
+    Command, Controller, EngineNews, Failure, Input, Notified, Outcome, Reconciled, Settings, Stop,
+    Task, Work,
+};
 use futures_util::FutureExt;
-use tokio::task::{JoinError, JoinSet};
-use tracing::{Instrument, error, info, info_span, warn};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
-use super::containers::Follower;
-use super::lead::Recipe;
-use super::look::{self, Context, Task};
-use super::news::Marks;
-use super::troubles::Troubles;
-use super::{Done, Event, Options, Phase, RunError};
-use crate::postgres::ear;
-use crate::postgres::faults;
-use crate::postgres::tables::{Fault, Key};
+use super::follower::Follower;
+use super::lead::{LeadError, Leader, Reached, Recipe};
+use super::look::{Context, Job, Report, look};
+use super::{Options, RunError, notice, standby, work};
+use crate::clock::Clock;
+use crate::postgres::ear::Ear;
+use crate::postgres::listener::Identity;
+use crate::postgres::store;
+use crate::telemetry::chain;
 
-/// Steps between tries after a passing failure of one look: a busy row, a lost connection.
-const STUMBLE: Backoff = Backoff {
-    min: Duration::from_millis(20),
-    max: Duration::from_secs(60),
-};
-
-mod connecting;
-mod containers;
-mod hearing;
-mod outcome;
-pub(super) mod owed;
-mod runs;
-mod way;
-
-use runs::Run;
-
+/// What there is beside the controller.
 pub(super) struct Daemon {
     context: Arc<Context>,
     recipe: Recipe,
     shutdown_limit: Duration,
-    queue: Queue<Key>,
-    origin: Instant,
+    clock: Clock,
+    controller: Controller,
+    pub(super) link: Link,
+    connecting: Option<AbortHandle>,
     pub(super) jobs: JoinSet<Done>,
-    runs: HashMap<Key, Run>,
-    followers: Followers<Key>,
-    following: HashMap<Key, Follower>,
-    follower_serial: u64,
-    /// It was said that the output of some container cannot be followed.
-    said_unreadable: bool,
-    stumbles: HashMap<Key, u32>,
-    troubles: Troubles,
-    /// Whether silence is theirs or ours.
-    witnesses: Witnesses<Key>,
-    pub(super) phase: Phase,
-    /// Whether this process has led before; from then on a failure to connect is retried for ever.
-    proven: bool,
-    /// Terms in a row that ended, or did not begin, before a scan was done.
-    failures: u32,
-    /// Tries in a row to get an ear that failed.
-    tries: u32,
-    /// A change could not be logged: every row is to be looked at, until looks at all rows are owed.
-    every_row: bool,
-    /// What rang and is not heeded yet.
-    rings: Rings,
-    /// The log is to be read with the next echo.
-    unread: bool,
-    /// What looks have read and left in the log, by those of whom something was left.
-    left: HashMap<Key, Marks>,
-    /// What was told of watched tables that are not as they were; what their triggers missed is in no log.
-    faults: Vec<Fault>,
+    running: HashMap<Key, Running>,
+    followers: HashMap<Key, Follower>,
+}
+
+/// The connection that listens.
+pub(super) enum Link {
+    /// There is none, or it is being made.
+    Down,
+    /// It waits for the lock.
+    Waiting(Box<Ear>),
+    /// It holds the lock.
+    Leading(Box<Leader>),
+}
+
+/// What a task brought back.
+pub(super) enum Done {
+    /// A try to lead.
+    Reached(Result<Reached, LeadError>),
+    /// Work of a term.
+    Worked(Box<work::Outcome>),
+    /// A reconciliation.
+    Reconciled(Box<Reconciled>),
+}
+
+/// What the link tells.
+pub(super) enum News {
+    Notified(Notified),
+    Engine(Box<EngineNews>),
+}
+
+/// How a reconciliation under way is told something.
+struct Running {
+    stop: watch::Sender<Option<Stop>>,
+    overwritten: Arc<Notify>,
+}
+
+impl Link {
+    /// Waits for what it tells.
+    pub(super) async fn news(&self) -> News {
+        let Self::Leading(leader) = self else {
+            return std::future::pending().await;
+        };
+        let Some(watch) = &leader.watch else {
+            return News::Notified(leader.inbox.fetch().await);
+        };
+        tokio::select! {
+            notified = leader.inbox.fetch() => News::Notified(notified),
+            seen = watch.sightings().fetch() => News::Engine(Box::new(seen)),
+        }
+    }
 }
 
 impl Daemon {
     pub(super) fn new(options: Options) -> Self {
         let context = Arc::new(options.context);
+        let clock = Clock::start();
         let recipe = Recipe {
             ear: options.ear,
             expected_tables: options.expected_tables,
             context: Arc::clone(&context),
             echo_interval: options.echo_interval,
             echo_limit: options.echo_limit,
+            clock,
         };
-        let phase = Phase::Connecting(tokio::spawn(recipe.clone().lead(Duration::ZERO, 0)));
-        let witnesses = Witnesses::believing_after(context.policy.believe_silence_after);
+        let controller = Controller::new(Settings {
+            limits: options.limits,
+            follow: options.follow,
+            echo_interval: options.echo_interval,
+            believe_silence_after: context.policy.believe_silence_after,
+            has_engine: context.engine.is_some(),
+            seed: fastrand::u64(..),
+        });
         Self {
             context,
             recipe,
             shutdown_limit: options.shutdown_limit,
-            queue: Queue::new(options.limits),
-            origin: Instant::now(),
+            clock,
+            controller,
+            link: Link::Down,
+            connecting: None,
             jobs: JoinSet::new(),
-            runs: HashMap::new(),
-            followers: Followers::new(options.follow),
-            following: HashMap::new(),
-            follower_serial: 0,
-            said_unreadable: false,
-            stumbles: HashMap::new(),
-            troubles: Troubles::default(),
-            witnesses,
-            phase,
-            proven: false,
-            failures: 0,
-            tries: 0,
-            every_row: false,
-            rings: Rings::default(),
-            unread: false,
-            left: HashMap::new(),
-            faults: Vec::new(),
+            running: HashMap::new(),
+            followers: HashMap::new(),
         }
     }
 
-    /// Starts whatever may be started now.
-    pub(super) fn dispatch(&mut self) {
-        self.note_engine();
-        self.note_trouble();
-        self.send_canaries();
-        self.follow();
-        self.scan();
-        self.work_off();
-        let now = self.now();
-        let Phase::Leading(leader) = &mut self.phase else {
+    /// Carries out whatever is to be done now.
+    pub(super) fn dispatch(&mut self) -> Result<(), RunError> {
+        while let Some(command) = self.controller.next(self.clock.now()) {
+            self.carry_out(command)?;
+        }
+        Ok(())
+    }
+
+    /// When there will be something to do though nothing happens until then.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadline = self.controller.deadline(self.clock.now());
+        deadline.map(|moment| self.clock.at(moment))
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<(), RunError> {
+        match command {
+            Command::Connect { after } => self.connect(self.recipe.clone().connect(after)),
+            Command::WaitForLock => {
+                if let Link::Waiting(ear) = std::mem::replace(&mut self.link, Link::Down) {
+                    self.connect(self.recipe.clone().wait_for_lock(ear));
+                }
+            }
+            Command::RingLeader => {
+                let context = Arc::clone(&self.context);
+                tokio::spawn(async move { standby::ring(&context.pool).await });
+            }
+            Command::Depose { leader, news } => {
+                let context = Arc::clone(&self.context);
+                tokio::spawn(async move { standby::depose(&context.pool, leader, news).await });
+            }
+            Command::Leave { end_session } => self.leave(end_session),
+            Command::Reconcile(task) => self.reconcile(*task),
+            Command::EndProbe { key, stop } => {
+                if let Some(running) = self.running.get(&key) {
+                    // What it was asked to do at once is not put off.
+                    let told = Some(stop);
+                    running.stop.send_modify(|stop| *stop = told.max(*stop));
+                }
+            }
+            Command::Overwritten { key } => {
+                if let Some(running) = self.running.get(&key) {
+                    running.overwritten.notify_one();
+                }
+            }
+            Command::Follow {
+                key,
+                serial,
+                container,
+                path,
+            } => {
+                if let Link::Leading(leader) = &self.link
+                    && let Some(watch) = &leader.watch
+                {
+                    let follower = Follower::begin(watch, key, serial, container, path);
+                    self.followers.insert(key, follower);
+                }
+            }
+            Command::Unfollow { key } => drop(self.followers.remove(&key)),
+            Command::Do { epoch, work } => self.work(epoch, work),
+            Command::Say(notice) => notice::say(notice, &self.context.prober.url),
+            Command::End(ending) => return Err(ending.into()),
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, lead: impl Future<Output = Result<Reached, LeadError>> + Send + 'static) {
+        let job = async move { Done::Reached(lead.await) };
+        self.connecting = Some(self.jobs.spawn(job));
+    }
+
+    fn leave(&mut self, end_session: bool) {
+        let Link::Leading(leader) = std::mem::replace(&mut self.link, Link::Down) else {
             return;
         };
-        if leader.echo_due.is_some_and(|due| due <= Instant::now()) {
-            leader.echo_due = None;
-            let (context, epoch) = (Arc::clone(&self.context), leader.epoch);
-            let (inbox, expected) = (Arc::clone(&leader.inbox), Arc::clone(&leader.expected));
-            let limit = self.recipe.echo_limit;
-            self.jobs.spawn(async move {
-                let result = async {
-                    ear::echo(&context.pool, &inbox, limit).await?;
-                    Ok(faults::faults(&context.pool, &expected).await?)
-                };
-                Done::Echoed {
-                    epoch,
-                    result: result.await,
-                }
-            });
+        if leader.inbox.take_resync() {
+            let notified = Notified {
+                resync: true,
+                ..Notified::default()
+            };
+            self.tell(Input::Notified(notified));
         }
-        if leader.containers.held(Instant::now()).is_some() {
+        // Connections that belong to the same outage would each be found dead one by one.
+        self.context.pool.retain(|_, _| false);
+        if end_session {
+            let (context, former) = (Arc::clone(&self.context), leader.identity);
+            tokio::spawn(async move { end_session_of(&context, former).await });
+        }
+    }
+
+    fn reconcile(&mut self, task: Task) {
+        let Link::Leading(leader) = &self.link else {
             return;
-        }
-        while let Some(command) = self.queue.next(now) {
-            match command {
-                Command::Start { key, wake } => {
-                    let known = self.witnesses.known(&key);
-                    let before = self.left.get(&key).copied();
-                    let (run, end) = Run::new(known, before, wake.rung);
-                    let task = Task {
-                        overtaken: run.overtaken(),
-                        heard: run.heard(),
-                        reading: run.reading(),
-                        known: run.known(),
-                        news: run.news(),
-                        origin: self.origin,
-                        sightings: leader.containers.sightings(),
-                        followed: self.followers.followed(&key).map(str::to_owned),
-                        key,
-                        wake,
-                        woken: self.origin + wake.since,
-                        epoch: leader.epoch,
-                        tables: Arc::clone(&leader.tables),
-                        end,
-                        drifted: run.drifted(),
-                    };
-                    self.runs.insert(key, run);
-                    self.followers.begun(&key, now);
-                    self.jobs
-                        .spawn(guarded_look(Arc::clone(&self.context), task));
-                }
-                Command::GiveWay { key } => {
-                    if let Some(run) = self.runs.get(&key) {
-                        run.give_way();
-                    }
-                }
-            }
+        };
+        let (stop, stopped) = watch::channel(None);
+        let overwritten = Arc::new(Notify::new());
+        let running = Running {
+            stop,
+            overwritten: Arc::clone(&overwritten),
+        };
+        self.running.insert(task.key, running);
+        let sightings = leader.watch.as_ref().map(|watch| watch.sightings());
+        let job = Job {
+            task,
+            tables: Arc::clone(&leader.tables),
+            stop: stopped,
+            overwritten,
+            sightings: sightings.map(Arc::clone),
+            clock: self.clock,
+        };
+        self.jobs.spawn(guarded(Arc::clone(&self.context), job));
+    }
+
+    fn work(&mut self, epoch: Uuid, work: Work) {
+        if let Link::Leading(leader) = &self.link
+            && leader.epoch == epoch
+        {
+            let place = work::Place::of(leader, &self.context, self.recipe.echo_limit);
+            self.jobs
+                .spawn(async move { Done::Worked(Box::new(place.carry_out(work).await)) });
         }
     }
 
-    /// When [`Daemon::dispatch`] has something to do though nothing happens until then.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Connecting(_) => None,
-            Phase::Leading(leader) => {
-                let held = leader.containers.held(Instant::now());
-                // While the first looks wait, the queue has nothing to do.
-                let queue = match held {
-                    Some(until) => Some(until),
-                    None => self.queue.deadline().map(|moment| self.origin + moment),
-                };
-                let hint = self.followers.deadline().map(|moment| self.origin + moment);
-                let canaries = self.witnesses.deadline().map(|due| self.origin + due);
-                let rings = self.rings.deadline().map(|moment| self.origin + moment);
-                [queue, hint, rings, leader.echo_due, canaries]
-                    .into_iter()
-                    .flatten()
-                    .min()
-            }
-        }
-    }
-
-    pub(super) fn on_event(&mut self, event: Event) -> Result<(), RunError> {
-        match event {
-            Event::Connected(Ok(Ok(leader))) => {
-                self.proven = true;
-                self.tries = 0;
-                self.witnesses.began_term(self.origin.elapsed());
-                self.phase = Phase::Leading(Box::new(leader));
-                Ok(())
-            }
-            Event::Connected(Ok(Err(failure))) => self.on_no_ear(failure),
-            Event::Connected(Err(failure)) => Err(RunError::Task(failure)),
-            Event::Heard(heard) => {
-                self.on_heard(heard);
-                Ok(())
-            }
-            Event::Seen(seen) => {
-                self.on_seen(seen);
-                Ok(())
-            }
-        }
+    pub(super) fn on_news(&mut self, news: News) {
+        self.tell(match news {
+            News::Notified(notified) => Input::Notified(notified),
+            News::Engine(news) => Input::Engine(*news),
+        });
     }
 
     pub(super) fn on_done(&mut self, done: Result<Done, JoinError>) -> Result<(), RunError> {
-        let done = done.map_err(RunError::Task)?;
-        // Still owed, whichever term found it out.
-        self.every_row |= matches!(
-            done,
-            Done::Scanned {
-                every_row: true,
-                ..
+        match done.map_err(RunError::Task)? {
+            Done::Reached(reached) => self.on_reached(reached),
+            Done::Worked(outcome) => {
+                let work::Outcome { input, tables } = *outcome;
+                if let Some((epoch, tables, expected)) = tables
+                    && let Link::Leading(leader) = &mut self.link
+                    && leader.epoch == epoch
+                {
+                    leader.tables = tables;
+                    leader.expected = expected.into();
+                }
+                self.tell(input);
             }
-        );
-        match done {
-            Done::Looked { key, epoch, result } => self.on_looked(key, epoch, result),
-            Done::Scanned { epoch, result, .. } if self.leads(epoch) => self.on_scanned(result),
-            Done::Echoed { epoch, result } if self.leads(epoch) => self.on_echoed(result),
-            Done::Compared { epoch, result } if self.leads(epoch) => self.on_compared(result),
-            Done::WorkedOff { epoch, result } if self.leads(epoch) => {
-                self.on_worked_off(result);
-                Ok(())
+            Done::Reconciled(reconciled) => {
+                self.running.remove(&reconciled.key);
+                // What was heard before its end is told before it.
+                if let Link::Leading(leader) = &self.link
+                    && let Some(watch) = &leader.watch
+                {
+                    let sounds = watch.sightings().sounds();
+                    self.tell(Input::Sounds(sounds));
+                }
+                self.tell(Input::Reconciled(reconciled));
             }
-            Done::Noted { epoch, result } if self.leads(epoch) => {
-                self.on_noted(result);
-                Ok(())
-            }
-            Done::NotedTrouble {
-                epoch,
-                note,
-                result,
-            } if self.leads(epoch) => {
-                self.on_noted_trouble(note, result);
-                Ok(())
-            }
-            Done::Ready { epoch, result } if self.leads(epoch) => {
-                self.on_ready_ones(result);
-                Ok(())
-            }
-            // Of an earlier term; the resync of this one covers it.
-            Done::Scanned { .. }
-            | Done::Echoed { .. }
-            | Done::Compared { .. }
-            | Done::Ready { .. }
-            | Done::WorkedOff { .. }
-            | Done::Noted { .. }
-            | Done::NotedTrouble { .. } => Ok(()),
         }
+        Ok(())
     }
 
-    /// Lets what is in flight end, within the limit, and closes the ear.
+    fn on_reached(&mut self, reached: Result<Reached, LeadError>) {
+        self.connecting = None;
+        let input = match reached {
+            Ok(Reached::Leads(leader)) => {
+                let (epoch, tables) = (leader.epoch, leader.tables.keys().copied().collect());
+                self.link = Link::Leading(leader);
+                Input::Led { epoch, tables }
+            }
+            Ok(Reached::StandsBy(ear, sight)) => {
+                self.link = Link::Waiting(ear);
+                Input::StandsBy(sight)
+            }
+            Err(failure) => Input::NotLed(Failure::from(&failure)),
+        };
+        self.tell(input);
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.controller.handle(input, self.clock.now());
+    }
+
+    /// Lets what is in flight end, within the limit, and closes the listener.
     pub(super) async fn finish(mut self) {
-        if let Phase::Connecting(task) = &self.phase {
-            task.abort();
+        if let Some(connecting) = &self.connecting {
+            connecting.abort();
         }
-        info!(in_flight = self.queue.running(), "stopping");
+        info!(in_flight = self.controller.in_flight(), "stopping");
         let drained = async { while self.jobs.join_next().await.is_some() {} };
         if tokio::time::timeout(self.shutdown_limit, drained)
             .await
@@ -293,44 +319,43 @@ impl Daemon {
         }
         info!("stopped");
     }
+}
 
-    fn now(&self) -> Moment {
-        self.origin.elapsed()
-    }
-
-    fn leads(&self, epoch: Uuid) -> bool {
-        matches!(&self.phase, Phase::Leading(leader) if leader.epoch == epoch)
-    }
-
-    fn wake(&mut self, key: Key, cause: Cause, now: Moment) {
-        let Phase::Leading(leader) = &self.phase else {
-            return;
-        };
-        if leader.tables.contains_key(&key.watched_id) {
-            self.queue.wake(key, cause, now);
-        }
+/// A session of ours that fell silent may live on at the server and hold the lock that the next listener needs.
+async fn end_session_of(context: &Context, former: Identity) {
+    if let Err(failure) = store::end_former_ear(&context.pool, former).await {
+        debug!(error = chain(&failure), "could not end the former ear");
     }
 }
 
-/// One look, within its span; `None` if it panicked, which is reported and skipped, not spread.
-async fn guarded_look(context: Arc<Context>, task: Task) -> Done {
-    let (key, epoch) = (task.key, task.epoch);
-    let table = task
+/// One reconciliation, within its span; one that panics is reported and repeated, not spread.
+async fn guarded(context: Arc<Context>, mut job: Job) -> Done {
+    let Task { key, epoch, .. } = job.task;
+    let table = job
         .tables
         .get(&key.watched_id)
         .map(|table| table.relation.clone())
         .unwrap_or_default();
     let span = info_span!("look", instance = %key.instance_id, table);
-    let result = AssertUnwindSafe(look::look(context, task))
+    let mut report = Report::default();
+    let looked = AssertUnwindSafe(look(&context, &mut job, &mut report))
         .catch_unwind()
         .instrument(span)
         .await;
-    if result.is_err() {
-        error!(instance = %key.instance_id, "a look panicked; it will be repeated, please report this");
-    }
-    Done::Looked {
+    let outcome = match looked {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failure)) => Outcome::Failed(Failure::from(&failure)),
+        Err(_) => {
+            error!(instance = %key.instance_id, "a look panicked; it will be repeated, please report this");
+            Outcome::Transient
+        }
+    };
+    Done::Reconciled(Box::new(Reconciled {
         key,
         epoch,
-        result: result.ok(),
-    }
+        changes: report.changes,
+        clocks: report.clocks,
+        word: report.word,
+        outcome,
+    }))
 }

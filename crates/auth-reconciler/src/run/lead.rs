@@ -1,17 +1,18 @@
 //! From nothing to leading: the steps that must come in this order.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use auth_reconciler_core::controller::Sight;
 use postgres_url::Database;
 use thiserror::Error;
 use tracing::info;
 use uuid::Uuid;
 
-use super::containers::Containers;
-use super::daemon::owed::Owed;
 use super::look::Context;
 use super::standby;
+use crate::clock::Clock;
+use crate::docker::watch::Watch;
 use crate::postgres::ear::{self, Ear, EarError};
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Inbox;
@@ -22,7 +23,7 @@ use crate::postgres::store;
 use crate::postgres::table_name::TableName;
 use crate::postgres::tables::{Expected, Tables};
 
-/// What belongs to one term of leading.
+/// The connections of one term of leading, and what is known of its tables.
 #[derive(Debug)]
 pub(super) struct Leader {
     /// Held for its life: dropping it ends session and lock.
@@ -37,22 +38,17 @@ pub(super) struct Leader {
     pub(super) tables: Tables,
     /// What was watched, and made, as of then.
     pub(super) expected: Arc<Expected>,
-    /// A scan is under way.
-    pub(super) scanning: bool,
-    /// Another scan is wanted.
-    pub(super) scan_wanted: bool,
-    /// The next one finds also what was not recorded as final, as after every gap in hearing.
-    pub(super) unsettled: bool,
-    /// Whether it was said that this term serves.
-    pub(super) announced: bool,
-    /// The engine, and what it shows.
-    pub(super) containers: Containers,
-    /// What could not be noted of the engine is noted with the next echo.
-    pub(super) note_with_echo: bool,
-    /// What `watch()` and `unwatch()` left to do.
-    pub(super) owed: Owed,
-    /// When the next echo is due; `None` while one is under way.
-    pub(super) echo_due: Option<Instant>,
+    /// The engine in sight; absent when none is asked.
+    pub(super) watch: Option<Watch>,
+}
+
+/// How far a try to lead has come.
+#[derive(Debug)]
+pub(super) enum Reached {
+    /// This process leads.
+    Leads(Box<Leader>),
+    /// Another one does; what was seen of it.
+    StandsBy(Box<Ear>, Sight),
 }
 
 /// Why this process does not lead.
@@ -114,64 +110,70 @@ pub(super) struct Recipe {
     pub(super) echo_interval: Duration,
     /// Limit for hearing one.
     pub(super) echo_limit: Duration,
+    /// Whose moments the engine's news have.
+    pub(super) clock: Clock,
 }
 
 impl Recipe {
-    /// Connects, checks, waits until this process leads, and takes over; says so that the `tries` before it are over.
+    /// Connects, checks, and takes over if nobody leads.
     ///
     /// # Errors
     /// Any step failed; everything that was opened is closed again.
-    pub(super) async fn lead(self, waited: Duration, tries: u32) -> Result<Leader, LeadError> {
-        tokio::time::sleep(waited).await;
+    pub(super) async fn connect(self, after: Duration) -> Result<Reached, LeadError> {
+        tokio::time::sleep(after).await;
         let pool = &self.context.pool;
         let ear = Ear::connect(&self.ear).await?;
-        let inbox = ear.inbox();
         // Before the wait for the lock, so that a standby that could never serve says so at once.
         schema::check(pool, &self.expected_tables).await?;
         ear.listen().await?;
-        ear::echo(pool, &inbox, self.echo_limit).await?;
+        ear::echo(pool, &ear.inbox(), self.echo_limit).await?;
         ear.settle_session().await?;
-        let mut failed = tries;
-        let mut again = || {
-            if std::mem::take(&mut failed) > 0 {
-                info!(failed_tries = tries, "an ear again");
-            }
-        };
-        if !ear.try_leadership().await? {
-            // Not while listening: a session that waits in a statement holds up the server's queue.
-            ear.unlisten().await?;
-            again();
-            info!("standing by: another process leads");
-            standby::wait(&ear, pool).await?;
-            schema::check(pool, &self.expected_tables).await?;
-            ear.listen().await?;
-            ear::echo(pool, &inbox, self.echo_limit).await?;
+        if ear.try_leadership().await? {
+            return self.take_over(ear).await;
         }
+        // Not while listening: a session that waits in a statement holds up the server's queue.
+        ear.unlisten().await?;
+        let sight = Sight {
+            foreign: standby::foreign(pool).await,
+            leader: None,
+        };
+        Ok(Reached::StandsBy(Box::new(ear), sight))
+    }
+
+    /// Waits a while for the lock, and takes over if it is free.
+    ///
+    /// # Errors
+    /// The connection ended, or a later step failed.
+    pub(super) async fn wait_for_lock(self, ear: Box<Ear>) -> Result<Reached, LeadError> {
+        let pool = &self.context.pool;
+        if !ear.wait_for_leadership().await? {
+            return Ok(Reached::StandsBy(ear, standby::look(pool).await));
+        }
+        schema::check(pool, &self.expected_tables).await?;
+        ear.listen().await?;
+        ear::echo(pool, &ear.inbox(), self.echo_limit).await?;
+        self.take_over(*ear).await
+    }
+
+    async fn take_over(&self, ear: Ear) -> Result<Reached, LeadError> {
         let epoch = Uuid::new_v4();
         let term = ear.take_over(epoch).await?;
-        again();
-        let (tables, expected) = store::watched_tables(pool).await?;
+        let (tables, expected) = store::watched_tables(&self.context.pool).await?;
         let names: Vec<_> = tables
             .values()
             .map(|table| table.relation.as_str())
             .collect();
         info!(term, tables = names.join(", "), "leading");
-        Ok(Leader {
+        let engine = self.context.engine.as_ref();
+        Ok(Reached::Leads(Box::new(Leader {
             identity: ear.identity(),
+            inbox: ear.inbox(),
             _ear: ear,
-            inbox,
             epoch,
             tables,
             expected: expected.into(),
-            scanning: false,
-            // Whatever happened while nobody heard is found by this first one.
-            scan_wanted: true,
-            unsettled: true,
-            announced: false,
-            containers: Containers::begin(&self.context, self.echo_interval),
-            note_with_echo: false,
-            owed: Owed::default(),
-            echo_due: Some(Instant::now() + self.echo_interval),
-        })
+            watch: engine
+                .map(|engine| Watch::begin(Arc::clone(engine), self.echo_interval, self.clock)),
+        })))
     }
 }

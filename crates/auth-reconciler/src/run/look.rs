@@ -1,39 +1,37 @@
 //! One run: read the row fresh, ask its API, decide, record. Nothing of it outlives it.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::Container;
+use auth_reconciler_core::controller::{ChangeSet, Outcome, Output, Stop, Task};
 use auth_reconciler_core::facts::Row;
-use auth_reconciler_core::follow::Kind;
+use auth_reconciler_core::follow::{Kind, Sound};
 use auth_reconciler_core::profile::Profile;
-use auth_reconciler_core::queue::Wake;
+use auth_reconciler_core::queue::Moment;
 use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
-use auth_reconciler_core::witness::{Known, Reading, Word};
-use auth_reconciler_core::{AuthStatus, Cause};
+use auth_reconciler_core::witness::{Reading, Word};
+use auth_reconciler_core::{AuthStatus, Cause, Key};
 use chrono::TimeDelta;
 use deadpool_postgres::Pool;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use super::patience::asked_to_end;
+use crate::clock::Clock;
 use crate::docker::Engine;
-use crate::docker::sightings::{Sightings, Sound};
+use crate::docker::sightings::Sightings;
 use crate::postgres::error::StoreError;
 use crate::postgres::look::{Look, read};
-use crate::postgres::record::{self, Outcome, Proposal, RecordSettings};
-use crate::postgres::tables::{Key, Table, Tables};
+use crate::postgres::record::{self, Proposal, RecordSettings};
+use crate::postgres::tables::{Table, Tables};
 use crate::probe::{self, Prober};
-use crate::run::news::{News, overwritten};
-use crate::run::patience::{self, asked_to_end};
 use crate::witness;
+use container::see_container;
 
-mod end;
-
-pub(crate) use end::{End, Follow};
+mod container;
 
 /// What every run is done with.
 #[derive(Debug)]
@@ -50,66 +48,66 @@ pub(crate) struct Context {
     pub(crate) record: RecordSettings,
 }
 
-/// What one run is about.
+/// What one run is about, and how it is told something while it runs.
 #[derive(Debug)]
-pub(crate) struct Task {
-    /// The instance.
-    pub(crate) key: Key,
-    /// Why it is looked at.
-    pub(crate) wake: Wake,
-    /// When it was woken.
-    pub(crate) woken: Instant,
-    /// The epoch in which this process leads.
-    pub(crate) epoch: Uuid,
+pub(crate) struct Job {
+    /// What the controller said of it.
+    pub(crate) task: Task,
     /// The watched tables.
     pub(crate) tables: Tables,
-    /// Tells whether the probe is to end without an answer.
-    pub(crate) end: watch::Receiver<patience::End>,
+    /// Why its probe is to end without an answer, if it is.
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
     /// Rings when somebody else may have written the status since.
-    pub(crate) drifted: Arc<Notify>,
-    /// Set when something happens to the instance's container.
-    pub(crate) overtaken: Arc<AtomicBool>,
-    /// Holds what the API said that is of weight for others, and when.
-    pub(crate) heard: Arc<OnceLock<(Word, Instant)>>,
-    /// Holds the database's time and ours, once it has read them.
-    pub(crate) reading: Arc<OnceLock<Reading>>,
-    /// What was known of our own way to the APIs when it began, in moments since `origin`.
-    pub(crate) known: Known,
-    /// The zero of those moments.
-    pub(crate) origin: Instant,
+    pub(crate) overwritten: Arc<Notify>,
     /// Where it is told when a probe is sent and answered.
     pub(crate) sightings: Option<Arc<Sightings>>,
-    /// The container whose output leads to looks at the moment.
-    pub(crate) followed: Option<String>,
-    /// What the look before it has left.
-    pub(crate) news: Arc<News>,
+    /// Whose moments are told.
+    pub(crate) clock: Clock,
+}
+
+/// What is known of a run however it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Which changes it has read.
+    pub(crate) changes: Option<ChangeSet>,
+    /// The database's time and ours, as it read them.
+    pub(crate) clocks: Option<Reading>,
+    /// What its API said that is of weight for others, and when.
+    pub(crate) word: Option<(Word, Moment)>,
 }
 
 /// Runs one look.
 ///
 /// # Errors
 /// The database failed. Nothing is lost by it: the changes are still in the log.
-pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, StoreError> {
-    let tables = Tables::clone(&task.tables);
-    let Some(table) = tables.get(&task.key.watched_id) else {
-        return Ok(End::UnknownTable);
+pub(crate) async fn look(
+    context: &Context,
+    job: &mut Job,
+    report: &mut Report,
+) -> Result<Outcome, StoreError> {
+    let tables = Tables::clone(&job.tables);
+    let (key, epoch, wake) = (job.task.key, job.task.epoch, job.task.wake);
+    let Some(table) = tables.get(&key.watched_id) else {
+        return Ok(Outcome::UnknownTable);
     };
-    let mut look = read(&context.pool, table, task.key).await?;
+    let mut look = read(&context.pool, table, key).await?;
     let read_at = Instant::now();
-    let rung = task.wake.rung;
-    let cause = look.cause(task.wake.cause);
+    let changes = ChangeSet::of(&look.changes);
+    report.changes = Some(changes);
+    let cause = look.cause(wake.cause);
     // Of a ring only what was read is believed.
-    if cause > Cause::Drift || (!rung && task.wake.cause > Cause::Drift) {
+    if cause > Cause::Drift || (!wake.rung && wake.cause > Cause::Drift) {
         look.facts.lift_hold();
     }
-    if !task.news.note(&look) && rung {
+    let anything = !changes.is_empty() || (look.version.is_none() && !look.is_of_nothing());
+    if wake.rung && !(anything && job.task.before != Some(changes)) {
         debug!("rung for, and nothing is new");
-        return Ok(End::NothingNew);
+        return Ok(Outcome::NothingNew);
     }
     if look.is_of_nothing() {
         // A container without a row, or with its row in another of the watched tables.
         debug!(cause = cause.as_str(), "no such row");
-        return Ok(End::Settled);
+        return Ok(Outcome::Final);
     }
     info!(
         generation = look.generation,
@@ -117,22 +115,18 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
         cause = cause.as_str(),
         "row read fresh"
     );
-    let seen = see_container(&context, &task, &mut look).await;
-    let reading = (
-        read_at.saturating_duration_since(task.origin),
-        look.facts.now,
-    );
-    task.reading.get_or_init(|| reading);
-    look.facts.way = task.known.by_database(reading);
-    let Task { key, epoch, .. } = task;
+    let seen = see_container(context, &job.task, &mut look).await;
+    let clocks = (job.clock.moment(read_at), look.facts.now);
+    report.clocks = Some(clocks);
+    look.facts.way = job.task.known.by_database(clocks);
     // How it ends where what is recorded is not of this instance's making.
     let mut instead = None;
     let verdict = match verdict::plan(&context.policy, &look.facts, fastrand::f64()) {
-        Plan::Forget => return forget(&context, epoch, key, &look).await,
+        Plan::Forget => return forget(context, epoch, key, &look).await,
         Plan::Defer { until } => {
             let after = (until - look.facts.now).to_std().unwrap_or_default();
             debug!(?after, "contested: foreign writes wait");
-            return Ok(End::Again {
+            return Ok(Outcome::Again {
                 after,
                 hold_drift: true,
                 follow: None,
@@ -147,9 +141,10 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
                 port,
                 container: seen.address,
             };
-            match ask(&context, &mut task, &look, read_at, (&instance, profile)).await {
+            let asked = (&instance, profile);
+            match ask(context, job, report, (&look, read_at), asked).await {
                 Ok(verdict) => verdict,
-                Err(end @ (End::NotAsked(_) | End::Doubted(_))) => {
+                Err(end @ (Outcome::NotAsked(_) | Outcome::Doubted(_))) => {
                     match verdict::given_back(&context.policy, &look.facts, fastrand::f64()) {
                         Some(verdict) => {
                             instead = Some(end);
@@ -162,22 +157,21 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
             }
         }
     };
-    if task.overtaken.load(Ordering::Acquire) {
+    if *job.stop.borrow() == Some(Stop::Overtaken) {
         debug!("verdict dropped: something happened to the container meanwhile");
-        return Ok(End::Overtaken);
+        return Ok(Outcome::Overtaken);
     }
-    let waited = task.woken.elapsed();
     let proposal = Proposal {
         epoch,
         key,
         look: &look,
         verdict: &verdict,
         cause,
-        waited,
+        waited: job.clock.now().saturating_sub(wake.since),
     };
-    let end = record(&context, table, &proposal, seen.unanswered).await?;
+    let end = record(context, table, &proposal, seen.unanswered).await?;
     Ok(match (end, instead) {
-        (End::Again { .. }, Some(instead)) => instead,
+        (Outcome::Again { .. }, Some(instead)) => instead,
         (end, _) => end,
     })
 }
@@ -185,60 +179,51 @@ pub(crate) async fn look(context: Arc<Context>, mut task: Task) -> Result<End, S
 /// Asks the API and concludes; how the run ends where there is nothing to conclude.
 async fn ask(
     context: &Context,
-    task: &mut Task,
-    look: &Look,
-    read_at: Instant,
+    job: &mut Job,
+    report: &mut Report,
+    (look, read_at): (&Look, Instant),
     (instance, profile): (&probe::Instance, &Profile),
-) -> Result<Verdict, End> {
+) -> Result<Verdict, Outcome> {
     let facts = &look.facts;
     let Some(Ok(Some(api_key))) = facts.row.as_ref().map(|row| &row.api_key) else {
-        return Err(End::Stumbled);
+        return Err(Outcome::Transient);
     };
     let url = &context.prober.url;
     if url.needs_container()
         && facts.container == Container::Unknown
         && (instance.container.is_none() || !url.tells_apart())
     {
-        return Err(End::NotAsked(Shortage::Engine));
+        return Err(Outcome::NotAsked(Shortage::Engine));
     }
+    let key = job.task.key;
+    let sightings = job.sightings.clone();
     let sounded = |sound| {
-        if let Some(sightings) = &task.sightings {
-            sightings.sounded(task.key, sound);
+        if let Some(sightings) = &sightings {
+            sightings.sounded(key, sound);
         }
     };
     sounded(Sound::Sent);
     let sent = Instant::now();
     let answer = tokio::select! {
         answer = context.prober.ask(instance, profile, api_key) => answer,
-        Some(()) = asked_to_end(&mut task.end, sent) => {
-            if task.overtaken.load(Ordering::Acquire) {
-                debug!("probe ended: something happened to the container meanwhile");
-                return Err(End::Overtaken);
-            }
-            if *task.end.borrow() == patience::End::Now {
-                debug!("probe ended: something was told since it was sent");
-            } else {
-                debug!("gave way to a first look");
-            }
-            return Err(End::Stumbled);
-        }
+        Some(()) = asked_to_end(&mut job.stop, sent) => return Err(ended(*job.stop.borrow())),
         // What it waits for may come late, and what was established is put back before it is asked.
-        () = overwritten(&context.pool, &task.tables, task.key, &task.drifted, &task.news), if verdict::is_ours_to_restore(facts) => {
+        () = overwritten(&context.pool, job.tables.get(&key.watched_id), key, &job.overwritten, report.changes),
+            if verdict::is_ours_to_restore(facts) =>
+        {
             debug!("probe ended: somebody else wrote over a failure that was established");
-            return Err(End::Overtaken);
+            return Err(Outcome::Overtaken);
         }
     };
     sounded(Sound::Answered(Kind::of(&answer)));
     debug!(?answer, elapsed = ?read_at.elapsed(), "api asked");
-    if let Some(word) = Word::of(&answer) {
-        task.heard.get_or_init(|| (word, Instant::now()));
-    }
+    report.word = Word::of(&answer).map(|word| (word, job.clock.now()));
     let now = facts.now + TimeDelta::from_std(read_at.elapsed()).unwrap_or_default();
     let chance = fastrand::f64();
     match verdict::conclude(&context.policy, facts, profile, &answer, now, chance) {
         Conclusion::Record(verdict) => Ok(*verdict),
-        Conclusion::NotAsked(shortage) => Err(End::NotAsked(shortage)),
-        Conclusion::Doubted => Err(End::Doubted(witness::tried_one(
+        Conclusion::NotAsked(shortage) => Err(Outcome::NotAsked(shortage)),
+        Conclusion::Doubted => Err(Outcome::Doubted(witness::tried_one(
             &context.prober,
             instance,
             &answer,
@@ -246,55 +231,67 @@ async fn ask(
     }
 }
 
-/// What of the engine's answer is no fact.
-#[derive(Default)]
-struct Seen {
-    /// The container's address.
-    address: Option<IpAddr>,
-    /// There was no answer.
-    unanswered: bool,
+/// What a run comes to whose probe was ended without an answer.
+fn ended(stop: Option<Stop>) -> Outcome {
+    match stop {
+        Some(Stop::Overtaken) => {
+            debug!("probe ended: something happened to the container meanwhile");
+            Outcome::Overtaken
+        }
+        Some(Stop::GiveUp) => {
+            debug!("probe ended: something was told since it was sent");
+            Outcome::Transient
+        }
+        Some(Stop::GiveWay) | None => {
+            debug!("gave way to a first look");
+            Outcome::Transient
+        }
+    }
 }
 
-/// Adds to the facts what the engine shows, where that matters.
-async fn see_container(context: &Context, task: &Task, look: &mut Look) -> Seen {
-    let facts = &mut look.facts;
-    let Some(engine) = &context.engine else {
-        return Seen::default();
+/// Resolves when somebody rings for a foreign write and the log has a change that the look has not read: any role may
+/// ring, so a ring alone ends no probe. One that cannot be read is found after the probe.
+async fn overwritten(
+    pool: &Pool,
+    table: Option<&Table>,
+    key: Key,
+    rung: &Notify,
+    known: Option<ChangeSet>,
+) {
+    let Some(table) = table else {
+        return std::future::pending().await;
     };
-    if !verdict::concerns_container(facts) {
-        return Seen::default();
-    }
-    let sight = engine
-        .sight(task.key.instance_id, facts.sighting.as_ref())
-        .await;
-    facts.container = sight.container;
-    facts.engine_has_shown_ours = engine.has_shown_ours();
-    facts.sighting = sight.sighting;
-    facts.followed = task.followed.is_some()
-        && task.followed.as_deref() == facts.sighting.as_ref().map(|seen| seen.id.as_str());
-    Seen {
-        address: sight.address,
-        unanswered: sight.unanswered,
+    loop {
+        rung.notified().await;
+        let read = read(pool, table, key).await;
+        if read.is_ok_and(|look| known != Some(ChangeSet::of(&look.changes))) {
+            return;
+        }
     }
 }
 
-async fn forget(context: &Context, epoch: Uuid, key: Key, look: &Look) -> Result<End, StoreError> {
+async fn forget(
+    context: &Context,
+    epoch: Uuid,
+    key: Key,
+    look: &Look,
+) -> Result<Outcome, StoreError> {
     Ok(
         match record::forget(&context.pool, epoch, key, look).await? {
-            Outcome::EpochEnded => End::EpochEnded,
-            Outcome::Overtaken(part) => {
+            record::Outcome::EpochEnded => Outcome::EpochEnded,
+            record::Outcome::Overtaken(part) => {
                 debug!(part, "forgetting refused: something came in between");
-                End::Overtaken
+                Outcome::Overtaken
             }
-            Outcome::Gone
-            | Outcome::Unwatched
-            | Outcome::Written
-            | Outcome::Right
-            | Outcome::Overridden
-            | Outcome::Unwritable
-            | Outcome::Busy => {
+            record::Outcome::Gone
+            | record::Outcome::Unwatched
+            | record::Outcome::Written
+            | record::Outcome::Right
+            | record::Outcome::Overridden
+            | record::Outcome::Unwritable
+            | record::Outcome::Busy => {
                 info!("row is gone, forgotten");
-                End::Settled
+                Outcome::Final
             }
         },
     )
@@ -305,18 +302,18 @@ async fn record(
     table: &Table,
     proposal: &Proposal<'_>,
     unanswered: bool,
-) -> Result<End, StoreError> {
+) -> Result<Outcome, StoreError> {
     let verdict = proposal.verdict;
     let recording = record::record(&context.pool, &context.record, proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
     let facts = &proposal.look.facts;
     let ready = verdict.reason.is_ready();
-    let again = match (verdict.retry, Follow::of(facts)) {
-        (None, Some(follow)) if ready => End::Ready(follow),
+    let again = match (verdict.retry, Output::of(facts)) {
+        (None, Some(follow)) if ready => Outcome::Ready(follow),
         // It was concluded without knowing whether the container runs.
-        (None, _) if unanswered => End::Unsure,
-        (None, _) => End::Settled,
-        (Some(after), follow) => End::Again {
+        (None, _) if unanswered => Outcome::Unsure,
+        (None, _) => Outcome::Final,
+        (Some(after), follow) => Outcome::Again {
             after,
             hold_drift: contested,
             // One that is final but for the end of a hold converges no longer.
@@ -327,7 +324,7 @@ async fn record(
     };
     let wanted = verdict.status.map_or("untouched", AuthStatus::as_str);
     Ok(match recording.outcome {
-        Outcome::Written => {
+        record::Outcome::Written => {
             info!(
                 from = recording.from.as_deref().unwrap_or("null"),
                 to = wanted,
@@ -339,7 +336,7 @@ async fn record(
             );
             again
         }
-        Outcome::Right => {
+        record::Outcome::Right => {
             debug!(
                 status = wanted,
                 reason = verdict.reason.as_str(),
@@ -347,14 +344,14 @@ async fn record(
             );
             again
         }
-        Outcome::Overridden => {
+        record::Outcome::Overridden => {
             warn!(
                 table = table.relation,
                 wanted,
                 "a trigger of the table replaced the status; remove it or unwatch the table"
             );
             let limit = Duration::from_millis(context.record.overridden_retry_ms);
-            End::Again {
+            Outcome::Again {
                 after: verdict.retry.map_or(limit, |retry| retry.min(limit)),
                 hold_drift: true,
                 follow: None,
@@ -362,7 +359,7 @@ async fn record(
                 unsure: false,
             }
         }
-        Outcome::Unwritable => {
+        record::Outcome::Unwritable => {
             let after = proposal.look.unwritable_retry();
             warn!(
                 table = table.relation,
@@ -371,7 +368,7 @@ async fn record(
                 retry_in = ?after,
                 "the table refuses the status; correct the table or unwatch it"
             );
-            End::Again {
+            Outcome::Again {
                 after,
                 hold_drift: false,
                 follow: None,
@@ -379,19 +376,19 @@ async fn record(
                 unsure: false,
             }
         }
-        Outcome::Busy => {
+        record::Outcome::Busy => {
             debug!("somebody holds the row");
-            End::Stumbled
+            Outcome::Transient
         }
-        Outcome::Gone => End::Overtaken,
-        Outcome::Unwatched => End::UnknownTable,
-        Outcome::EpochEnded => End::EpochEnded,
-        Outcome::Overtaken(part) => {
+        record::Outcome::Gone => Outcome::Overtaken,
+        record::Outcome::Unwatched => Outcome::UnknownTable,
+        record::Outcome::EpochEnded => Outcome::EpochEnded,
+        record::Outcome::Overtaken(part) => {
             debug!(
                 part,
                 "verdict refused: what it was computed from no longer stands"
             );
-            End::Overtaken
+            Outcome::Overtaken
         }
     })
 }

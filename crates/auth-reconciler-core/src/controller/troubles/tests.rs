@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 
 fn key(number: u128) -> Key {
@@ -10,32 +12,37 @@ fn key(number: u128) -> Key {
 #[test]
 fn a_shortage_is_told_once_and_its_end_when_everybody_was_asked() {
     let mut troubles = Troubles::default();
-    let now = Instant::now();
+    let now = Moment::from_secs(1_000);
     for number in 0..10 {
-        let wait = troubles.not_asked(key(number), Shortage::Resolver, now, 0.99);
+        let (wait, _) = troubles.not_asked(key(number), Shortage::Resolver, now, 0.99);
         assert!(wait >= STEP && wait < 3 * STEP, "{wait:?}");
     }
-    let note = troubles.take_note().expect("a note");
+    let note = troubles.begin_note().expect("a note");
     assert_eq!(note.problem, NOT_ASKED);
-    assert!(note.detail.expect("words").contains("resolver"));
-    assert!(troubles.take_note().is_none(), "one at a time");
-    troubles.noted();
-    assert!(troubles.take_note().is_none(), "said once");
+    let short = Trouble::NotAsked(vec![Shortage::Resolver]);
+    assert_eq!(note.trouble, Some(short));
+    assert!(troubles.begin_note().is_none(), "one at a time");
+    troubles.noted(true);
+    assert!(troubles.begin_note().is_none(), "said once");
     // One is asked: the others are tried at once, but not with each of them.
-    assert_eq!(troubles.looked(&key(3), now).len(), 9);
-    assert!(troubles.looked(&key(4), now).is_empty());
+    assert_eq!(troubles.looked(&key(3), now).0.len(), 9);
+    assert!(troubles.looked(&key(4), now).0.is_empty());
     for number in 0..10 {
         troubles.looked(&key(number), now);
     }
-    assert!(troubles.take_note().expect("a note").detail.is_none());
+    assert!(troubles.begin_note().expect("a note").trouble.is_none());
 }
 
 #[test]
 fn a_crowd_comes_less_often_and_never_too_rarely() {
     let mut troubles = Troubles::default();
-    let now = Instant::now();
+    let now = Moment::from_secs(1_000);
     let longest = (0..10_000)
-        .map(|number| troubles.not_asked(key(number), Shortage::Network, now, 0.99))
+        .map(|number| {
+            troubles
+                .not_asked(key(number), Shortage::Network, now, 0.99)
+                .0
+        })
         .max();
     assert_eq!(longest, Some(LONGEST));
 }
@@ -43,22 +50,22 @@ fn a_crowd_comes_less_often_and_never_too_rarely() {
 #[test]
 fn what_could_not_be_told_is_told_with_the_next_echo_unless_it_is_old() {
     let mut troubles = Troubles::default();
-    let now = Instant::now();
+    let now = Moment::from_secs(1_000);
     troubles.not_asked(key(1), Shortage::Memory, now, 0.0);
-    let note = troubles.take_note().expect("a note");
+    troubles.begin_note().expect("a note");
     troubles.looked(&key(1), now);
-    troubles.note_again(note);
-    assert!(troubles.take_note().is_none());
+    troubles.noted(false);
+    assert!(troubles.begin_note().is_none());
     troubles.may_note_again();
-    assert!(troubles.take_note().expect("a note").detail.is_none());
-    troubles.noted();
-    assert!(troubles.take_note().is_none());
+    assert!(troubles.begin_note().expect("a note").trouble.is_none());
+    troubles.noted(true);
+    assert!(troubles.begin_note().is_none());
 }
 
 #[test]
 fn a_failure_that_meets_every_look_is_said_once_until_it_was_gone_for_a_while() {
     let mut troubles = Troubles::default();
-    let mut now = Instant::now();
+    let mut now = Moment::from_secs(1_000);
     assert!(troubles.failed("no descriptor", now));
     for _ in 0..600 {
         now += STEP;

@@ -1,0 +1,313 @@
+//! The mind of the daemon: what happens and the time go in, what is to be done comes out.
+//!
+//! [`Controller::handle`] takes one [`Input`]. [`Controller::next`] is then called until it returns nothing: each
+//! [`Command`] is carried out as it comes, and what comes of it is an input later. [`Controller::deadline`] says when
+//! `next` has something although nothing happens until then. The shell holds the connections and tasks; it decides
+//! nothing.
+//!
+//! ```text
+//!                       Led                        ┌──────────────────────────────────────┐
+//!   ┌────────────┐ ───────────────────────────────▶│ leading: a term with its own epoch   │
+//!   │ connecting │                                 │   scan · echo · compare · note       │
+//!   └────────────┘ ◀───────────────────────────────│   reconcile, probes that are ended   │
+//!     ▲  │     ▲     Leave: listener lost or deaf, │   followers                          │
+//!     │  │     │     epoch ended, a scan failed    └──────────────────────────────────────┘
+//!     │  │     └─ NotLed: the pause grows            ▲
+//!     │  │ StandsBy                                  │ Led
+//!     │  ▼                                           │
+//!   ┌─────────────┐ ─────────────────────────────────┘
+//!   │ standing by │◀─┐ StandsBy: wait for the lock again, ring for a leader that does not move, end its session
+//!   └─────────────┘──┘
+//! ```
+//!
+//! Guarantees, whatever the order of inputs:
+//!
+//! * work of a term is dropped when it comes back in a later one: the scan of that one covers it. Reconciliations
+//!   go on over the end of a term, one per key at a time; what they record is refused if another process has
+//!   taken over;
+//! * the end of a term forgets what was queued, and nothing else: its successor begins with a scan that finds all of
+//!   it in the database. What no scan finds (a look at every row that is owed because a change could not be
+//!   logged) is kept over the end;
+//! * of scans, comparisons, echoes, notes and rounds of what is owed one each is under way; what is wanted meanwhile
+//!   follows it;
+//! * the first looks of a term wait for the engine's first answer, and no longer than [`FIRST_SIGHT`](engine::FIRST_SIGHT);
+//! * what is told to the operator once is told once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::Cause;
+use crate::backoff::Backoff;
+use crate::chance::Chance;
+use crate::follow::{self, Followers};
+use crate::instance::Key;
+use crate::queue::{self, Moment, Queue};
+use crate::rings::Rings;
+use crate::witness::Witnesses;
+
+mod command;
+mod doubt;
+mod engine;
+mod faults;
+mod input;
+mod log;
+mod output;
+mod phase;
+mod reconciled;
+mod term;
+mod troubles;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, Ending, Note, Notice, Session, Stop, Task, Trouble, Wanted, Work};
+pub use engine::FIRST_SIGHT;
+pub use input::{
+    Backlog, ChangeSet, Done, EngineNews, EngineStatus, Failure, FailureKind, Fault, FollowerEnded,
+    Input, Notified, Outcome, Output, Reconciled, Round, Sight, Sounds,
+};
+
+use phase::Phase;
+use troubles::Troubles;
+
+/// Steps between tries to get a connection.
+pub const RECONNECT: Backoff = Backoff {
+    min: Duration::from_millis(100),
+    max: Duration::from_secs(15),
+};
+
+/// What the controller is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Bounds of the queue.
+    pub limits: queue::Limits,
+    /// Bounds of following output.
+    pub follow: follow::Limits,
+    /// Time between echoes.
+    pub echo_interval: Duration,
+    /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
+    pub believe_silence_after: Option<Duration>,
+    /// Whether an engine is asked.
+    pub has_engine: bool,
+    /// Where chance begins.
+    pub seed: u64,
+}
+
+/// The controller. See the module for what it guarantees.
+#[derive(Debug)]
+pub struct Controller {
+    settings: Settings,
+    chance: Chance,
+    phase: Phase,
+    /// Whether this process has led before; from then on a failure to connect is retried for ever.
+    has_led: bool,
+    /// Terms in a row that ended, or did not begin, before a scan was done.
+    failures: u32,
+    /// Tries in a row to get a listener that failed.
+    tries: u32,
+    queue: Queue<Key>,
+    /// Reconciliations under way, of whatever term.
+    running: BTreeMap<Key, Running>,
+    followers: Followers<Key>,
+    /// Number of the follower of each.
+    following: HashMap<Key, u64>,
+    serial: u64,
+    /// It was said that the output of some container cannot be followed.
+    said_unreadable: bool,
+    /// Transient failures in a row, by those that had the last.
+    transient: HashMap<Key, u32>,
+    troubles: Troubles,
+    /// Whether silence is theirs or ours.
+    witnesses: Witnesses<Key>,
+    /// A change could not be logged: every row is to be looked at, until looks at all rows are owed.
+    every_row: bool,
+    /// What rang and is not heeded yet.
+    rings: Rings,
+    /// The log is to be read with the next echo.
+    unread: bool,
+    /// What was read and left in the log, by those of whom something was left.
+    left: HashMap<Key, ChangeSet>,
+    /// What was told of watched tables that are not as they were; what their triggers missed is in no log.
+    faults: Vec<Fault>,
+    /// What was decided and not fetched yet.
+    out: VecDeque<Command>,
+}
+
+/// A reconciliation under way.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    /// What was known of our own way when it began.
+    known: crate::witness::Known,
+    /// Nothing but rings led to it.
+    rung: bool,
+}
+
+impl Controller {
+    /// A process that has just started: it is about to connect.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let connect = Command::Connect {
+            after: Duration::ZERO,
+        };
+        Self {
+            settings,
+            chance: Chance::seeded(settings.seed),
+            phase: Phase::Connecting,
+            has_led: false,
+            failures: 0,
+            tries: 0,
+            queue: Queue::new(settings.limits),
+            running: BTreeMap::new(),
+            followers: Followers::new(settings.follow),
+            following: HashMap::new(),
+            serial: 0,
+            said_unreadable: false,
+            transient: HashMap::new(),
+            troubles: Troubles::default(),
+            witnesses: Witnesses::believing_after(settings.believe_silence_after),
+            every_row: false,
+            rings: Rings::default(),
+            unread: false,
+            left: HashMap::new(),
+            faults: Vec::new(),
+            out: VecDeque::from([connect]),
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input, now: Moment) {
+        match input {
+            Input::Led { epoch, tables } => self.led(epoch, tables, now),
+            Input::StandsBy(sight) => self.stands_by(sight, now),
+            Input::NotLed(failure) => self.not_led(failure, now),
+            Input::Notified(notified) => self.notified(notified, now),
+            Input::Engine(news) => self.engine_news(news, now),
+            Input::Sounds(sounds) => self.hear(sounds),
+            Input::Reconciled(reconciled) => self.reconciled(*reconciled, now),
+            Input::Done { epoch, done } => {
+                self.keep_what_no_scan_finds(&done);
+                if self.leads(epoch) {
+                    self.done(done, now);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do at `now`, if there is one. Call it until it returns `None`.
+    pub fn next(&mut self, now: Moment) -> Option<Command> {
+        loop {
+            if let Some(command) = self.out.pop_front() {
+                return Some(command);
+            }
+            if let Some(command) = self.next_follower(now) {
+                return Some(command);
+            }
+            self.ask_canaries(now);
+            self.heed_rings(now);
+            if let Some(command) = self.next_work(now).or_else(|| self.next_look(now)) {
+                return Some(command);
+            }
+            // The canaries may have had something to say.
+            if self.out.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// When [`Controller::next`] has something to do though nothing happens until then.
+    #[must_use]
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        let Phase::Leading(term) = &self.phase else {
+            return None;
+        };
+        // While the first looks wait, the queue has nothing to do.
+        let held = term.engine.held_until(now);
+        let all = [
+            held.or_else(|| self.queue.deadline()),
+            self.followers.deadline(),
+            self.witnesses.deadline(),
+            self.rings.deadline(),
+            term.echo_due,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Reconciliations that the queue has begun and that have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.queue.running()
+    }
+
+    /// Instances of which something happens by the clock.
+    #[must_use]
+    pub fn armed(&self) -> usize {
+        self.queue.armed()
+    }
+
+    /// Whether our own way to the APIs is doubted.
+    #[must_use]
+    pub const fn in_doubt(&self) -> bool {
+        self.witnesses.in_doubt()
+    }
+
+    /// Begins whatever reconciliation may begin now, or has one give way to it.
+    fn next_look(&mut self, now: Moment) -> Option<Command> {
+        let Phase::Leading(term) = &self.phase else {
+            return None;
+        };
+        if term.engine.held_until(now).is_some() {
+            return None;
+        }
+        let epoch = term.epoch;
+        Some(match self.queue.next(now)? {
+            queue::Command::Start { key, wake } => {
+                let known = self.witnesses.known(&key);
+                let rung = wake.rung;
+                self.running.insert(key, Running { known, rung });
+                self.followers.begun(&key, now);
+                Command::Reconcile(Box::new(Task {
+                    key,
+                    epoch,
+                    wake,
+                    known,
+                    before: self.left.get(&key).copied(),
+                    followed: self.followers.followed(&key).map(str::to_owned),
+                }))
+            }
+            queue::Command::GiveWay { key } => Command::EndProbe {
+                key,
+                stop: Stop::GiveWay,
+            },
+        })
+    }
+
+    /// Looks at an instance, if its table is served.
+    fn wake(&mut self, key: Key, cause: Cause, now: Moment) {
+        if self.serves(&key) {
+            self.queue.wake(key, cause, now);
+        }
+    }
+
+    fn serves(&self, key: &Key) -> bool {
+        self.tables()
+            .is_some_and(|all| all.contains(&key.watched_id))
+    }
+
+    fn tables(&self) -> Option<&BTreeSet<i32>> {
+        match &self.phase {
+            Phase::Leading(term) => Some(&term.tables),
+            Phase::Connecting | Phase::StandingBy(_) => None,
+        }
+    }
+
+    fn leads(&self, epoch: Uuid) -> bool {
+        matches!(&self.phase, Phase::Leading(term) if term.epoch == epoch)
+    }
+
+    fn say(&mut self, notice: Notice) {
+        self.out.push_back(Command::Say(notice));
+    }
+}

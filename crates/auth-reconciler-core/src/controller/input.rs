@@ -1,0 +1,310 @@
+//! What the shell tells the controller.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::command::Wanted;
+use crate::answer::Shortage;
+use crate::container::{Container, Listed};
+use crate::facts::Facts;
+use crate::follow::{Life, Sound};
+use crate::instance::Key;
+use crate::profile::Profile;
+use crate::queue::Moment;
+use crate::witness::{Reading, Word};
+use crate::{Cause, standby};
+
+/// Something that happened. Whatever a [command](super::Command) asked for comes back as one of these, once.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection listens and holds the lock: a term has begun.
+    Led {
+        /// The epoch of the term, by which its work is told from that of any other.
+        epoch: Uuid,
+        /// Numbers of the watched tables.
+        tables: BTreeSet<i32>,
+    },
+    /// Another process holds the lock.
+    StandsBy(Sight),
+    /// This process does not lead, and stands by no longer.
+    NotLed(Failure),
+    /// The listener was notified.
+    Notified(Notified),
+    /// Something was seen of the engine.
+    Engine(EngineNews),
+    /// What containers wrote, and what the probes met that may be the cause of it.
+    Sounds(Sounds),
+    /// A reconciliation has ended. Sounds that came before its end are to be told before it.
+    Reconciled(Box<Reconciled>),
+    /// Work of a term has ended.
+    Done {
+        /// The epoch of the term that it was done for.
+        epoch: Uuid,
+        /// What came of it.
+        done: Done,
+    },
+}
+
+/// A failure, as far as it matters what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed, in words, with its causes.
+    pub error: String,
+    /// What the operator is to do, if it is known.
+    pub advice: Option<&'static str>,
+    /// What may be expected of another try.
+    pub kind: FailureKind,
+}
+
+/// What may be expected of another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Somebody holds what was needed.
+    Busy,
+    /// The table is not there.
+    NoTable,
+    /// The server answered, and would refuse the same again at once.
+    Refused,
+    /// It lies on the way to the server, and may be gone in a moment.
+    Passing,
+    /// Nobody knows. Before this process has ever led it is taken for a mistake in the settings, later it is retried.
+    Unclear,
+    /// No retry mends it; this does.
+    Final(&'static str),
+}
+
+/// What a process that stands by saw since it last told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Who holds the lock and is no daemon, in words; `None` where that could not be seen.
+    pub foreign: Option<Vec<String>>,
+    /// The process that leads, if one does; `None` where that was not looked at, or could not be seen.
+    pub leader: Option<Option<standby::Seen>>,
+}
+
+/// One emptying of what the listener heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notified {
+    /// Keys that rang, each with its greatest cause.
+    pub keys: HashMap<Key, Cause>,
+    /// Read the change log: more happened than was rung for.
+    pub scan: bool,
+    /// Look at everything: a change could not be logged.
+    pub resync: bool,
+    /// The connection has ended, and why.
+    pub lost: Option<String>,
+}
+
+/// Whether the engine is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineStatus {
+    /// Its events arrive.
+    InSight,
+    /// They do not; why, and what to do.
+    OutOfSight(String),
+}
+
+/// One emptying of what was seen of the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineNews {
+    /// Instances to whose containers something happened, each with its greatest cause.
+    pub instances: HashMap<Uuid, Cause>,
+    /// Whether the engine came into sight or went out of it.
+    pub status: Option<EngineStatus>,
+    /// All containers, right after the engine came into sight.
+    pub list: Option<Vec<(Uuid, Listed)>>,
+    /// What containers wrote, and what the probes met.
+    pub sounds: Sounds,
+    /// Followers that have ended by themselves.
+    pub ended: Vec<FollowerEnded>,
+}
+
+/// Per instance, in the order of time. What is said in a row is one.
+pub type Sounds = HashMap<Key, Vec<(Moment, Sound)>>;
+
+/// The end of a follower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerEnded {
+    /// The instance.
+    pub key: Key,
+    /// Number of the follower.
+    pub serial: u64,
+    /// The engine cannot read this container's output at all, and why.
+    pub unreadable: Option<String>,
+}
+
+/// The end of a reconciliation.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// The instance.
+    pub key: Key,
+    /// The term in which it began; it may have ended since.
+    pub epoch: Uuid,
+    /// Which changes it has read, if it could read.
+    pub changes: Option<ChangeSet>,
+    /// The database's time and ours, as it read them.
+    pub clocks: Option<Reading>,
+    /// What its API said that is of weight for others, and when: the record of it may take long, and the way may be lost
+    /// meanwhile.
+    pub word: Option<(Word, Moment)>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The changes that were read, told from any other set of them: ids are never used again, and none is answered for
+/// without the others that were read with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeSet {
+    count: usize,
+    last: i64,
+}
+
+impl ChangeSet {
+    /// Of changes with these ids, in their order.
+    #[must_use]
+    pub fn of(ids: &[i64]) -> Self {
+        Self {
+            count: ids.len(),
+            last: ids.last().copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether there was none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// How a reconciliation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Recorded, and final.
+    Final,
+    /// The same, as it is ready: what its container says is heard where there is a place for that.
+    Ready(Output),
+    /// Look again after this time.
+    Again {
+        /// After what time.
+        after: Moment,
+        /// Whether foreign writes wait until then.
+        hold_drift: bool,
+        /// Whether others are to be asked, so that the silence of this one can be told from ours.
+        wants_witness: bool,
+        /// The container whose output is to be followed meanwhile.
+        follow: Option<Output>,
+        /// The engine did not show the container, which may have ended: sooner, with backoff of its own.
+        unsure: bool,
+    },
+    /// Something came in between; look again at once.
+    Overtaken,
+    /// Not recorded, for a reason that may pass: look again with backoff.
+    Transient,
+    /// Recorded, and final as far as is known, but the engine did not show the container: look again with
+    /// backoff.
+    Unsure,
+    /// The API could not be asked, for want of something of ours: nothing is recorded, look again later.
+    NotAsked(Shortage),
+    /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does. Where it
+    /// was asked and what came of it, in words.
+    Doubted(String),
+    /// Somebody rang, and nothing is new: all is as before it.
+    NothingNew,
+    /// The table is not known here: list the watched tables anew.
+    UnknownTable,
+    /// The database refused because another epoch has begun.
+    EpochEnded,
+    /// The database failed. Nothing is lost by it: the changes are still in the log.
+    Failed(Failure),
+}
+
+/// Whose output is to be followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The process.
+    pub life: Life,
+    /// How it is asked.
+    pub profile: &'static Profile,
+}
+
+impl Output {
+    /// That of the container that these facts are of, if it runs.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Option<Self> {
+        let seen = facts
+            .sighting
+            .as_ref()
+            .filter(|_| facts.container == Container::Running)?;
+        let provider = facts.row.as_ref()?.provider.as_deref();
+        Some(Self {
+            life: Life {
+                container: seen.id.clone(),
+                started_at: seen.started_at,
+            },
+            profile: Profile::of(provider)?,
+        })
+    }
+}
+
+/// What came of the work of a term; see [`Work`](super::Work).
+#[derive(Debug)]
+pub enum Done {
+    /// The change log was read.
+    Scanned {
+        /// What was to be found.
+        wanted: Wanted,
+        /// What was.
+        result: Result<Backlog, Failure>,
+    },
+    /// The listener heard its echo, and this is the matter with the watched tables; or why it did not.
+    Echoed(Result<Vec<Fault>, String>),
+    /// Instances whose containers are not as they were recorded.
+    Compared(Result<Vec<Key>, Failure>),
+    /// A piece of each work that is owed was done; `None` if it is not known what is owed.
+    WorkedOff(Option<Round>),
+    /// Instances that count as ready; `None` if that could not be found out.
+    FoundReady(Option<Vec<Key>>),
+    /// Whether the database was told what is seen of the engine.
+    NotedEngine(bool),
+    /// Whether the database was told what keeps us from knowing.
+    NotedTrouble(bool),
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Numbers of the tables that are served.
+    pub tables: BTreeSet<i32>,
+    /// What keeps us from seeing some of it; asked for after a gap in hearing, where a table is left
+    /// out, and with every echo.
+    pub faults: Vec<Fault>,
+    /// Every key that must be looked at.
+    pub keys: Vec<(Key, Cause)>,
+    /// Looks at every row are owed from here on.
+    pub owed: bool,
+    /// Changes were counted that could not be logged, and every row was not wanted.
+    pub unlogged: bool,
+    /// The same may be so when transactions that run now have ended.
+    pub waits: bool,
+}
+
+/// What a round of the work that is owed did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Rows that must be looked at.
+    pub keys: Vec<Key>,
+    /// There is more to do at once.
+    pub more: bool,
+    /// There is more to do, but not now.
+    pub later: bool,
+}
+
+/// Something that keeps us from seeing a table as it was watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In one word of a closed list.
+    pub problem: String,
+    /// In words, with the name of the table and the remedy.
+    pub why: String,
+}

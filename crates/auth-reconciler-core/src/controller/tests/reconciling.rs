@@ -1,0 +1,294 @@
+//! Reconciliations: who is next, what is told to those under way, and what follows from their end.
+
+use super::*;
+use crate::answer::Shortage;
+use crate::problem::{COLUMN_ADDED, NOT_ASKED};
+
+/// Has `key` reconciled, and returns what that is about.
+fn begin(controller: &mut Controller, key: Key, now: Moment) -> Task {
+    controller.handle(rang(key, Cause::ApiKey), now);
+    let mut begun = tasks(commands(controller, now));
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    begun.remove(0)
+}
+
+#[test]
+fn a_ring_leads_to_one_reconciliation_of_its_key_and_one_more_for_what_rang_meanwhile() {
+    let mut controller = serving(settings());
+    let task = begin(&mut controller, key(1), ms(1));
+    assert_eq!((task.epoch, task.wake.cause), (epoch(1), Cause::ApiKey));
+    for _ in 0..3 {
+        controller.handle(rang(key(1), Cause::Account), ms(2));
+        assert_eq!(commands(&mut controller, ms(2)), [], "never twice at once");
+    }
+    controller.handle(ended(&task, Outcome::Final), ms(3));
+    let next = tasks(commands(&mut controller, ms(3)));
+    assert_eq!(next.len(), 1);
+    controller.handle(ended(&next[0], Outcome::Final), ms(4));
+    assert_eq!(commands(&mut controller, ms(4)), []);
+    assert_eq!((controller.armed(), controller.in_flight()), (0, 0));
+}
+
+#[test]
+fn a_ring_for_a_table_that_is_not_served_has_the_log_read() {
+    let mut controller = serving(settings());
+    let elsewhere = Key {
+        watched_id: 2,
+        ..key(1)
+    };
+    controller.handle(rang(elsewhere, Cause::ApiKey), ms(1));
+    let read = commands(&mut controller, ms(1));
+    assert_eq!(work(&read), [scan(false, false)]);
+    assert_eq!(reconciled_keys(read), []);
+}
+
+#[test]
+fn what_happens_to_its_container_ends_the_probe_and_a_foreign_write_is_told() {
+    let mut controller = serving(Settings {
+        has_engine: true,
+        ..settings()
+    });
+    begin(&mut controller, key(1), FIRST_SIGHT);
+    let died = EngineNews {
+        instances: [(key(1).instance_id, Cause::Died)].into(),
+        ..EngineNews::default()
+    };
+    controller.handle(Input::Engine(died), FIRST_SIGHT);
+    let (key, stop) = (key(1), Stop::Overtaken);
+    let told = commands(&mut controller, FIRST_SIGHT);
+    assert_eq!(told, [Command::EndProbe { key, stop }]);
+    controller.handle(rang(key, Cause::Drift), FIRST_SIGHT);
+    let told = commands(&mut controller, FIRST_SIGHT);
+    assert_eq!(told, [Command::Overwritten { key }]);
+}
+
+#[test]
+fn a_reconciliation_goes_on_over_the_end_of_its_term_and_its_refusal_ends_no_later_one() {
+    let mut controller = serving(settings());
+    let old = begin(&mut controller, key(1), ms(1));
+    controller.handle(lost(), ms(2));
+    controller.handle(led(2), ms(2));
+    controller.handle(found(2, true, false, &[(key(1), Cause::ApiKey)]), ms(3));
+    let begun = commands(&mut controller, ms(3));
+    assert_eq!(reconciled_keys(begun), [], "it still runs");
+    controller.handle(ended(&old, Outcome::EpochEnded), ms(4));
+    let mut next = tasks(commands(&mut controller, ms(4)));
+    assert_eq!(next.len(), 1, "the scan has found it again");
+    let next = next.remove(0);
+    assert_eq!(next.epoch, epoch(2));
+    controller.handle(ended(&next, Outcome::EpochEnded), ms(5));
+    let said = commands(&mut controller, ms(5));
+    let left = said.contains(&Command::Leave { end_session: false });
+    assert!(left, "another process has taken over: {said:?}");
+}
+
+#[test]
+fn a_transient_failure_is_repeated_with_growing_pauses_and_said_once() {
+    let mut controller = serving(settings());
+    let mut task = begin(&mut controller, key(1), ms(1));
+    let (mut now, mut pauses, mut news) = (ms(1), Vec::new(), 0);
+    for _ in 0..20 {
+        let failed = Outcome::Failed(failure(FailureKind::Unclear));
+        controller.handle(ended(&task, failed), now);
+        let said = commands(&mut controller, now);
+        let is_news =
+            |notice: &&Notice| matches!(notice, Notice::ReconcileFailed { news: true, .. });
+        news += notices(&said).iter().filter(is_news).count();
+        let due = controller.deadline(now).expect("it is repeated");
+        pauses.push(due - now);
+        now = due;
+        task = tasks(commands(&mut controller, now)).remove(0);
+    }
+    assert_eq!(news, 1);
+    assert!(pauses.first() < pauses.last(), "{pauses:?}");
+    controller.handle(ended(&task, Outcome::Final), now);
+    assert_eq!(controller.armed(), 0);
+}
+
+#[test]
+fn an_error_that_nothing_mends_ends_the_process() {
+    let mut controller = serving(settings());
+    let task = begin(&mut controller, key(1), ms(1));
+    let last = failure(FailureKind::Final("migrate"));
+    controller.handle(ended(&task, Outcome::Failed(last.clone())), ms(2));
+    let end = Command::End(Ending::CannotGoOn {
+        advice: "migrate",
+        failure: last,
+    });
+    assert_eq!(commands(&mut controller, ms(2)), [end]);
+}
+
+#[test]
+fn a_table_that_is_gone_has_the_tables_listed_anew() {
+    let mut controller = serving(settings());
+    let task = begin(&mut controller, key(1), ms(1));
+    let gone = Outcome::Failed(failure(FailureKind::NoTable));
+    controller.handle(ended(&task, gone), ms(2));
+    let next = commands(&mut controller, ms(2));
+    assert_eq!(work(&next), [scan(false, false)]);
+    assert_eq!(notices(&next), [], "the scan tells what is the matter");
+}
+
+#[test]
+fn what_was_read_and_left_in_the_log_is_known_to_the_next_one_and_forgotten_once_it_is_answered() {
+    let mut controller = serving(settings());
+    let task = begin(&mut controller, key(1), ms(1));
+    assert_eq!(task.before, None);
+    let read = Some(ChangeSet::of(&[3, 4]));
+    let end = |task: &Task, outcome| {
+        Input::Reconciled(Box::new(Reconciled {
+            key: task.key,
+            epoch: task.epoch,
+            changes: read,
+            clocks: None,
+            word: None,
+            outcome,
+        }))
+    };
+    controller.handle(end(&task, Outcome::Doubted("nowhere".to_owned())), ms(2));
+    commands(&mut controller, ms(2));
+    let task = begin(&mut controller, key(1), ms(3));
+    assert_eq!(task.before, read);
+    controller.handle(end(&task, Outcome::Final), ms(4));
+    commands(&mut controller, ms(4));
+    assert_eq!(begin(&mut controller, key(1), ms(5)).before, None);
+}
+
+#[test]
+fn what_is_short_is_told_the_database_once_and_again_with_the_echo_if_that_failed() {
+    let mut controller = serving(settings());
+    let task = begin(&mut controller, key(1), ms(1));
+    let short = Outcome::NotAsked(Shortage::Descriptors);
+    controller.handle(ended(&task, short), ms(2));
+    let said = commands(&mut controller, ms(2));
+    let note = Work::NoteTrouble(Note {
+        problem: NOT_ASKED,
+        trouble: Some(Trouble::NotAsked(vec![Shortage::Descriptors])),
+    });
+    assert_eq!(work(&said), std::slice::from_ref(&note));
+    assert!(matches!(
+        notices(&said)[..],
+        [Notice::NotAsked { news: true, .. }]
+    ));
+    controller.handle(done(1, Done::NotedTrouble(false)), ms(3));
+    assert_eq!(work(&commands(&mut controller, ms(3))), []);
+    controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(4));
+    assert_eq!(work(&commands(&mut controller, ms(4))), [note]);
+    controller.handle(done(1, Done::NotedTrouble(true)), ms(5));
+    let due = controller.deadline(ms(5)).expect("it is tried again");
+    let task = tasks(commands(&mut controller, due)).remove(0);
+    controller.handle(ended(&task, Outcome::Final), due);
+    let said = commands(&mut controller, due);
+    assert_eq!(notices(&said), [Notice::AllAsked]);
+    let over = Work::NoteTrouble(Note {
+        problem: NOT_ASKED,
+        trouble: None,
+    });
+    assert_eq!(work(&said), [over]);
+}
+
+#[test]
+fn a_fault_is_said_when_it_begins_and_ends_and_then_every_row_is_looked_at() {
+    let mut controller = serving(settings());
+    let fault = |problem: &str| Fault {
+        problem: problem.to_owned(),
+        why: "of a table".to_owned(),
+    };
+    let mut echo = |faults: Vec<Fault>| {
+        controller.handle(done(1, Done::Echoed(Ok(faults))), ms(1));
+        let said = commands(&mut controller, ms(1));
+        let scans = work(&said)
+            .into_iter()
+            .find(|work| matches!(work, Work::Scan(_)));
+        if let Some(Work::Scan(wanted)) = &scans {
+            let Wanted {
+                unsettled,
+                every_row,
+            } = *wanted;
+            controller.handle(found(1, unsettled, every_row, &[]), ms(1));
+            commands(&mut controller, ms(1));
+            let round = Some(Round::default());
+            controller.handle(done(1, Done::WorkedOff(round)), ms(1));
+        }
+        (notices(&said), scans)
+    };
+    let gone = fault("TableGone");
+    let begun = (vec![Notice::Fault(gone.clone())], Some(scan(false, false)));
+    assert_eq!(echo(vec![gone.clone()]), begun);
+    assert_eq!(echo(vec![gone.clone()]), (vec![], None), "said once");
+    let over = (vec![Notice::FaultOver(gone)], Some(scan(false, true)));
+    assert_eq!(echo(vec![]), over);
+    let column = fault(COLUMN_ADDED);
+    let begun = (vec![Notice::Fault(column.clone())], Some(scan(false, true)));
+    assert_eq!(
+        echo(vec![column]),
+        begun,
+        "what was read without it was read wrong"
+    );
+}
+
+#[test]
+fn what_is_owed_is_worked_off_piece_by_piece_and_what_cannot_be_done_now_with_the_next_echo() {
+    let mut controller = serving(settings());
+    controller.handle(found(1, false, false, &[]), ms(1));
+    assert_eq!(work(&commands(&mut controller, ms(1))), [Work::WorkOff]);
+    let piece = Round {
+        keys: vec![key(5)],
+        more: true,
+        later: false,
+    };
+    controller.handle(done(1, Done::WorkedOff(Some(piece))), ms(2));
+    let next = commands(&mut controller, ms(2));
+    assert_eq!(work(&next), [Work::WorkOff]);
+    assert_eq!(reconciled_keys(next), [key(5)]);
+    controller.handle(done(1, Done::WorkedOff(None)), ms(3));
+    assert_eq!(work(&commands(&mut controller, ms(3))), []);
+    controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(4));
+    assert_eq!(work(&commands(&mut controller, ms(4))), [Work::WorkOff]);
+}
+
+#[test]
+fn the_output_of_a_container_is_followed_and_an_end_that_came_too_late_has_nothing_to_tell() {
+    let mut controller = serving(Settings {
+        has_engine: true,
+        ..settings()
+    });
+    let task = begin(&mut controller, key(1), FIRST_SIGHT);
+    let follow = Some(Output {
+        life: follow::Life {
+            container: "c1".to_owned(),
+            started_at: None,
+        },
+        profile: &crate::profile::PROFILES[0],
+    });
+    let again = Outcome::Again {
+        after: ms(50),
+        hold_drift: false,
+        wants_witness: false,
+        follow,
+        unsure: false,
+    };
+    controller.handle(ended(&task, again), FIRST_SIGHT);
+    let said = commands(&mut controller, FIRST_SIGHT);
+    let [Command::Follow { serial, .. }] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    let unreadable = |serial| {
+        Input::Engine(EngineNews {
+            ended: vec![FollowerEnded {
+                key: key(1),
+                serial,
+                unreadable: Some("501".to_owned()),
+            }],
+            ..EngineNews::default()
+        })
+    };
+    controller.handle(unreadable(serial + 1), FIRST_SIGHT);
+    assert_eq!(commands(&mut controller, FIRST_SIGHT), []);
+    controller.handle(unreadable(*serial), FIRST_SIGHT);
+    let said = notices(&commands(&mut controller, FIRST_SIGHT));
+    assert!(
+        matches!(said[..], [Notice::Unreadable { first: true, .. }]),
+        "{said:?}"
+    );
+}

@@ -1,0 +1,151 @@
+//! What the controller has to say, in the words that operators know.
+
+use std::time::Duration;
+
+use auth_reconciler_core::Key;
+use auth_reconciler_core::answer::Shortage;
+use auth_reconciler_core::controller::{Failure, Fault, Notice, Trouble};
+use auth_reconciler_core::problem::SCHEMA_ALTERED;
+use tracing::{debug, error, info, warn};
+
+use crate::probe::url::ProbeUrl;
+use crate::witness::REMEDY;
+
+const DOUBT: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
+     nothing is written until one answers";
+
+const BELIEVED: &str = "instances that were ready are silent and nobody else answers, for longer than \
+     AUTH_RECONCILER_BELIEVE_SILENCE_AFTER: their silence is believed until one answers";
+
+/// What stands in the database while it lasts.
+pub(super) fn words(trouble: &Trouble, url: &ProbeUrl) -> String {
+    match trouble {
+        Trouble::NotAsked(short) => {
+            let words: Vec<_> = short.iter().map(|short| short.as_str()).collect();
+            format!("instances cannot be asked: {}", words.join("; "))
+        }
+        Trouble::Doubt { tried } => {
+            format!("{DOUBT}; asked at {url}, the last at {tried}; {REMEDY}")
+        }
+        Trouble::Believed => format!("{BELIEVED}; asked at {url}; {REMEDY}"),
+    }
+}
+
+/// Says it.
+pub(super) fn say(notice: Notice, url: &ProbeUrl) {
+    match notice {
+        Notice::StandingBy => info!("standing by: another process leads"),
+        Notice::StillStandingBy => debug!("still standing by"),
+        Notice::ForeignLock(why) => {
+            warn!(why, "somebody else holds the lock of whoever leads");
+        }
+        Notice::Deposing((session, _)) => warn!(
+            session,
+            "the process that leads answers for nothing, and does not move when it is rung for: ending its session"
+        ),
+        Notice::NoListener {
+            failure,
+            retry_in,
+            news,
+        } => say_no_listener(failure, retry_in, news),
+        Notice::ListenerAgain(failed_tries) => info!(failed_tries, "an ear again"),
+        Notice::ListenerLost {
+            why,
+            retry_in,
+            news,
+        } => say_lost(why, retry_in, news),
+        Notice::Serving(instances) => info!(instances, "serving"),
+        Notice::Scanned(instances) => debug!(instances, "change log scanned"),
+        Notice::Doubt(tried) => warn!(%url, tried, advice = REMEDY, "{DOUBT}"),
+        Notice::Believed(silent) => warn!(%url, silent, advice = REMEDY, "{BELIEVED}"),
+        Notice::DoubtOver(looked_at) => {
+            info!(looked_at, "somebody answers: the doubt is over");
+        }
+        Notice::NobodySilent => {
+            info!("nobody is silent without a reason any more: the doubt is over");
+        }
+        Notice::AllAsked => info!("every instance that could not be asked was asked"),
+        Notice::Fault(fault) => say_fault(fault),
+        Notice::FaultOver(fault) => say_fault_over(fault),
+        Notice::NotAsked { shortage, news } => say_not_asked(shortage, news),
+        Notice::Busy(key, Failure { error, .. }) => {
+            debug!(instance = %key.instance_id, error, "somebody holds what this look needs");
+        }
+        Notice::ReconcileFailed { key, failure, news } => say_failed(key, failure, news),
+        Notice::Unreadable { key, why, first } => say_unreadable(key, why, first),
+    }
+}
+
+fn say_no_listener(Failure { error, advice, .. }: Failure, retry_in: Duration, news: bool) {
+    if news {
+        warn!(
+            error,
+            advice,
+            ?retry_in,
+            "no ear: changes are kept in the log until there is one"
+        );
+    } else {
+        debug!(error, ?retry_in, "still no ear");
+    }
+}
+
+fn say_lost(why: String, retry_in: Duration, news: bool) {
+    if news {
+        warn!(why, ?retry_in, "lost the ear, making another");
+    } else {
+        debug!(why, ?retry_in, "lost the ear as before, making another");
+    }
+}
+
+fn say_not_asked(shortage: Shortage, news: bool) {
+    let shortage = shortage.as_str();
+    if news {
+        warn!(
+            shortage,
+            "instances cannot be asked; nothing is believed of them meanwhile, and they are tried again (said once)"
+        );
+    } else {
+        debug!(shortage, "instances cannot be asked");
+    }
+}
+
+fn say_failed(key: Key, Failure { error, advice, .. }: Failure, news: bool) {
+    let instance = key.instance_id;
+    if news {
+        warn!(%instance, error, advice, "look failed, will be repeated");
+    } else {
+        debug!(%instance, error, "look failed as before, will be repeated");
+    }
+}
+
+fn say_unreadable(key: Key, why: String, first: bool) {
+    let instance = key.instance_id;
+    if first {
+        info!(
+            %instance,
+            why,
+            "output of this container cannot be followed, so its readiness is found by backoff; use the log driver json-file or local (said once)"
+        );
+    } else {
+        debug!(%instance, why, "output cannot be followed");
+    }
+}
+
+fn say_fault(Fault { problem, why }: Fault) {
+    if problem == SCHEMA_ALTERED {
+        error!(
+            problem,
+            why, "the schema auth_reconciler is not as it was made"
+        );
+    } else {
+        error!(problem, why, "a watched table is not as it was");
+    }
+}
+
+fn say_fault_over(Fault { problem, why }: Fault) {
+    if problem == SCHEMA_ALTERED {
+        info!(problem, why, "no longer so of the schema auth_reconciler");
+    } else {
+        info!(problem, why, "no longer so of a watched table");
+    }
+}
