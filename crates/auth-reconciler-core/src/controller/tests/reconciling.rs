@@ -292,3 +292,31 @@ fn the_output_of_a_container_is_followed_and_an_end_that_came_too_late_has_nothi
         "{said:?}"
     );
 }
+
+/// Its container may have ended, and nothing else would tell: an event of it may have come before that could be asked.
+#[test]
+fn one_whose_container_was_not_shown_is_looked_at_again_soon_and_then_ever_more_rarely() {
+    let again = Outcome::Again {
+        after: Duration::from_secs(60),
+        hold_drift: false,
+        wants_witness: false,
+        follow: None,
+        unsure: true,
+    };
+    for outcome in [again, Outcome::Unsure] {
+        let mut controller = serving(settings());
+        let mut task = begin(&mut controller, key(1), ms(1));
+        let (mut now, mut pauses) = (ms(1), Vec::new());
+        for _ in 0..20 {
+            controller.handle(ended(&task, outcome.clone()), now);
+            commands(&mut controller, now);
+            // The echo is not of it.
+            let due = controller.queue.deadline().expect("it is looked at again");
+            pauses.push(due - now);
+            now = due;
+            task = tasks(commands(&mut controller, now)).remove(0);
+        }
+        assert!(pauses[0] < ms(100), "{pauses:?}");
+        assert!(pauses[19] > 10 * pauses[0], "{pauses:?}");
+    }
+}
