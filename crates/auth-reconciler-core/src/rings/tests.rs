@@ -102,7 +102,10 @@ proptest! {
             prop_assert!(waited(everything) <= at(60_000));
             prop_assert_eq!(rings.owes_everything(), counted.or(everything).is_some());
             match (rings.deadline(), next) {
-                (Some(deadline), Some(_)) if deadline <= until => now = deadline.max(now),
+                (Some(deadline), Some(_)) if deadline <= until => {
+                    prop_assert!(deadline > now, "what is due is done");
+                    now = deadline;
+                }
                 (Some(deadline), None) => {
                     prop_assert!(deadline > now, "what is due is done");
                     now = deadline;
