@@ -14,7 +14,9 @@
 //!   all but the ear when the ear is lost: a deposed leader goes on reading, probing and
 //!   recording through its pool. Killed, it loses everything.
 //! - **A run** reads (row, set of changes, version, and the epoch that its process holds), probes
-//!   at any later time, and records in two steps: locks and fence, then the commit. A process may
+//!   at any later time, and records in a batch with others, in three steps: the gate and the epoch,
+//!   which are the batch's; locks and fence, which are this key's; then the commit. A batch may fail
+//!   because of another key, and is tried again in smaller ones. A process may
 //!   give up waiting for a record that the server executes all the same, later (*late*).
 //! - **The server** may crash, which ends all sessions and transactions and takes back a suffix
 //!   of what was committed after the last synchronous commit: rows, records, changes, and the
@@ -37,7 +39,7 @@
 //! - The engine: a container that goes down without any row write is not seen here.
 //! - Rows that are busy under a foreign transaction: the record waits instead of trying again.
 //! - The check of the triggers and the echo, and everything about a key that cannot be sent.
-//! - Other keys. They share the leadership row and the crash with this one, nothing else.
+//! - Other keys. They share the gate, the fate of a batch and the crash with this one, nothing else.
 //! - What nobody can mend: a crash that takes back the only sign of a change of the world.
 //!
 //! # What it found
@@ -63,7 +65,8 @@ mod steps;
 use model::{Daemons, Promise};
 use protocol::{Flaw, Protocol};
 use scenarios::{
-    converging, failover, late_record, lost_leadership, lost_records, lost_writes, takeover,
+    converging, failed_batch, failover, late_record, lost_leadership, lost_records, lost_writes,
+    takeover,
 };
 use search::{Explored, explore};
 
@@ -137,6 +140,11 @@ fn the_whole_protocol_holds_when_records_are_lost() {
 #[test]
 fn the_whole_protocol_holds_when_leadership_is_lost() {
     holds(lost_leadership(), 160_000);
+}
+
+#[test]
+fn the_whole_protocol_holds_when_batches_fail() {
+    holds(failed_batch(), 10_000);
 }
 
 // The fence: its parts.
@@ -243,8 +251,32 @@ fn the_read_comes_before_the_probe() {
 
 /// A take-over and its scans fit between an old leader's fence and its commit.
 #[test]
-fn the_epoch_is_locked_until_the_commit() {
+fn the_gate_is_held_until_the_commit() {
     breaks(takeover(), &[Flaw::EpochUnlocked], Promise::Converges);
+}
+
+/// They fit between its look at the epoch and the gate just the same.
+#[test]
+fn the_gate_comes_before_the_epoch() {
+    breaks(takeover(), &[Flaw::EpochBeforeGate], Promise::Converges);
+}
+
+// Batches.
+
+/// Nothing was held while the batch was split: whatever passed its fence may have changed.
+#[test]
+fn a_smaller_batch_is_fenced_anew() {
+    breaks_for_good(failed_batch(), &[Flaw::SplitKeepsFence]);
+}
+
+/// Its changes stay in the log, and nobody looks.
+#[test]
+fn a_batch_that_failed_is_tried_again() {
+    breaks(
+        failed_batch(),
+        &[Flaw::FailuresForgotten],
+        Promise::Converges,
+    );
 }
 
 /// A late record and the run that replaced it both pass the fence before either commits.

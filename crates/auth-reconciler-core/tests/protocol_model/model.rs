@@ -80,7 +80,9 @@ pub(crate) enum Step {
     Timer(usize),
     Read(usize),
     Probe(usize),
+    Enter(Owner),
     Begin(Owner),
+    Fail(Owner),
     Commit(Owner),
 }
 
@@ -149,7 +151,12 @@ impl Daemons {
             }
             Step::Read(process) => return self.read(before, process),
             Step::Probe(process) => self.probe(&mut after, process),
+            Step::Enter(owner) => return self.enter(before, owner).map(Ok),
             Step::Begin(owner) => return self.begin(before, owner).map(Ok),
+            Step::Fail(owner) => {
+                left.failures -= 1;
+                self.fail(&mut after, owner)
+            }
             Step::Commit(owner) => return self.commit(before, owner),
         };
         done.then_some(Ok(after))
@@ -178,7 +185,10 @@ impl Daemons {
             Step::Timer(index) => at(index).armed,
             Step::Read(index) => at(index).queued,
             Step::Probe(index) => at(index).run.is_some(),
-            Step::Begin(owner) | Step::Commit(owner) => run_of(state, owner).is_some(),
+            Step::Fail(owner) => left.failures > 0 && run_of(state, owner).is_some(),
+            Step::Enter(owner) | Step::Begin(owner) | Step::Commit(owner) => {
+                run_of(state, owner).is_some()
+            }
         }
     }
 
@@ -240,7 +250,7 @@ impl Daemons {
         state.late = None;
         for process in &mut state.processes {
             lose_ear(process);
-            if process.run.is_some_and(|run| run.is_recording()) {
+            if process.run.is_some_and(|run| run.is_in_transaction()) {
                 process.run = None;
                 process.queued = true;
             }
@@ -280,7 +290,7 @@ fn lose_ear(process: &mut Process) {
 /// Ends a process at once; the server still executes what it was executing for it.
 fn kill(state: &mut State, process: usize) {
     let died = std::mem::take(&mut state.processes[process]);
-    let executing = died.run.filter(Run::is_recording);
+    let executing = died.run.filter(Run::is_in_transaction);
     state.late = state.late.or(executing);
 }
 

@@ -46,11 +46,18 @@ impl Daemons {
         true
     }
 
-    /// The advisory lock, and a new epoch. It waits for whoever holds a share of the old one.
+    /// The advisory lock, and a new epoch. It waits for whoever is through the gate.
     fn take_over(&self, state: &mut State, index: usize) -> bool {
         let led =
             (0..self.processes).any(|process| self.did(state, process, SessionStep::TakeOver));
-        if led || (recording(state) && !self.protocol.has(Flaw::EpochUnlocked)) {
+        let in_the_way = if self.protocol.has(Flaw::EpochUnlocked) {
+            false
+        } else if self.protocol.has(Flaw::EpochBeforeGate) {
+            recording(state)
+        } else {
+            state.runs().any(Run::is_in_transaction)
+        };
+        if led || in_the_way {
             return false;
         }
         let fresh = state.fresh_epoch();

@@ -11,8 +11,14 @@ pub(crate) enum Flaw {
     NoChangeFence,
     /// The record does not ask whether the row is still there (or still gone).
     NoPresenceFence,
-    /// The leadership row is not locked from the fence to the commit.
+    /// A take-over does not wait for records that have compared the epoch.
     EpochUnlocked,
+    /// The epoch is compared first, and the gate is entered after it.
+    EpochBeforeGate,
+    /// What passed the fence in a batch that failed is not fenced again in the smaller one.
+    SplitKeepsFence,
+    /// A batch that failed because of another key is not tried again.
+    FailuresForgotten,
     /// Two records of one key may be between fence and commit at once.
     KeyUnlocked,
     /// A record locks the instance row instead of the key: there is none before the first record.

@@ -1,8 +1,12 @@
-//! The record: one transaction, seen as two steps so that others can commit between them.
+//! The record: one transaction, seen as three steps so that others can commit between them.
 //!
-//! `begin` takes the locks and asks the fence, `commit` is all that it writes. From the one to
-//! the other the transaction holds the watched row if the status is going to change, the
-//! key among records (an advisory lock), and a share of the leadership row.
+//! `enter` goes through the gate and compares the epoch, once for a whole batch. `begin` takes the
+//! locks of this key and asks its fence, `commit` is all that is written. From `enter` on the
+//! transaction holds the gate, which a take-over must have for itself; from `begin` on it holds
+//! the watched row if the status is going to change, and the key among records.
+//!
+//! Others of the batch come between the steps as well. One of them may make the batch `fail` as a
+//! whole: then nothing of it was done and nothing is held, and it is tried again in smaller ones.
 
 use crate::model::{Daemons, Promise};
 use crate::protocol::Flaw;
@@ -11,20 +15,68 @@ use crate::state::{Instance, Run, Stage, State, Status};
 /// Whose record it is: a process's, or (`None`) one that a process gave up waiting for.
 pub(crate) type Owner = Option<usize>;
 
-/// What the fence says.
+/// What the fence of a key says.
 enum Fence {
     Passed,
-    /// Another leads: the run is dropped, the resync of whoever leads does what is left.
-    Deposed,
     /// What was read is no longer so: run again.
     Outdated,
 }
 
 impl Daemons {
-    /// The locks and the fence of a decided run; `None` while it would have to wait.
-    pub(crate) fn begin(&self, before: &State, owner: Owner) -> Option<State> {
+    /// The gate and the epoch of a decided run. The gate is closed for no longer than a take-over takes.
+    pub(crate) fn enter(&self, before: &State, owner: Owner) -> Option<State> {
         let run = *run_of(before, owner)?;
         let Stage::Decided(verdict) = run.stage else {
+            return None;
+        };
+        let now = match owner {
+            Some(process) if self.protocol.has(Flaw::EpochOfRecord) => {
+                before.processes[process].epoch
+            }
+            Some(_) | None => Some(run.epoch),
+        };
+        let mut after = *before;
+        if !self.protocol.has(Flaw::NoEpochFence) && now != before.db.epoch {
+            // Another leads: the run is dropped, the resync of whoever leads does what is left.
+            put_run(&mut after, owner, None);
+        } else {
+            let stage = Stage::Entered {
+                verdict,
+                fenced: false,
+            };
+            put_run(&mut after, owner, Some(Run { stage, ..run }));
+        }
+        Some(after)
+    }
+
+    /// The batch failed because of another key in it.
+    pub(crate) fn fail(&self, state: &mut State, owner: Owner) -> bool {
+        let Some(run) = run_of(state, owner).copied() else {
+            return false;
+        };
+        let Stage::Recording { verdict, .. } = run.stage else {
+            return false;
+        };
+        if self.protocol.has(Flaw::FailuresForgotten) {
+            put_run(state, owner, None);
+            return true;
+        }
+        let stage = if self.protocol.has(Flaw::SplitKeepsFence) {
+            Stage::Entered {
+                verdict,
+                fenced: true,
+            }
+        } else {
+            Stage::Decided(verdict)
+        };
+        put_run(state, owner, Some(Run { stage, ..run }));
+        true
+    }
+
+    /// The locks and the fence of a run that is through the gate; `None` while it would have to wait.
+    pub(crate) fn begin(&self, before: &State, owner: Owner) -> Option<State> {
+        let run = *run_of(before, owner)?;
+        let Stage::Entered { verdict, fenced } = run.stage else {
             return None;
         };
         let writes = matches!((verdict, before.db.row), (Some(to), Some(row)) if to != row.status);
@@ -36,8 +88,9 @@ impl Daemons {
             return None;
         }
         let mut after = *before;
-        match self.fence(before, &run, owner) {
-            Fence::Passed => {
+        match self.fence(before, &run) {
+            Fence::Outdated if !fenced => self.run_again(&mut after, owner),
+            Fence::Passed | Fence::Outdated => {
                 let stage = Stage::Recording {
                     verdict,
                     writes,
@@ -45,23 +98,14 @@ impl Daemons {
                 };
                 put_run(&mut after, owner, Some(Run { stage, ..run }));
             }
-            Fence::Deposed => put_run(&mut after, owner, None),
-            Fence::Outdated => self.run_again(&mut after, owner),
         }
         Some(after)
     }
 
-    fn fence(&self, state: &State, run: &Run, owner: Owner) -> Fence {
+    fn fence(&self, state: &State, run: &Run) -> Fence {
         let protocol = self.protocol;
-        let now = match owner {
-            Some(process) if protocol.has(Flaw::EpochOfRecord) => state.processes[process].epoch,
-            Some(_) | None => Some(run.epoch),
-        };
         let version = state.db.instance.map(|instance| instance.version);
         let unseen = state.ids_of(state.db.changes) & !state.ids_of(run.seen);
-        if !protocol.has(Flaw::NoEpochFence) && now != state.db.epoch {
-            return Fence::Deposed;
-        }
         let outdated = (!protocol.has(Flaw::NoVersionFence) && version != run.version)
             || (!protocol.has(Flaw::NoChangeFence) && unseen != 0)
             || (!protocol.has(Flaw::NoPresenceFence)

@@ -14,6 +14,7 @@ const QUIET: Budget = Budget {
     ear_losses: 0,
     given_up: 0,
     hiccups: 0,
+    failures: 0,
 };
 
 /// One process, a row that has just been inserted, writers who wait for their commits, and
@@ -68,6 +69,22 @@ pub(crate) fn late_record() -> Daemons {
         budget: Budget {
             writes: 2,
             given_up: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// The batch that a record is in fails because of another key, while the row is changed and the ear is lost.
+pub(crate) fn failed_batch() -> Daemons {
+    Daemons {
+        processes: 2,
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Drift],
+        budget: Budget {
+            writes: 2,
+            ear_losses: 1,
+            failures: 1,
             ..QUIET
         },
         ..CALM

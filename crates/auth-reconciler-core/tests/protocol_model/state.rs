@@ -85,6 +85,12 @@ pub(crate) enum Stage {
     Reading,
     /// Has its verdict (`None`: the row was gone); the record is next, or on its way.
     Decided(Option<Status>),
+    /// The record is through the gate, in the epoch of its read.
+    Entered {
+        verdict: Option<Status>,
+        /// It passed the fence in a batch that failed since.
+        fenced: bool,
+    },
     /// The record has passed the fence and is not committed yet.
     Recording {
         verdict: Option<Status>,
@@ -113,6 +119,13 @@ impl Run {
     /// Whether its record is between its fence and its commit.
     pub(crate) fn is_recording(&self) -> bool {
         matches!(self.stage, Stage::Recording { .. })
+    }
+
+    /// Whether its record is a transaction that has begun.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        let waits_for_a_smaller_batch = matches!(self.stage, Stage::Entered { fenced: true, .. });
+        self.is_recording()
+            || (matches!(self.stage, Stage::Entered { .. }) && !waits_for_a_smaller_batch)
     }
 }
 
@@ -144,6 +157,8 @@ pub(crate) struct Budget {
     pub(crate) ear_losses: u8,
     pub(crate) given_up: u8,
     pub(crate) hiccups: u8,
+    /// Batches that fail because of another key.
+    pub(crate) failures: u8,
 }
 
 /// A whole situation.

@@ -72,9 +72,14 @@ impl Model for Daemons {
         ];
         outside.into_iter().for_each(&mut visit);
         for owner in (0..self.processes).map(Some).chain([None]) {
-            [Step::Commit(owner), Step::Begin(owner)]
-                .into_iter()
-                .for_each(&mut visit);
+            [
+                Step::Commit(owner),
+                Step::Begin(owner),
+                Step::Enter(owner),
+                Step::Fail(owner),
+            ]
+            .into_iter()
+            .for_each(&mut visit);
         }
         for index in 0..self.processes {
             for step in self.protocol.session() {
@@ -106,6 +111,7 @@ impl Model for Daemons {
             | Step::Ring(_)
             | Step::Read(_)
             | Step::Probe(_)
+            | Step::Enter(_)
             | Step::Begin(_)
             | Step::Commit(_) => true,
             Step::Start(_) => nobody,
@@ -117,6 +123,7 @@ impl Model for Daemons {
             | Step::Kill(_)
             | Step::LoseEar(_)
             | Step::GiveUp(_)
+            | Step::Fail(_)
             | Step::Timer(_) => false,
         };
         let right = state.db.changes == 0
@@ -166,7 +173,9 @@ impl fmt::Display for Step {
             Self::Timer(index) => write!(out, "{}: backoff timer", name(index)),
             Self::Read(index) => write!(out, "{}: reads", name(index)),
             Self::Probe(index) => write!(out, "{}: probes", name(index)),
+            Self::Enter(owner) => write!(out, "{}: the gate, the epoch", whose(owner)),
             Self::Begin(owner) => write!(out, "{}: locks, fence", whose(owner)),
+            Self::Fail(owner) => write!(out, "{}: its batch fails", whose(owner)),
             Self::Commit(owner) => write!(out, "{}: commits the record", whose(owner)),
         }
     }
