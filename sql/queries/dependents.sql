@@ -38,7 +38,14 @@ named as (
             from ours
             join pg_catalog.pg_depend as d on d.classid = lost.classid and d.objid = lost.objid
                 and d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid = ours.oid
-            where (pg_identify_object_as_address(lost.classid, lost.objid, 0)).object_names[2] = any ($1::text[])
+            where coalesce(
+                -- The address of a type is its name in one piece.
+                (
+                    select t.typname::text
+                    from pg_catalog.pg_type as t
+                    where lost.classid = 'pg_catalog.pg_type'::regclass and t.oid = lost.objid
+                ),
+                (pg_identify_object_as_address(lost.classid, lost.objid, 0)).object_names[2]) = any ($1::text[])
         )
         -- Not a part of something that is lost as a whole, unless somebody put it on a table of ours.
         and (

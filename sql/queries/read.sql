@@ -1,6 +1,8 @@
--- One look's facts, in one statement and so of one moment: the watched row, its changes, and what
--- was recorded. {relation}, {oid} and {serves_api} are filled in per watched table.
+-- The facts of any number of looks at rows of one watched table, in one statement and so of one moment: the watched row,
+-- its changes, and what was recorded. A row for each id of $2, with its place among them. {relation}, {oid} and
+-- {serves_api} are filled in per watched table.
 select
+    wanted.place,
     clock_timestamp() as now,
     w.id is not null as present,
     pg_catalog.row_security_active({oid}::oid) as filtered,
@@ -17,36 +19,15 @@ select
     coalesce(c.causes, '{}') as change_causes,
     coalesce(c.times, '{}') as change_times,
     greatest(i.generation, c.last, 0) as generation,
-    i.version,
-    i.auth_status as recorded_status,
-    i.reason as recorded_reason,
-    i.ready_at,
-    i.started_at,
-    i.account_at,
-    i.attempts,
-    i.misses,
-    i.first_miss_at,
-    i.established,
-    i.corrections_spent,
-    i.corrections_since,
-    i.contested,
-    i.hold_until,
-    i.foreign_at,
-    i.next_attempt_at,
-    i.recorded_at,
-    i.container_engine,
-    i.container_id,
-    i.container_name,
-    i.container_state,
-    i.container_started_at,
-    i.container_network,
+    -- The message is for people, and may name a table in bytes that are no text.
+    (pg_catalog.to_jsonb(i) - 'message')::text as recorded,
     auth_reconciler.legible(p.paused_by || ': ' || p.reason) as paused
-from (values ($1::integer, $2::uuid)) as wanted (watched_id, instance_id)
+from unnest($2::uuid[]) with ordinality as wanted (instance_id, place)
 left join {relation} as w on w.id = wanted.instance_id
 left join auth_reconciler.instance as i
-    on i.watched_id = wanted.watched_id and i.instance_id = wanted.instance_id
+    on i.watched_id = $1::integer and i.instance_id = wanted.instance_id
 left join auth_reconciler.pause as p
-    on p.watched_id = wanted.watched_id and p.instance_id = wanted.instance_id
+    on p.watched_id = $1::integer and p.instance_id = wanted.instance_id
 left join lateral (
     select
         array_agg(change.id order by change.id) as ids,
@@ -56,5 +37,5 @@ left join lateral (
         (array_agg(case when change.kept then change.to_status end order by change.id desc)
             filter (where change.cause = 'drift'))[1] as put_aside
     from auth_reconciler.change
-    where change.watched_id = wanted.watched_id and change.instance_id = wanted.instance_id
+    where change.watched_id = $1::integer and change.instance_id = wanted.instance_id
 ) as c on true

@@ -1,12 +1,8 @@
--- One record, in one message with the settings of its transaction. Names in braces are quoted literals.
+-- A batch of records on rows of one table ($2), which were read in the epoch $1. A row for each.
 select
-    auth_reconciler.legible(outcome) as outcome,
-    auth_reconciler.legible(from_status) as from_status,
-    reaction_ms
-from auth_reconciler.record(
-    {epoch}::uuid,
-    nullif({version}, '')::uuid,
-    array(select pg_catalog.jsonb_array_elements_text({changes}::jsonb)::bigint),
-    {verdict}::jsonb,
-    {context}::jsonb
-)
+    r.instance_id,
+    auth_reconciler.legible(r.outcome) as outcome,
+    auth_reconciler.legible(r.from_status) as from_status,
+    r.reaction_ms,
+    r.held_ms
+from auth_reconciler.record_batch($1, $2, $3::jsonb, $4::jsonb) as r

@@ -16,11 +16,11 @@ set search_path = pg_catalog, pg_temp
 as $body$
 begin
     -- Anybody may set this, so it only tells whether it is worth a look: no statement of the manager's reads our
-    -- tables in it. A setting of an earlier transaction reads as the empty string, not as null.
-    if current_setting('auth_reconciler.writing', true) is distinct from watched_id || '/' || instance_id || '/' || status then
+    -- tables in it. With the transaction's id, for what one leaves behind says nothing in the next.
+    if current_setting('auth_reconciler.writing', true) is distinct from pg_current_xact_id()::text then
         return false;
     end if;
-    -- What record() wrote in this very transaction; nobody else ever sees it, or may write it.
+    -- What a record wrote in this very transaction; nobody else ever sees it, or may write it.
     return exists (
         select
         from auth_reconciler.instance as i

@@ -1,83 +1,93 @@
 -- What is kept of what happened. Written and pruned in the transaction of a record or not at all: a quiet
 -- fleet costs nothing, and without a daemon nothing but the change log grows.
 
-create or replace function auth_reconciler.answer(watched_id integer, instance_id uuid, changes bigint[])
-returns boolean
+create or replace function auth_reconciler.answer(watched_id integer, changes bigint[])
+returns table (instance_id uuid, noticed_at timestamptz)
+-- Not in the language SQL, of which each call would be planned anew.
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 begin
+    return query
     with answered as (
         delete from auth_reconciler.change as c where c.id = any (answer.changes) returning c.*
+    ),
+    alike as (
+        select
+            a.instance_id, max(a.changed_at) as at,
+            case when a.kept then 'guarded' when a.cause = 'drift' then 'drift' when a.cause = 'operator' then 'operator'
+                else 'change' end as act,
+            a.cause, count(*) as times, min(a.changed_at) as first_at, a.from_status, a.to_status, a.note, a.application,
+            a.role, max(a.id) as last,
+            row_number() over (partition by a.instance_id order by max(a.id) desc) as place
+        from answered as a
+        -- Those alike are one entry: a mad writer fills no history.
+        group by a.instance_id, a.cause, a.kept, a.from_status, a.to_status, a.note, a.application, a.role
+    ),
+    told as (
+        insert into auth_reconciler.journal
+            (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, message, application, role)
+        select
+            answer.watched_id, n.instance_id, n.at, n.act, n.cause, n.times, n.first_at, n.from_status, n.to_status,
+            n.note, n.application, n.role
+        from alike as n
+        where n.place <= 20
+        order by n.last desc
     )
-    insert into auth_reconciler.journal
-        (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, message, application, role)
-    select
-        answer.watched_id, answer.instance_id, max(a.changed_at),
-        case when a.kept then 'guarded' when a.cause = 'drift' then 'drift' when a.cause = 'operator' then 'operator'
-            else 'change' end,
-        a.cause, count(*), min(a.changed_at), a.from_status, a.to_status, a.note, a.application, a.role
-    from answered as a
-    -- Those alike are one entry: a mad writer fills no history.
-    group by a.cause, a.kept, a.from_status, a.to_status, a.note, a.application, a.role
-    order by max(a.id) desc
-    limit 20;
-    return found;
+    select n.instance_id, min(n.first_at) from alike as n group by n.instance_id;
 end
 $body$;
 
-comment on function auth_reconciler.answer(integer, uuid, bigint[]) is
-    'Takes the changes that a look has read out of the log and notes them in the journal, those alike as one entry. Call it behind the fence.';
+comment on function auth_reconciler.answer(integer, bigint[]) is
+    'Takes the changes that looks have read out of the log and notes them in the journal, those alike of an instance as one entry. Returns the instances that had any, with the time of the oldest. Call it behind the fence.';
 
 create or replace function auth_reconciler.prune(
-    watched_id integer, instance_id uuid, per_instance integer, max_age interval
+    watched_id integer, instances uuid[], per_instance integer, max_age interval
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
+declare
+    -- Once, for a bound that changes from row to row bounds no scan of an index.
+    oldest constant timestamptz := clock_timestamp() - max_age;
+    count constant integer := cardinality(instances);
 begin
     delete from auth_reconciler.transition as t
-    where t.watched_id = prune.watched_id and t.instance_id = prune.instance_id
-        and t.id <= (
-            select kept.id
-            from auth_reconciler.transition as kept
-            where kept.watched_id = prune.watched_id and kept.instance_id = prune.instance_id
-            order by kept.id desc
-            offset prune.per_instance limit 1
-        );
+    using unnest(instances) as p (id)
+    cross join lateral (
+        select kept.id
+        from auth_reconciler.transition as kept
+        where kept.watched_id = prune.watched_id and kept.instance_id = p.id
+        order by kept.id desc
+        offset prune.per_instance limit 1
+    ) as last
+    where t.watched_id = prune.watched_id and t.instance_id = p.id and t.id <= last.id;
     delete from auth_reconciler.journal as j
-    where j.watched_id = prune.watched_id and j.instance_id = prune.instance_id
-        and j.id <= (
-            select kept.id
-            from auth_reconciler.journal as kept
-            where kept.watched_id = prune.watched_id and kept.instance_id = prune.instance_id
-            order by kept.id desc
-            offset prune.per_instance limit 1
-        );
-    -- Some old ones of any instance go with each record, more than it can add, so the whole shrinks by
-    -- itself. One record at a time: the others must neither wait for it nor meet it in another order.
-    if not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then
+    using unnest(instances) as p (id)
+    cross join lateral (
+        select kept.id
+        from auth_reconciler.journal as kept
+        where kept.watched_id = prune.watched_id and kept.instance_id = p.id
+        order by kept.id desc
+        offset prune.per_instance limit 1
+    ) as last
+    where j.watched_id = prune.watched_id and j.instance_id = p.id and j.id <= last.id;
+    -- Some old ones of any instance go with each batch, more than it can add, so the whole shrinks by
+    -- itself. One at a time: the others must neither wait for it nor meet it in another order.
+    if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then
         return;
     end if;
     delete from auth_reconciler.transition as t
     where t.id = any (array(
-        select old.id
-        from auth_reconciler.transition as old
-        where old.at < clock_timestamp() - prune.max_age
-        order by old.at
-        limit 10
+        select old.id from auth_reconciler.transition as old where old.at < oldest order by old.at limit 10 * count
     ));
     delete from auth_reconciler.journal as j
     where j.id = any (array(
-        select old.id
-        from auth_reconciler.journal as old
-        where old.at < clock_timestamp() - prune.max_age
-        order by old.at
-        limit 30
+        select old.id from auth_reconciler.journal as old where old.at < oldest order by old.at limit 30 * count
     ));
 end
 $body$;
 
-comment on function auth_reconciler.prune(integer, uuid, integer, interval) is
-    'Keeps the history of an instance within its count, and takes some of what is too old with it.';
+comment on function auth_reconciler.prune(integer, uuid[], integer, interval) is
+    'Keeps the history of instances within its count, and takes some of what is too old with it.';

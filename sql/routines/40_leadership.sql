@@ -37,6 +37,8 @@ begin
     -- Held as long as this session lives: who must know whether the epoch still stands, and may not trust
     -- its snapshot, asks for this lock.
     perform pg_advisory_lock(auth_reconciler.epoch_lock(p_epoch));
+    -- The gate, alone: whatever is recorded in an older epoch is committed before, and nothing after.
+    lock table auth_reconciler.leadership in exclusive mode;
     insert into auth_reconciler.leadership as l (epoch, term, pid, backend_start, taken_at, application)
     select p_epoch, 1, a.pid, a.backend_start, clock_timestamp(), a.application_name
     from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()

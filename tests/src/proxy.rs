@@ -4,6 +4,7 @@
 //! program (the kernel still acknowledges, so its own keepalive finds nothing wrong). What was held back goes on when
 //! the link passes again, as after a real pause; [`Proxy::cut_all`] ends it instead.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Setting {
 
 struct Shared {
     target: SocketAddr,
+    /// Only sessions whose `application_name` begins so are spoiled.
+    only: Option<&'static str>,
     setting: watch::Sender<Setting>,
     listening: watch::Sender<Option<bool>>,
     connections: Arc<Connections>,
@@ -58,6 +61,19 @@ impl Proxy {
     /// # Errors
     /// When there is no free port.
     pub async fn start(target: SocketAddr) -> Result<Self> {
+        Self::open_for(target, None).await
+    }
+
+    /// A link to the server of a connection URL that spoils only the PostgreSQL sessions whose `application_name` begins
+    /// so, and lets all others pass whatever it does. One that refuses resets them, for its port stays open.
+    ///
+    /// # Errors
+    /// As for [`Proxy::to`].
+    pub async fn for_sessions(url: &str, application_name: &'static str) -> Result<Self> {
+        Self::open_for(target(url).await?, Some(application_name)).await
+    }
+
+    async fn open_for(target: SocketAddr, only: Option<&'static str>) -> Result<Self> {
         let socket = reserve(0)?;
         let port = socket.local_addr()?.port();
         let setting = Setting {
@@ -67,6 +83,7 @@ impl Proxy {
         };
         let shared = Arc::new(Shared {
             target,
+            only,
             setting: watch::Sender::new(setting),
             listening: watch::Sender::new(Some(false)),
             connections: Arc::default(),
@@ -89,12 +106,7 @@ impl Proxy {
     /// # Errors
     /// When the URL's host is no name of this machine, or as for [`Proxy::start`].
     pub async fn to(url: &str) -> Result<Self> {
-        let address = connection_url::address(url)?;
-        let target = tokio::net::lookup_host(address)
-            .await?
-            .next()
-            .context("the server's name has no address")?;
-        Self::start(target).await
+        Self::start(target(url).await?).await
     }
 
     /// The port on 127.0.0.1.
@@ -146,7 +158,7 @@ impl Proxy {
     }
 
     async fn settled(&self) -> Result<()> {
-        let wanted = self.shared.setting.borrow().link != Link::Refuse;
+        let wanted = self.shared.is_open(&self.shared.setting.borrow());
         let mut listening = self.shared.listening.subscribe();
         let state = *listening
             .wait_for(|state| state.is_none_or(|state| state == wanted))
@@ -154,6 +166,21 @@ impl Proxy {
         state.context("a proxy could not open its port")?;
         Ok(())
     }
+}
+
+impl Shared {
+    /// Whether the port is to be open.
+    fn is_open(&self, setting: &Setting) -> bool {
+        self.only.is_some() || setting.link != Link::Refuse
+    }
+}
+
+async fn target(url: &str) -> Result<SocketAddr> {
+    let address = connection_url::address(url)?;
+    tokio::net::lookup_host(address)
+        .await?
+        .next()
+        .context("the server's name has no address")
 }
 
 impl Drop for Proxy {
@@ -168,7 +195,7 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
     let mut connections = JoinSet::new();
     loop {
         if setting
-            .wait_for(|setting| setting.link != Link::Refuse)
+            .wait_for(|setting| shared.is_open(setting))
             .await
             .is_err()
         {
@@ -185,10 +212,11 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
                 accepted = listener.accept() => {
                     let (client, _) = accepted?;
                     while connections.try_join_next().is_some() {}
+                    // Before it is known whose it is, so that one that is cut off meanwhile is one of those.
                     let open = shared.connections.begin();
                     connections.spawn(connection(Arc::clone(shared), open, client));
                 }
-                _ = setting.wait_for(|setting| setting.link == Link::Refuse) => break,
+                _ = setting.wait_for(|setting| !shared.is_open(setting)) => break,
             }
         }
         drop(listener);
@@ -199,8 +227,22 @@ async fn run(shared: &Arc<Shared>, socket: TcpSocket, port: u16) -> std::io::Res
 
 /// Carries one connection until it ends or is cut.
 async fn connection(shared: Arc<Shared>, open: Open, mut client: TcpStream) {
+    let began = match shared.only {
+        None => Vec::new(),
+        Some(name) => match begin(&mut client).await {
+            Ok(began) if !names(&began, name) => {
+                drop(open);
+                let _ = carry(&shared, &mut client, &began, untouched).await;
+                return;
+            }
+            Ok(began) => began,
+            Err(_) => return,
+        },
+    };
     let cut = tokio::select! {
-        _ = carry(&shared, &mut client) => false,
+        refused = carry(&shared, &mut client, &began, spoiled) => {
+            refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        }
         () = open.cut() => true,
     };
     if cut {
@@ -209,18 +251,79 @@ async fn connection(shared: Arc<Shared>, open: Open, mut client: TcpStream) {
     }
 }
 
-async fn carry(shared: &Shared, client: &mut TcpStream) -> std::io::Result<()> {
-    passing(shared).await;
+/// The first message of a PostgreSQL session, which says what it is called. A client that asks for TLS is told that there
+/// is none.
+async fn begin(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    const TLS: u32 = 80_877_103;
+    loop {
+        let (length, code) = (client.read_u32().await?, client.read_u32().await?);
+        if code == TLS {
+            client.write_all(b"N").await?;
+            continue;
+        }
+        let rest = usize::try_from(length)
+            .unwrap_or_default()
+            .saturating_sub(8);
+        let mut message = [length.to_be_bytes(), code.to_be_bytes()].concat();
+        let mut parameters = vec![0; rest.min(16 * 1024)];
+        client.read_exact(&mut parameters).await?;
+        message.extend(parameters);
+        return Ok(message);
+    }
+}
+
+/// Whether a session calls itself so.
+fn names(began: &[u8], application_name: &str) -> bool {
+    let parameter = format!("application_name\0{application_name}");
+    began
+        .windows(parameter.len())
+        .any(|part| part == parameter.as_bytes())
+}
+
+/// What the link does to a session that it spoils, and to one that it does not.
+type View = fn(&Setting) -> Setting;
+
+const fn spoiled(setting: &Setting) -> Setting {
+    *setting
+}
+
+const fn untouched(_: &Setting) -> Setting {
+    Setting {
+        link: Link::Pass,
+        to_server: Duration::ZERO,
+        to_client: Duration::ZERO,
+    }
+}
+
+async fn carry(
+    shared: &Shared,
+    client: &mut TcpStream,
+    began: &[u8],
+    view: View,
+) -> std::io::Result<()> {
+    passing(shared, view).await;
+    if shared.only.is_some() && view(&shared.setting.borrow()).link == Link::Refuse {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
     let mut server = TcpStream::connect(shared.target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
+    server.write_all(began).await?;
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
     tokio::join!(
-        forward(shared, client_read, server_write, |setting| setting
-            .to_server),
-        forward(shared, server_read, client_write, |setting| setting
-            .to_client),
+        forward(
+            shared,
+            client_read,
+            server_write,
+            (view, |setting| setting.to_server)
+        ),
+        forward(
+            shared,
+            server_read,
+            client_write,
+            (view, |setting| setting.to_client)
+        ),
     );
     Ok(())
 }
@@ -230,13 +333,13 @@ async fn forward(
     shared: &Shared,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    delay: fn(&Setting) -> Duration,
+    (view, delay): (View, fn(&Setting) -> Duration),
 ) {
     let (sender, mut receiver) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let read = async move {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(size @ 1..) = from.read(&mut buffer).await {
-            let due = Instant::now() + delay(&shared.setting.borrow());
+            let due = Instant::now() + delay(&view(&shared.setting.borrow()));
             if sender.send((due, buffer[..size].to_vec())).is_err() {
                 return;
             }
@@ -245,22 +348,22 @@ async fn forward(
     let write = async move {
         while let Some((due, bytes)) = receiver.recv().await {
             tokio::time::sleep_until(due).await;
-            passing(shared).await;
+            passing(shared, view).await;
             if to.write_all(&bytes).await.is_err() {
                 return;
             }
         }
-        passing(shared).await;
+        passing(shared, view).await;
         let _ = to.shutdown().await;
     };
     tokio::join!(read, write);
 }
 
 /// Waits while the link is a black hole.
-async fn passing(shared: &Shared) {
+async fn passing(shared: &Shared, view: View) {
     let _ = shared
         .setting
         .subscribe()
-        .wait_for(|setting| setting.link != Link::BlackHole)
+        .wait_for(|setting| view(setting).link != Link::BlackHole)
         .await;
 }

@@ -9,6 +9,7 @@
 //! makes that container's state unknown and nothing else.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 mod compare;
 #[cfg(test)]
@@ -55,21 +56,27 @@ pub enum Container {
     Removed,
 }
 
-/// What is recorded of a container, exactly as a verdict used it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is recorded of a container, exactly as a verdict used it, under the names of its columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sighting {
     /// The engine that showed it.
+    #[serde(rename = "container_engine")]
     pub engine: String,
     /// Its id.
+    #[serde(rename = "container_id")]
     pub id: String,
     /// Its name.
+    #[serde(rename = "container_name")]
     pub name: String,
     /// Its state in the engine's words, or [`REMOVED`] and how it ended.
+    #[serde(rename = "container_state")]
     pub state: String,
     /// When it was last started, by the engine's clock; `None` if never.
+    #[serde(rename = "container_started_at")]
     pub started_at: Option<DateTime<Utc>>,
     /// Its network endpoints: each start makes new ones, and a list shows them where it does not show
     /// the time of the start. Empty if it has none.
+    #[serde(rename = "container_network")]
     pub network: String,
 }
 

@@ -9,8 +9,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
+use crate::facts::columns;
 
 /// The time that one budget is for.
 const WINDOW: TimeDelta = TimeDelta::seconds(60);
@@ -18,6 +20,9 @@ const WINDOW: TimeDelta = TimeDelta::seconds(60);
 /// More foreign writes than this within [`SLOW_WINDOW`] are a fight, however slow. A manager that comes back
 /// to a hanging bot every five minutes makes eleven.
 const SLOW_FIGHT: usize = 12;
+
+/// So many of the last foreign writes are remembered: one more than is no fight yet.
+pub(crate) const RECENT: usize = SLOW_FIGHT + 1;
 
 /// The time in which a slow fight is counted.
 const SLOW_WINDOW: TimeDelta = TimeDelta::hours(1);
@@ -28,19 +33,29 @@ const HOLD: Backoff = Backoff {
     max: Duration::from_secs(60),
 };
 
-/// What was spent so far on one instance. Kept in the database, so that a restart does not refill it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was spent so far on one instance. Kept in the database, under the names of its columns, so that a restart does
+/// not refill it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Corrections {
     /// Corrections spent in the current window.
+    #[serde(rename = "corrections_spent", deserialize_with = "columns::count")]
     pub spent: u32,
     /// When the current window began.
+    #[serde(rename = "corrections_since")]
     pub window_start: Option<DateTime<Utc>>,
     /// Zero while the budget lasts; then how often the hold has grown.
+    #[serde(deserialize_with = "columns::count")]
     pub contested: u32,
     /// Until when a foreign write alone causes no look.
     pub hold_until: Option<DateTime<Utc>>,
-    /// When the last looks found foreign writes, the newest first: one more than is no fight yet.
-    pub recent: [Option<DateTime<Utc>>; SLOW_FIGHT + 1],
+    /// When the last looks found foreign writes, the newest first.
+    #[serde(
+        rename = "foreign_at",
+        serialize_with = "columns::write_recent",
+        deserialize_with = "columns::recent"
+    )]
+    pub recent: [Option<DateTime<Utc>>; RECENT],
 }
 
 impl Corrections {
@@ -52,7 +67,7 @@ impl Corrections {
 
     /// [`Self::recent`] from what was recorded of it, the newest first.
     #[must_use]
-    pub fn recent(times: Vec<DateTime<Utc>>) -> [Option<DateTime<Utc>>; SLOW_FIGHT + 1] {
+    pub fn recent(times: Vec<DateTime<Utc>>) -> [Option<DateTime<Utc>>; RECENT] {
         let mut times = times.into_iter();
         std::array::from_fn(|_| times.next())
     }

@@ -1,11 +1,14 @@
 //! What a decision may look at: one row, one moment, all read after the event that asked for it.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Sighting};
 use crate::corrections::Corrections;
 use crate::key::{ApiKey, KeyFault};
 use crate::{AuthStatus, Cause, Reason};
+
+pub(crate) mod columns;
 
 /// Everything that one decision is made from.
 #[derive(Clone, Debug)]
@@ -91,12 +94,20 @@ impl Row {
     }
 }
 
-/// The part of our own `instance` row that decisions build on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The part of our own `instance` row that decisions build on and verdicts fill. Its fields are written and read under
+/// the names of the columns, so a fact that is to be remembered is a field here and a column there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Recorded {
-    /// The verdict; `None` when hands are off the instance.
+    /// The verdict; `None` when hands are off the instance, or when a newer version wrote a word that this one does not
+    /// know.
+    #[serde(rename = "auth_status", deserialize_with = "columns::status")]
     pub status: Option<AuthStatus>,
     /// Its reason; `None` when a newer version wrote one that this version does not know.
+    #[serde(
+        serialize_with = "columns::write_reason",
+        deserialize_with = "columns::reason"
+    )]
     pub reason: Option<Reason>,
     /// Last READY of the API since the instance began anew.
     pub ready_at: Option<DateTime<Utc>>,
@@ -105,19 +116,24 @@ pub struct Recorded {
     /// Last write of `account`.
     pub account_at: Option<DateTime<Utc>>,
     /// Looks since the last final state or beginning; the exponent of the backoff.
+    #[serde(deserialize_with = "columns::count")]
     pub attempts: u32,
     /// Answers of the same kind in a row that were no READY.
+    #[serde(deserialize_with = "columns::count")]
     pub misses: u32,
     /// When that streak began.
     pub first_miss_at: Option<DateTime<Utc>>,
     /// Whether an answer or the engine's word stands behind the status. One that merely repeats what
     /// somebody else wrote is not established.
+    #[serde(deserialize_with = "columns::or_default")]
     pub established: bool,
     /// The correction budget.
+    #[serde(flatten)]
     pub corrections: Corrections,
     /// When it is looked at again without an event; `None` when it was final.
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// The container that it was computed from.
+    #[serde(flatten, deserialize_with = "columns::sighting")]
     pub sighting: Option<Sighting>,
 }
 

@@ -13,12 +13,14 @@
 //! * [`rings`] — what a ring, which anybody may send, may cost.
 //! * [`container`] — what an engine shows of an instance, and what that means.
 //! * [`follow`] — whose output is followed, and which of it is worth a look.
+//! * [`batch`] — how large a batch of records may be.
 //! * [`standby`] — when a process that waits takes the place of one that leads and does not move.
 //! * [`witness`] — whether the silence of many is theirs or ours.
 //! * [`backoff`], [`corrections`] — how patience grows, and when two writers stop fighting.
 
 pub mod answer;
 pub mod backoff;
+pub mod batch;
 pub mod cause;
 pub mod chance;
 pub mod container;

@@ -13,8 +13,10 @@ use tracing::{debug, info, warn};
 
 use crate::command::status::Standing;
 use crate::docker::Engine;
+use crate::postgres::look::Reads;
+use crate::postgres::record::Records;
 use crate::postgres::watcher::WatcherError;
-use crate::postgres::{pool, schema};
+use crate::postgres::{direct, pool, schema};
 use crate::run::look::Context;
 use crate::run::{Options, RunError};
 use crate::settings::{Command, RunSettings, Settings, SettingsError};
@@ -228,12 +230,23 @@ fn engine(run: &RunSettings) -> anyhow::Result<Option<Arc<Engine>>> {
 }
 
 fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
+    // All sessions of the daemon go this way; the other one, where it is another, only has to lead to the same database.
+    let database = run.listen.as_ref().unwrap_or(&settings.database);
+    let [beside, looking] = sessions(run.pool_size);
+    let sessions = direct::open(database, looking)?;
+    let other_way = run.listen.as_ref().map(|_| &settings.database);
     Ok(Options {
-        ear: run.listen.as_ref().unwrap_or(&settings.database).clone(),
+        ear: database.clone(),
+        other_way: other_way
+            .map(|other| pool::open(other, 1, pool::Session::Command))
+            .transpose()?,
         expected_tables: settings.tables.clone(),
         context: Context {
             engine: engine(run)?,
-            pool: pool::open(&settings.database, run.pool_size, pool::Session::Pool)?,
+            pool: pool::open(database, beside, pool::Session::Pool)?,
+            reads: Reads::on(sessions.clone()),
+            records: Records::on(sessions.clone(), run.record),
+            sessions,
             prober: run.prober.clone(),
             policy: run.policy,
             record: run.record,
@@ -244,6 +257,12 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
         echo_limit: run.echo_timeout,
         shutdown_limit: run.shutdown_timeout,
     })
+}
+
+/// How many connections are for what is done beside the looks, and how many are theirs: one reads, one records.
+fn sessions(pool_size: usize) -> [usize; 2] {
+    let looking = pool_size.saturating_sub(1).clamp(1, 2);
+    [pool_size.saturating_sub(looking).max(1), looking]
 }
 
 /// What the operator is to do about an error that ended the program, if it is known.

@@ -1,4 +1,4 @@
-//! The database's shell: the ear, the pool, and the statements of `sql/`.
+//! The database's shell: the ear, the pool, the direct sessions of the looks, and the statements of `sql/`.
 
 /// The text of a file of `sql/`.
 macro_rules! sql {
@@ -7,9 +7,12 @@ macro_rules! sql {
     };
 }
 
+mod batcher;
+pub(crate) mod direct;
 pub(crate) mod ear;
 pub(crate) mod error;
 pub(crate) mod faults;
+mod halves;
 pub(crate) mod inbox;
 pub(crate) mod listener;
 pub(crate) mod look;

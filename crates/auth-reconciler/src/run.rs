@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use auth_reconciler_core::controller::{self, Ending, Failure};
 use auth_reconciler_core::follow;
 use auth_reconciler_core::queue::Limits;
+use deadpool_postgres::Pool;
 use postgres_url::Database;
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -36,6 +37,8 @@ use look::Context;
 pub(crate) struct Options {
     /// Where the ear connects.
     pub(crate) ear: Database,
+    /// The way that commands take, where it is another.
+    pub(crate) other_way: Option<Pool>,
     /// Tables that must be watched, as the operator named them; the daemon serves every watched one.
     pub(crate) expected_tables: Vec<TableName>,
     /// What every look is done with.

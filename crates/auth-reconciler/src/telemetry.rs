@@ -103,6 +103,6 @@ fn server_said(error: &DbError) -> String {
 pub(crate) fn in_their_code(error: &DbError) -> bool {
     error
         .where_()
-        .and_then(|context| context.split_once(" set auth_status = $2,"))
+        .and_then(|context| context.split_once(" set auth_status = ($2)["))
         .is_some_and(|(inner, _)| inner.contains('\n'))
 }

@@ -43,7 +43,7 @@ pub(crate) async fn ask_some(
     let mut looks = Vec::new();
     for key in ready_rows(pool).await? {
         if let Some(table) = tables.get(&key.watched_id) {
-            looks.push((key, look::read(pool, table, key).await?));
+            looks.push((key, look::read_one(pool, table, key).await?));
         }
     }
     let asked = looks.iter().filter_map(|(key, look)| {

@@ -53,7 +53,7 @@ impl Scene {
         .await
     }
 
-    /// The same with the ear led through a link; the pool has a direct connection.
+    /// The same with the daemon's sessions led through a link.
     pub(crate) async fn start_through(link: &Proxy, settings: &[Setting<'_>]) -> Result<Self> {
         Self::launch(|url| {
             let mut all = owned(settings);

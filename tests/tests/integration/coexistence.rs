@@ -99,6 +99,34 @@ async fn a_broken_trigger_of_the_table_ends_nothing_and_is_met_with_backoff() ->
     Ok(())
 }
 
+/// What the daemon's sessions have prepared outlives a change of the table: a type, a column more, a column less.
+#[tokio::test]
+async fn a_table_that_changes_is_read_and_written_by_the_sessions_that_there_are() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let id = scene.instance(stub.port()).await?;
+    scene.eventually(ALL_TRUE).await?;
+    for change in [
+        "alter column updated_at type timestamptz",
+        "add column more int default 1",
+        "drop column token",
+    ] {
+        scene
+            .manager
+            .batch_execute(&format!("alter table message_instances {change}"))
+            .await?;
+        scene
+            .table
+            .write_status(&scene.manager, id, Some("pending"))
+            .await?;
+        scene.eventually(ALL_TRUE).await?;
+    }
+    let failed = daemon.count(|line| line.is("look failed, will be repeated"));
+    assert_eq!(failed, 0);
+    Ok(())
+}
+
 /// A read that is given up at our end must end at the server's, too: else sessions pile up there until the manager
 /// cannot connect.
 #[tokio::test]

@@ -238,7 +238,7 @@ async fn owed(client: &Client) -> Result<i64> {
 async fn an_ear_that_falls_silent_is_noticed_ended_and_replaced() -> Result<()> {
     let scene = Scene::shared().await?;
     let stub = Stub::start(Behaviour::Ready).await?;
-    let link = Proxy::to(scene.url()).await?;
+    let link = Proxy::for_sessions(scene.url(), "auth-reconciler ear").await?;
     let ear = link.url(scene.url())?;
     let settings = [
         ("AUTH_RECONCILER_LISTEN_URL", ear.as_str()),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::arena::{KEY, Scene};
 
+mod batches;
 mod marker;
 mod parts;
 
@@ -69,6 +70,9 @@ async fn a_row_deleted_under_a_slow_probe_leaves_nothing_behind() -> Result<()> 
     Ok(())
 }
 
+/// The sessions that listen.
+const EARS: &str = "auth-reconciler ear";
+
 /// Two daemons on one database: the first leads, with an ear that a test can spoil and a pool that it cannot.
 struct Two {
     scene: Scene,
@@ -82,7 +86,8 @@ struct Two {
 
 impl Two {
     async fn start() -> Result<Self> {
-        let link = Proxy::to(&auth_reconciler_tests::postgres::shared_cluster()?).await?;
+        let server = auth_reconciler_tests::postgres::shared_cluster()?;
+        let link = Proxy::for_sessions(&server, EARS).await?;
         let scene = Scene::start_through(
             &link,
             &[

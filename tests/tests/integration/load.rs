@@ -122,11 +122,10 @@ async fn a_storm_of_hung_instances_does_not_hold_up_the_one_behind_it() -> Resul
 /// that its API had.
 #[tokio::test]
 async fn a_slow_database_takes_no_api_its_time_to_answer() -> Result<()> {
-    let link = Proxy::to(&shared_cluster()?).await?;
+    let link = Proxy::for_sessions(&shared_cluster()?, "auth-reconciler pool").await?;
     let scene = Scene::start_with(|url| {
         Ok(vec![
             ("DATABASE_URL", link.url(url)?),
-            ("AUTH_RECONCILER_LISTEN_URL", url.to_owned()),
             ("AUTH_RECONCILER_PROBE_CONCURRENCY", "2".to_owned()),
             ("RUST_LOG", "auth_reconciler=debug".to_owned()),
         ])

@@ -1,9 +1,10 @@
 //! How a statement on the database fails. What is done about it is in [`super::remedy`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use super::remedy::{self, Act, Course};
 use crate::telemetry;
@@ -37,6 +38,9 @@ pub(crate) enum StoreError {
     Hidden { table: String },
     #[error("could not understand what the database answered on the attempt to {act}: {what}")]
     Answer { act: &'static str, what: String },
+    /// That of a whole batch.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
 }
 
 impl StoreError {
@@ -48,15 +52,48 @@ impl StoreError {
             | Self::Timeout { .. }
             | Self::Hidden { .. }
             | Self::Answer { .. } => None,
+            Self::Shared(error) => error.code(),
         }
+    }
+
+    /// What the server said of a statement.
+    fn refused(&self) -> Option<&tokio_postgres::Error> {
+        match self {
+            Self::Query { source, .. } => Some(source),
+            Self::Shared(error) => error.refused(),
+            Self::Connect { .. }
+            | Self::Pool { .. }
+            | Self::Timeout { .. }
+            | Self::Hidden { .. }
+            | Self::Answer { .. } => None,
+        }
+    }
+
+    fn db_error(&self) -> Option<&DbError> {
+        self.refused().and_then(tokio_postgres::Error::as_db_error)
+    }
+
+    /// Whether, where a batch failed with it, a single one of the batch may be the reason. It is not where the way to the
+    /// server, a right, a lock, a limit or the schema is.
+    pub(super) fn may_be_of_one(&self) -> bool {
+        const OF_ALL: [&str; 11] = [
+            "08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "F0",
+        ];
+        let class = self
+            .db_error()
+            .and_then(|error| error.code().code().get(..2));
+        class.is_some_and(|class| !OF_ALL.contains(&class))
+    }
+
+    /// Whether it is the refusal to read what row level security hides.
+    pub(super) fn hides_rows(&self) -> bool {
+        // Its words are in the language of the server.
+        self.db_error().and_then(DbError::routine) == Some("check_enable_rls")
     }
 
     /// Whether it is an error of the watched table's own triggers and checks, see [`telemetry::in_their_code`].
     pub(crate) fn in_their_code(&self) -> bool {
-        let Self::Query { source, .. } = self else {
-            return false;
-        };
-        source.as_db_error().is_some_and(telemetry::in_their_code)
+        self.db_error().is_some_and(telemetry::in_their_code)
     }
 
     /// Whether it is of the way to the server and may be gone in a moment.
@@ -68,6 +105,7 @@ impl StoreError {
             }
             Self::Timeout { .. } => true,
             Self::Hidden { .. } | Self::Answer { .. } => false,
+            Self::Shared(error) => error.may_pass(),
         }
     }
 
@@ -85,23 +123,18 @@ impl StoreError {
                 .is_some_and(|code| !code.code().starts_with("57P") && !self.is_busy()),
             Self::Hidden { .. } | Self::Answer { .. } => true,
             Self::Pool { .. } | Self::Timeout { .. } => false,
+            Self::Shared(error) => error.is_refusal(),
         }
     }
 
     /// Whether it misses a function, view or table of our own schema.
     pub(crate) fn is_of_our_schema(&self) -> bool {
-        let Self::Query { source, .. } = self else {
-            return false;
-        };
-        remedy::misses_ours(source)
+        self.refused().is_some_and(remedy::misses_ours)
     }
 
     /// The advice of an error that no retry mends, for the running daemon.
     pub(crate) fn end(&self) -> Option<&'static str> {
-        let Self::Query { source, .. } = self else {
-            return None;
-        };
-        let remedy = remedy::remedy(source, Act::Serve)?;
+        let remedy = remedy::remedy(self.refused()?, Act::Serve)?;
         (remedy.course == Course::End).then_some(remedy.advice)
     }
 
@@ -114,6 +147,7 @@ impl StoreError {
             | Self::Timeout { .. }
             | Self::Hidden { .. }
             | Self::Answer { .. } => None,
+            Self::Shared(error) => error.advice(),
         }
     }
 }

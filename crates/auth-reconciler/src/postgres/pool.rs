@@ -1,9 +1,11 @@
-//! The pool: short statements of looks. It never listens, and it keeps no state in a session.
+//! The pool: short statements beside the looks, and of commands. It never listens, and it keeps no state in a session, for
+//! a command may go through a transaction pooler. What looks are made with is [`super::direct`].
 
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder, PoolError, RecyclingMethod,
+    Runtime,
 };
 use postgres_url::{Database, TlsError};
 
@@ -26,32 +28,9 @@ macro_rules! no_foreign_limits {
 }
 pub(super) use no_foreign_limits;
 
-/// What every transaction that writes begins with, sent in one message with its statement: a
-/// transaction pooler may be in between, which hands the session to somebody else afterwards, so no
-/// setting may outlive the transaction and no statement may be prepared. Each statement of a record
-/// must see what was committed before it; rows that row level security hides are an error rather
-/// than a deletion; nothing is looked up where somebody else can write;
-/// and notices are not even sent, because a trigger of the manager's may put its row into one. The path
-/// of the session is kept for the triggers of the table, which find what they name by it.
-///
-/// No lock is waited for long. A trigger of the manager's runs in our write, and may want what the
-/// manager holds while it wants our row: of two who wait for each other the server ends the one that
-/// has waited for `deadlock_timeout` when it finds them. Ours has given way long before that.
-pub(crate) const TRANSACTION: &str = concat!(
-    "set transaction isolation level read committed, read write;",
-    no_foreign_limits!(),
-    "\
-    select pg_catalog.set_config(\
-        'auth_reconciler.session_path', pg_catalog.current_setting('search_path'), true);\
-    set local row_security = off;\
-    set local search_path = pg_catalog, pg_temp;\
-    set local client_min_messages = error;\
-    set local statement_timeout = '8s';\
-    select pg_catalog.set_config('lock_timeout', greatest(1, least(50, (250 * extract(\
-        epoch from pg_catalog.current_setting('deadlock_timeout')::interval))::integer))::text, true);"
-);
-
-/// The same for any other statement: nothing is looked up where somebody else can write, and a table that the
+/// What every statement beside the looks begins with, in one message with it: a transaction pooler may be in between, which
+/// hands the session to somebody else afterwards, so no setting may outlive the transaction and no statement may be
+/// prepared. Nothing is looked up where somebody else can write, and a table that the
 /// manager has locked must not keep a session of the server waiting for longer than we wait, or given up
 /// sessions pile up until nobody can connect.
 const STATEMENT: &str = concat!(
@@ -63,8 +42,8 @@ const STATEMENT: &str = concat!(
     set local lock_timeout = '1s'"
 );
 
-/// The same for a read of a watched table: one that the manager has locked must not keep the few sessions
-/// waiting that the instances of other tables are read with. Whoever meets it comes again with backoff.
+/// The same for a statement that reads a whole watched table: one that the manager has locked must not keep the few
+/// sessions waiting. Whoever meets it comes again.
 const READ: &str = concat!(
     "begin isolation level read committed;",
     no_foreign_limits!(),
@@ -107,7 +86,7 @@ pub(crate) enum OpenError {
 pub(crate) enum Session {
     /// The daemon's ear.
     Ear,
-    /// The daemon's other sessions.
+    /// The daemon's other sessions: all of the looks, and what is done beside them.
     Pool,
     /// Those of a command that ends by itself.
     Command,
@@ -144,6 +123,17 @@ impl Session {
 /// # Errors
 /// The TLS settings are unusable.
 pub(crate) fn open(database: &Database, size: usize, session: Session) -> Result<Pool, OpenError> {
+    builder(database, size, session)?
+        .build()
+        .map_err(OpenError::Build)
+}
+
+/// The same, with more to be said about its sessions.
+pub(super) fn builder(
+    database: &Database,
+    size: usize,
+    session: Session,
+) -> Result<PoolBuilder, OpenError> {
     let mut config = database.config();
     config.application_name(session.name());
     let manager = Manager::from_config(
@@ -153,13 +143,12 @@ pub(crate) fn open(database: &Database, size: usize, session: Session) -> Result
             recycling_method: RecyclingMethod::Fast,
         },
     );
-    let builder = Pool::builder(manager)
+    Ok(Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(LIMIT))
         .create_timeout(Some(LIMIT))
-        .recycle_timeout(Some(LIMIT));
-    builder.build().map_err(OpenError::Build)
+        .recycle_timeout(Some(LIMIT)))
 }
 
 /// Runs one statement on a pooled connection, in a transaction of its own and with none of the session's
@@ -187,7 +176,7 @@ pub(crate) async fn read_with<T>(
     .await
 }
 
-/// Runs one message that brings its own settings ([`TRANSACTION`]) on a pooled connection, within [`LIMIT`].
+/// Runs one statement on a pooled connection, within [`LIMIT`]; it brings its own settings, or the session has them.
 /// A connection on which it failed to answer is not used again: it may be half open, and its statement may
 /// still run.
 pub(super) async fn bare<T>(
@@ -196,7 +185,9 @@ pub(super) async fn bare<T>(
     work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
 ) -> Result<T, StoreError> {
     let object = pool.get().await.map_err(|error| match error {
-        PoolError::Backend(source) => StoreError::Connect { act, source },
+        PoolError::Backend(source) | PoolError::PostCreateHook(HookError::Backend(source)) => {
+            StoreError::Connect { act, source }
+        }
         source @ (PoolError::Timeout(_)
         | PoolError::Closed
         | PoolError::NoRuntimeSpecified

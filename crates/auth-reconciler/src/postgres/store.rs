@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use auth_reconciler_core::container::RecordedContainer;
+use auth_reconciler_core::container::{RecordedContainer, Sighting};
 use auth_reconciler_core::{Cause, Key};
 use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
@@ -13,7 +13,6 @@ use super::CHANNEL;
 use super::error::StoreError;
 use super::faults;
 use super::listener::Identity;
-use super::look::sighting_from;
 use super::pool::with;
 use super::tables::{Expected, Table, Tables, Watched};
 
@@ -38,6 +37,24 @@ pub(crate) async fn recorded_containers(pool: &Pool) -> Result<Vec<RecordedConta
     recorded
         .collect::<Result<_, _>>()
         .map_err(|source| StoreError::Query { act, source })
+}
+
+fn sighting_from(row: &tokio_postgres::Row) -> Result<Option<Sighting>, tokio_postgres::Error> {
+    let text = |column| -> Result<String, tokio_postgres::Error> {
+        let value: Option<String> = row.try_get(column)?;
+        Ok(value.unwrap_or_default())
+    };
+    let Some(id) = row.try_get("container_id")? else {
+        return Ok(None);
+    };
+    Ok(Some(Sighting {
+        engine: text("container_engine")?,
+        id,
+        name: text("container_name")?,
+        state: text("container_state")?,
+        started_at: row.try_get("container_started_at")?,
+        network: text("container_network")?,
+    }))
 }
 
 /// Notes whether the engine is seen, as the process of this epoch. Returns false if it no longer leads.

@@ -94,6 +94,7 @@ impl Daemon {
         let clock = Clock::start();
         let recipe = Recipe {
             ear: options.ear,
+            other_way: options.other_way,
             expected_tables: options.expected_tables,
             context: Arc::clone(&context),
             echo_interval: options.echo_interval,
@@ -203,8 +204,7 @@ impl Daemon {
             };
             self.tell(Input::Notified(notified));
         }
-        // Connections that belong to the same outage would each be found dead one by one.
-        self.context.pool.retain(|_, _| false);
+        self.context.give_up_connections();
         if end_session {
             let (context, former) = (Arc::clone(&self.context), leader.identity);
             tokio::spawn(async move { end_session_of(&context, former).await });

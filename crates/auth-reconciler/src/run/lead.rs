@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_reconciler_core::controller::Sight;
+use deadpool_postgres::Pool;
 use postgres_url::Database;
 use thiserror::Error;
 use tracing::info;
@@ -102,6 +103,8 @@ impl LeadError {
 pub(super) struct Recipe {
     /// Where the ear connects.
     pub(super) ear: Database,
+    /// The way that commands take, where it is another: it must lead to the same database.
+    pub(super) other_way: Option<Pool>,
     /// Tables that must be watched.
     pub(super) expected_tables: Vec<TableName>,
     /// The pool among it.
@@ -126,7 +129,11 @@ impl Recipe {
         // Before the wait for the lock, so that a standby that could never serve says so at once.
         schema::check(pool, &self.expected_tables).await?;
         ear.listen().await?;
+        // Nothing is set in a session before one has heard its own echo: behind a transaction pooler it is somebody else's.
         ear::echo(pool, &ear.inbox(), self.echo_limit).await?;
+        if let Some(other) = &self.other_way {
+            ear::echo(other, &ear.inbox(), self.echo_limit).await?;
+        }
         ear.settle_session().await?;
         if ear.try_leadership().await? {
             return self.take_over(ear).await;

@@ -10,43 +10,29 @@ use auth_reconciler_core::facts::Row;
 use auth_reconciler_core::follow::{Kind, Sound};
 use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Moment;
-use auth_reconciler_core::verdict::{self, Conclusion, Plan, Policy, Verdict};
+use auth_reconciler_core::verdict::{self, Conclusion, Plan, Verdict};
 use auth_reconciler_core::witness::{Reading, Word};
 use auth_reconciler_core::{AuthStatus, Cause, Key};
 use chrono::TimeDelta;
-use deadpool_postgres::Pool;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::patience::asked_to_end;
 use crate::clock::Clock;
-use crate::docker::Engine;
 use crate::docker::sightings::Sightings;
 use crate::postgres::error::StoreError;
-use crate::postgres::look::{Look, read};
-use crate::postgres::record::{self, Proposal, RecordSettings};
+use crate::postgres::look::{Look, Reads};
+use crate::postgres::record::{self, Proposal};
 use crate::postgres::tables::{Table, Tables};
-use crate::probe::{self, Prober};
+use crate::probe;
 use crate::witness;
 use container::see_container;
 
 mod container;
+mod context;
 
-/// What every run is done with.
-#[derive(Debug)]
-pub(crate) struct Context {
-    /// Connections for short statements.
-    pub(crate) pool: Pool,
-    /// The engine of the containers, where one is asked.
-    pub(crate) engine: Option<Arc<Engine>>,
-    /// Asks the APIs.
-    pub(crate) prober: Prober,
-    /// Settings of the decision.
-    pub(crate) policy: Policy,
-    /// Settings of the record.
-    pub(crate) record: RecordSettings,
-}
+pub(crate) use context::Context;
 
 /// What one run is about, and how it is told something while it runs.
 #[derive(Debug)]
@@ -90,7 +76,7 @@ pub(crate) async fn look(
     let Some(table) = tables.get(&key.watched_id) else {
         return Ok(Outcome::UnknownTable);
     };
-    let mut look = read(&context.pool, table, key).await?;
+    let mut look = context.reads.read(&tables, key).await?;
     let read_at = Instant::now();
     let changes = ChangeSet::of(&look.changes);
     report.changes = Some(changes);
@@ -208,7 +194,7 @@ async fn ask(
         answer = context.prober.ask(instance, profile, api_key) => answer,
         Some(()) = asked_to_end(&mut job.stop, sent) => return Err(ended(*job.stop.borrow())),
         // What it waits for may come late, and what was established is put back before it is asked.
-        () = overwritten(&context.pool, job.tables.get(&key.watched_id), key, &job.overwritten, report.changes),
+        () = overwritten(&context.reads, &job.tables, key, &job.overwritten, report.changes),
             if verdict::is_ours_to_restore(facts) =>
         {
             debug!("probe ended: somebody else wrote over a failure that was established");
@@ -252,18 +238,15 @@ fn ended(stop: Option<Stop>) -> Outcome {
 /// Resolves when somebody rings for a foreign write and the log has a change that the look has not read: any role may
 /// ring, so a ring alone ends no probe. One that cannot be read is found after the probe.
 async fn overwritten(
-    pool: &Pool,
-    table: Option<&Table>,
+    reads: &Reads,
+    tables: &Tables,
     key: Key,
     rung: &Notify,
     known: Option<ChangeSet>,
 ) {
-    let Some(table) = table else {
-        return std::future::pending().await;
-    };
     loop {
         rung.notified().await;
-        let read = read(pool, table, key).await;
+        let read = reads.read(tables, key).await;
         if read.is_ok_and(|look| known != Some(ChangeSet::of(&look.changes))) {
             return;
         }
@@ -276,25 +259,26 @@ async fn forget(
     key: Key,
     look: &Look,
 ) -> Result<Outcome, StoreError> {
-    Ok(
-        match record::forget(&context.pool, epoch, key, look).await? {
-            record::Outcome::EpochEnded => Outcome::EpochEnded,
-            record::Outcome::Overtaken(part) => {
-                debug!(part, "forgetting refused: something came in between");
-                Outcome::Overtaken
-            }
-            record::Outcome::Gone
-            | record::Outcome::Unwatched
-            | record::Outcome::Written
-            | record::Outcome::Right
-            | record::Outcome::Overridden
-            | record::Outcome::Unwritable
-            | record::Outcome::Busy => {
-                info!("row is gone, forgotten");
-                Outcome::Final
-            }
-        },
-    )
+    Ok(match context.records.forget(epoch, key, look).await? {
+        record::Outcome::EpochEnded => Outcome::EpochEnded,
+        record::Outcome::Overtaken(part) => {
+            debug!(part, "forgetting refused: something came in between");
+            Outcome::Overtaken
+        }
+        record::Outcome::Busy => {
+            debug!("somebody else records it");
+            Outcome::Transient
+        }
+        record::Outcome::Gone
+        | record::Outcome::Unwatched
+        | record::Outcome::Written
+        | record::Outcome::Right
+        | record::Outcome::Overridden
+        | record::Outcome::Unwritable => {
+            info!("row is gone, forgotten");
+            Outcome::Final
+        }
+    })
 }
 
 async fn record(
@@ -304,7 +288,7 @@ async fn record(
     unanswered: bool,
 ) -> Result<Outcome, StoreError> {
     let verdict = proposal.verdict;
-    let recording = record::record(&context.pool, &context.record, proposal).await?;
+    let recording = context.records.record(proposal).await?;
     let contested = verdict.memory.corrections.is_contested();
     let facts = &proposal.look.facts;
     let ready = verdict.reason.is_ready();

@@ -143,13 +143,14 @@ settings! {
     }
     "Database" of LISTENERS {
         LISTEN_URL: String = text("URL", value::text), "listen-url", "AUTH_RECONCILER_LISTEN_URL", "",
-            "Database URL for the listening connection alone, where the other one leads through a transaction \
-             pooler; by default the same as the database URL. Prefer the environment: arguments are visible in \
-             the process list";
+            "Database URL of a direct connection, where the other one leads through a transaction pooler: for all \
+             sessions of the daemon, and for watch; by default the same as the database URL. Prefer the \
+             environment: arguments are visible in the process list";
     }
     "Database" of RUN {
-        POOL_SIZE: u32 = count(1, 256), "pool-size", "AUTH_RECONCILER_POOL_SIZE", "8",
-            "Database connections beside the listening one";
+        POOL_SIZE: u32 = count(1, 256), "pool-size", "AUTH_RECONCILER_POOL_SIZE", "4",
+            "Database connections beside the listening one: one reads instances, one records, the others do what is \
+             done beside";
         ECHO_INTERVAL: Duration = time(ms(100), hours(1)), "echo-interval", "AUTH_RECONCILER_ECHO_INTERVAL", "20s",
             "Time between two echoes, which prove that the listening connection hears";
         ECHO_TIMEOUT: Duration = time(ms(100), minutes(5)), "echo-timeout", "AUTH_RECONCILER_ECHO_TIMEOUT", "5s",

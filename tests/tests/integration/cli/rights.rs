@@ -21,7 +21,7 @@ const LOST: &[&str] = &[
     "update (auth_status) on public.message_instances",
     "select (api_key) on public.message_instances",
     "usage on schema public",
-    "execute on function auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb)",
+    "execute on function auth_reconciler.record_batch(uuid, integer, jsonb, jsonb)",
     "insert on auth_reconciler.transition",
 ];
 
@@ -85,7 +85,7 @@ async fn what_the_server_refuses_is_tried_again_ever_more_rarely_and_said_once()
     let debug = [("RUST_LOG", "auth_reconciler=debug")];
     let daemon = Daemon::spawn(&granted.daemon_url, &["run"], &debug)?;
     daemon.wait_message(SERVING).await?;
-    let right = "execute on function auth_reconciler.record(uuid, uuid, bigint[], jsonb, jsonb)";
+    let right = "execute on function auth_reconciler.record_batch(uuid, integer, jsonb, jsonb)";
     manager
         .batch_execute(&format!("revoke {right} from auth_reconciler"))
         .await?;

@@ -241,7 +241,7 @@ async fn an_ear_behind_a_link_that_swallows_everything_is_noticed_within_half_a_
 -> Result<()> {
     let scene = Scene::shared().await?;
     scene.migrate().await?;
-    let proxy = Proxy::to(scene.url()).await?;
+    let proxy = Proxy::for_sessions(scene.url(), "auth-reconciler ear").await?;
     let ear = proxy.url(scene.url())?;
     let settings = [("AUTH_RECONCILER_LISTEN_URL", ear.as_str())];
     let daemon = Daemon::spawn(scene.url(), &["run"], &settings)?;

@@ -148,11 +148,10 @@ async fn a_table_given_up_while_it_is_probed_does_not_disturb_the_others() -> Re
 async fn rows_that_come_while_a_new_table_is_being_found_are_not_lost() -> Result<()> {
     // The ear hears at once, and what the pool reads arrives late: so there are rows that are committed after the scan
     // read the log and heard before the daemon knows their table.
-    let link = Proxy::to(&shared_cluster()?).await?;
+    let link = Proxy::for_sessions(&shared_cluster()?, "auth-reconciler pool").await?;
     let scene = Scene::start_with(|url| {
         Ok(vec![
             ("DATABASE_URL", link.url(url)?),
-            ("AUTH_RECONCILER_LISTEN_URL", url.to_owned()),
             ("RUST_LOG", "auth_reconciler=debug".to_owned()),
         ])
     })

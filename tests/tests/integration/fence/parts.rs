@@ -49,30 +49,23 @@ impl Still {
 
     /// Records `failed` as a look that read `fence` does, and returns the outcome.
     async fn record(&self, fence: &Fence) -> Result<String> {
-        let verdict = json!({
-            "watched_id": 1, "instance_id": self.id, "auth_status": "failed", "reason": "ApiKeyRejected",
-            "message": "by hand", "cause": "api_key", "attempts": 0, "misses": 0, "corrections_spent": 0,
-            "contested": 0,
+        let proposal = json!([{
+            "verdict": {
+                "watched_id": 1, "instance_id": self.id, "version": fence.version, "auth_status": "failed",
+                "reason": "ApiKeyRejected", "message": "by hand", "cause": "api_key", "attempts": 0, "misses": 0,
+                "corrections_spent": 0, "contested": 0,
+            },
+            "changes": fence.changes, "woken_ms": 1.0, "retry_ms": null, "trouble_ms": 0.0,
+        }]);
+        let settings = json!({
+            "history_per_instance": 10, "history_max_age_ms": 1e9, "overridden_retry_ms": 1e4,
         });
-        let context = json!({
-            "woken_ms": 1.0, "retry_ms": null, "trouble_ms": 0.0, "history_per_instance": 10,
-            "history_max_age_ms": 1e9, "overridden_retry_ms": 1e4,
-        });
-        let statement = "select outcome from auth_reconciler.record($1, $2, $3, $4::text::jsonb, $5::text::jsonb)";
-        let (verdict, context) = (verdict.to_string(), context.to_string());
+        let statement = "select outcome from auth_reconciler.record_batch($1, 1, $2::text::jsonb, $3::text::jsonb)";
+        let (proposal, settings) = (proposal.to_string(), settings.to_string());
         let row = self
             .scene
             .client
-            .query_one(
-                statement,
-                &[
-                    &fence.epoch,
-                    &fence.version,
-                    &fence.changes,
-                    &verdict,
-                    &context,
-                ],
-            )
+            .query_one(statement, &[&fence.epoch, &proposal, &settings])
             .await?;
         Ok(row.try_get(0)?)
     }

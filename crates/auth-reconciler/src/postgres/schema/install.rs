@@ -63,6 +63,11 @@ const MIGRATIONS: &[Migration] = &[
         text: sql!("migrations/0005_flat.sql"),
         log: "",
     },
+    Migration {
+        name: "0006_batches",
+        text: sql!("migrations/0006_batches.sql"),
+        log: "",
+    },
 ];
 
 /// Indexes on `instance`, by name.
@@ -111,8 +116,11 @@ const ROUTINES: &[&str] = &[
     sql!("routines/25_history.sql"),
     sql!("routines/26_owed.sql"),
     sql!("routines/28_watchers.sql"),
-    sql!("routines/29_write.sql"),
-    sql!("routines/30_record.sql"),
+    sql!("routines/29_unwritable.sql"),
+    sql!("routines/30_fence.sql"),
+    sql!("routines/31_write.sql"),
+    sql!("routines/32_note.sql"),
+    sql!("routines/33_record.sql"),
     sql!("routines/40_leadership.sql"),
     sql!("routines/45_engine.sql"),
     sql!("routines/46_own_trouble.sql"),

@@ -10,7 +10,21 @@ use tokio_postgres::{Client, Row};
 
 use super::install::own_names;
 use super::{PINNED, SchemaError, connect, query, repeated, transaction};
-use crate::postgres::pool::{TRANSACTION, within};
+use crate::postgres::pool::{no_foreign_limits, within};
+
+/// What a try to remove it begins with. No lock is waited for long: the manager queues behind it, and of two who wait for
+/// each other ours gives way before the server ends one.
+const BEGIN: &str = concat!(
+    "begin isolation level read committed, read write;",
+    no_foreign_limits!(),
+    "\
+    set local row_security = off;\
+    set local search_path = pg_catalog, pg_temp;\
+    set local client_min_messages = error;\
+    set local statement_timeout = '8s';\
+    select set_config('lock_timeout', greatest(1, least(50, (250 * extract(\
+        epoch from current_setting('deadlock_timeout')::interval))::integer))::text, true);"
+);
 
 /// A session in a database from which our schema may be removed.
 pub(crate) struct Removal {
@@ -81,9 +95,8 @@ impl Removal {
     /// Removes all of it. Unless `with_dependents`, nothing goes on which somebody has built meanwhile.
     pub(crate) async fn remove(&self, with_dependents: bool) -> Result<(), SchemaError> {
         let failed = |source| query("remove triggers and schema", source);
-        let begin = ["begin;", TRANSACTION].concat();
         repeated(async || {
-            transaction(&self.client, &begin, failed, async || {
+            transaction(&self.client, BEGIN, failed, async || {
                 if !with_dependents {
                     none(dependents(&self.client).await.map_err(failed)?)?;
                 }

@@ -24,7 +24,7 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         .replace("{oid}", &scene_oid.to_string())
         .replace("{serves_api}", "'api' = any (w.type_instance::text[])")
         .replace("$1", "1")
-        .replace("$2", "'{one}'");
+        .replace("$2", "array['{one}']");
     let faults = include_str!("../../../../../sql/queries/table_faults.sql")
         .replace("$1", "array[1]")
         .replace("$2", "array['public.message_instances']")
@@ -35,13 +35,16 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         .replace("$2", "'message_instances'");
     let record = |id: &str, changes: &str, status: &str| {
         format!(
-            "select auth_reconciler.record(
-                (select epoch from auth_reconciler.leadership),
-                (select version from auth_reconciler.instance where instance_id = '{id}'), {changes},
-                '{{\"watched_id\": 1, \"instance_id\": \"{id}\", \"auth_status\": \"{status}\", \"reason\": \"Ready\",
-                   \"message\": \"\", \"cause\": \"drift\", \"attempts\": 0, \"misses\": 0, \"corrections_spent\": 0,
-                   \"contested\": 0}}',
-                '{{\"history_per_instance\": 0, \"history_max_age_ms\": 0, \"trouble_ms\": 0}}')"
+            "select * from auth_reconciler.record_batch(
+                (select epoch from auth_reconciler.leadership), 1,
+                jsonb_build_array(jsonb_build_object(
+                    'verdict', jsonb_build_object(
+                        'watched_id', 1, 'instance_id', '{id}', 'auth_status', '{status}', 'reason', 'Ready',
+                        'version', (select version from auth_reconciler.instance where instance_id = '{id}'),
+                        'message', '', 'cause', 'drift', 'attempts', 0, 'misses', 0, 'corrections_spent', 0,
+                        'contested', 0),
+                    'changes', {changes}, 'trouble_ms', 0)),
+                '{{\"history_per_instance\": 0, \"history_max_age_ms\": 0}}')"
         )
     };
     let read_changes = |id: &str| {
@@ -71,11 +74,18 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("record", record("{one}", &read_changes("{one}"), "failed")),
         ("first record", record("{two}", &read_changes("{two}"), "client_ready")),
         ("refused record", record("{one}", "array[-1]", "failed")),
+        // Longer than the column.
+        ("unwritable record", record("{one}", &read_changes("{one}"), &"x".repeat(60))),
         (
             "forget",
             format!(
-                "select auth_reconciler.forget((select epoch from auth_reconciler.leadership), 1, '{{gone}}',
-                    (select version from auth_reconciler.instance where instance_id = '{{gone}}'), {})",
+                "select * from auth_reconciler.forget_batch(
+                    (select epoch from auth_reconciler.leadership), 1,
+                    jsonb_build_array(jsonb_build_object(
+                        'verdict', jsonb_build_object(
+                            'watched_id', 1, 'instance_id', '{{gone}}',
+                            'version', (select version from auth_reconciler.instance where instance_id = '{{gone}}')),
+                        'changes', {})))",
                 read_changes("{gone}")
             ),
         ),

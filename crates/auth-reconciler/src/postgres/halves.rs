@@ -1,0 +1,55 @@
+//! A batch that fails as a whole is split in halves until what made it fail is alone, so that nobody fails for his
+//! neighbour.
+
+use std::sync::Arc;
+
+/// Works off `count` items, as one batch if that goes; `work` is told which. It returns for each of them a result, or
+/// `None` for one that must be tried again in smaller company; or it fails as a whole, and where `may_be_of_one` says that
+/// a single item may be the reason, each half is tried by itself.
+///
+/// Returns a result for each item, in their order; `None` for one that got none even alone.
+pub(super) async fn halved<R, E, F>(
+    count: usize,
+    may_be_of_one: impl Fn(&E) -> bool,
+    work: impl Fn(Vec<usize>) -> F,
+) -> Vec<Option<Result<R, Arc<E>>>>
+where
+    F: Future<Output = Result<Vec<Option<R>>, E>>,
+{
+    let mut results: Vec<_> = (0..count).map(|_| None).collect();
+    // What is yet to be done, the first at the end.
+    let mut left: Vec<Vec<usize>> = vec![(0..count).collect()];
+    while let Some(places) = left.pop() {
+        if places.is_empty() {
+            continue;
+        }
+        let again = match work(places.clone()).await {
+            Ok(done) => {
+                let mut again = Vec::new();
+                for (place, result) in places.iter().zip(done) {
+                    match result {
+                        Some(result) => results[*place] = Some(Ok(result)),
+                        None => again.push(*place),
+                    }
+                }
+                again
+            }
+            Err(failure) if may_be_of_one(&failure) && places.len() > 1 => places.clone(),
+            Err(failure) => {
+                let failure = Arc::new(failure);
+                for place in &places {
+                    results[*place] = Some(Err(Arc::clone(&failure)));
+                }
+                Vec::new()
+            }
+        };
+        if places.len() > 1 {
+            let (first, second) = again.split_at(again.len() / 2);
+            left.extend([second.to_vec(), first.to_vec()]);
+        }
+    }
+    results
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use std::cell::RefCell;
+use std::future::ready;
+
+use super::*;
+
+/// Works off ten items of which these fail every batch that they are in; returns what became of each, and the batches.
+async fn with_culprits(culprits: &[usize], of_one: bool) -> (Vec<String>, Vec<Vec<usize>>) {
+    let batches = RefCell::new(Vec::new());
+    let results = halved(
+        10,
+        |_: &String| of_one,
+        |places: Vec<usize>| {
+            batches.borrow_mut().push(places.clone());
+            let ended = match places.iter().find(|place| culprits.contains(place)) {
+                Some(culprit) => Err(format!("for {culprit}")),
+                None => Ok(places.iter().map(|place| Some(place.to_string())).collect()),
+            };
+            ready(ended)
+        },
+    )
+    .await;
+    let told = |result: Option<Result<String, Arc<String>>>| match result {
+        Some(Ok(done)) => done,
+        Some(Err(failure)) => failure.to_string(),
+        None => "nothing".to_owned(),
+    };
+    (
+        results.into_iter().map(told).collect(),
+        batches.into_inner(),
+    )
+}
+
+#[tokio::test]
+async fn one_batch_suffices_where_nothing_fails() {
+    let (results, batches) = with_culprits(&[], true).await;
+    assert_eq!(results, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(batches.len(), 1);
+}
+
+#[tokio::test]
+async fn who_fails_is_alone_in_the_end_and_takes_nobody_along() {
+    let (results, batches) = with_culprits(&[2, 7], true).await;
+    assert_eq!(
+        results,
+        ["0", "1", "for 2", "3", "4", "5", "6", "for 7", "8", "9"]
+    );
+    assert!(batches.contains(&vec![2]) && batches.contains(&vec![7]));
+}
+
+#[tokio::test]
+async fn what_is_the_fault_of_none_is_not_tried_again() {
+    let (results, batches) = with_culprits(&[3], false).await;
+    assert_eq!(results, ["for 3"; 10]);
+    assert_eq!(batches.len(), 1);
+}
+
+/// Two that cannot be in one batch, as of rows one of which writes the other.
+#[tokio::test]
+async fn what_must_be_tried_in_smaller_company_is_and_the_others_are_done() {
+    let batches = RefCell::new(Vec::new());
+    let results = halved(
+        5,
+        |_: &String| true,
+        |places: Vec<usize>| {
+            batches.borrow_mut().push(places.clone());
+            let together = places.contains(&1) && places.contains(&3);
+            let done = |place: usize| (!together || place.is_multiple_of(2)).then_some(place);
+            ready(Ok(places.into_iter().map(done).collect()))
+        },
+    )
+    .await;
+    let done: Vec<_> = results.into_iter().flatten().flatten().collect();
+    assert_eq!(done, [0, 1, 2, 3, 4]);
+    assert_eq!(
+        batches.into_inner(),
+        [vec![0, 1, 2, 3, 4], vec![1], vec![3]]
+    );
+}
+
+#[tokio::test]
+async fn one_that_gets_nothing_even_alone_is_not_tried_for_ever() {
+    let results = halved(
+        2,
+        |_: &String| true,
+        |places: Vec<usize>| {
+            let done = |place: usize| (place == 0).then_some(());
+            ready(Ok(places.into_iter().map(done).collect()))
+        },
+    )
+    .await;
+    assert!(matches!(results[..], [Some(Ok(())), None]));
+}

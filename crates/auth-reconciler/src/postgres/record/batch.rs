@@ -1,0 +1,168 @@
+//! A batch of records: its transactions, and their answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use auth_reconciler_core::Key;
+use deadpool_postgres::Pool;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::wanted::{Wanted, json};
+use super::{Act, Outcome, RecordSettings, Recording, no_answer};
+use crate::postgres::direct;
+use crate::postgres::error::StoreError;
+use crate::postgres::halves::halved;
+use crate::postgres::pool::bare;
+
+const RECORD: &str = sql!("queries/record.sql");
+const FORGET: &str = sql!("queries/forget.sql");
+
+/// Records these behind the fence, with one transaction for each of their tables. The results are in their order; one that
+/// is refused, busy, gone or cannot be written takes no other with it. `held` is told how many watched rows a transaction
+/// has locked, and for how long at most.
+pub(crate) async fn record_all(
+    pool: &Pool,
+    settings: &RecordSettings,
+    wanted: &[Wanted],
+    held: impl Fn(usize, Duration),
+) -> Vec<Result<Recording, StoreError>> {
+    // Nothing is twice in one transaction: the later one goes with another.
+    let mut met: HashMap<Key, usize> = HashMap::new();
+    let mut parts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, one) in wanted.iter().enumerate() {
+        let nth = met.entry(one.key).or_default();
+        let part = (*nth, one.act, one.epoch, one.key.watched_id);
+        parts.entry(part).or_default().push(place);
+        *nth += 1;
+    }
+    let mut results: Vec<_> = wanted.iter().map(|_| None).collect();
+    for ((_, act, epoch, watched_id), places) in parts {
+        let held = &held;
+        let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
+            let some: Vec<&Wanted> = some
+                .into_iter()
+                .map(|place| &wanted[places[place]])
+                .collect();
+            async move {
+                let part = Part {
+                    act,
+                    epoch,
+                    watched_id,
+                };
+                let (recordings, time) = part.run(pool, settings, &some).await?;
+                held(some.iter().filter(|one| one.writes).count(), time);
+                Ok(recordings)
+            }
+        });
+        for (place, recording) in places.iter().zip(recorded.await) {
+            results[*place] = recording;
+        }
+    }
+    results
+        .into_iter()
+        .zip(wanted)
+        .map(|(result, one)| match result {
+            Some(Ok(recording)) => Ok(recording),
+            Some(Err(failure)) => Err(StoreError::Shared(failure)),
+            None => Err(no_answer(one.act)),
+        })
+        .collect()
+}
+
+/// What one transaction has in common.
+#[derive(Clone, Copy)]
+struct Part {
+    act: Act,
+    epoch: Uuid,
+    watched_id: i32,
+}
+
+impl Part {
+    /// The answers, `None` for what must be tried in smaller company, and the time that row locks were held.
+    async fn run(
+        self,
+        pool: &Pool,
+        settings: &RecordSettings,
+        wanted: &[&Wanted],
+    ) -> Result<(Vec<Option<Recording>>, Duration), StoreError> {
+        let act = self.act.name();
+        let proposals: Vec<&str> = wanted.iter().map(|one| one.json.as_str()).collect();
+        let proposals = format!("[{}]", proposals.join(","));
+        let settings = json(self.act, settings)?;
+        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
+            (&self.epoch, Type::UUID),
+            (&self.watched_id, Type::INT4),
+            (&proposals, Type::TEXT),
+        ];
+        let statement = match self.act {
+            Act::Record => {
+                parameters.push((&settings, Type::TEXT));
+                RECORD
+            }
+            Act::Forget => FORGET,
+        };
+        let rows = bare(pool, act, async |client| {
+            direct::query(client, statement, &parameters).await
+        })
+        .await?;
+        let query = |source| StoreError::Query { act, source };
+        let mut answers = HashMap::new();
+        let mut held = Duration::ZERO;
+        for row in &rows {
+            let (id, ms): (Uuid, f64) = (
+                row.try_get("instance_id").map_err(query)?,
+                row.try_get("held_ms").map_err(query)?,
+            );
+            held = held.max(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default());
+            answers.insert(id, answer(act, row)?);
+        }
+        let answer = |one: &&Wanted| {
+            answers
+                .remove(&one.key.instance_id)
+                .ok_or_else(|| no_answer(self.act))
+        };
+        if wanted.len() > 1 {
+            debug!(records = wanted.len(), ?held, "recorded together");
+        }
+        let answers: Result<_, _> = wanted.iter().map(answer).collect();
+        answers.map(|answers| (answers, held))
+    }
+}
+
+/// `None` for what must be tried in smaller company.
+fn answer(act: &'static str, row: &Row) -> Result<Option<Recording>, StoreError> {
+    let query = |source| StoreError::Query { act, source };
+    let told: &str = row.try_get("outcome").map_err(query)?;
+    let (told, refusal) = match told.split_once(": ") {
+        Some((told, refusal)) => (told, Some(refusal.to_owned())),
+        None => (told, None),
+    };
+    let outcome = match told {
+        "together" => return Ok(None),
+        "written" => Outcome::Written,
+        "right" => Outcome::Right,
+        "overridden" => Outcome::Overridden,
+        "unwritable" => Outcome::Unwritable,
+        "busy" => Outcome::Busy,
+        "gone" | "forgotten" => Outcome::Gone,
+        "unwatched" => Outcome::Unwatched,
+        "epoch" => Outcome::EpochEnded,
+        "version" => Outcome::Overtaken("version"),
+        "change" => Outcome::Overtaken("change"),
+        other => {
+            return Err(StoreError::Answer {
+                act,
+                what: format!("outcome {other:?} is not known"),
+            });
+        }
+    };
+    Ok(Some(Recording {
+        outcome,
+        refusal,
+        from: row.try_get("from_status").map_err(query)?,
+        reaction_ms: row.try_get("reaction_ms").map_err(query)?,
+    }))
+}
