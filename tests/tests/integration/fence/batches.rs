@@ -119,6 +119,8 @@ async fn what_cannot_be_written_takes_no_neighbour_with_it() -> Result<()> {
         scene.value::<String>(unwritable).await?,
         refused.to_string()
     );
+    let failed = daemon.count(|line| line.text.contains("look failed"));
+    assert_eq!(failed, 0, "each had its outcome at the first try");
     let together = daemon.count(|line| line.is("recorded together"));
     ensure!(together > 0, "they were recorded one by one");
     let undone = "select count(*) from auth_reconciler.instance where writing is not null";
