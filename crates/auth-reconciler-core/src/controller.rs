@@ -67,7 +67,7 @@ pub use command::{Command, Ending, Note, Notice, Session, Stop, Task, Trouble, W
 pub use engine::FIRST_SIGHT;
 pub use input::{
     Backlog, ChangeSet, Done, EngineNews, EngineStatus, Failure, FailureKind, Fault, FollowerEnded,
-    Input, Notified, Outcome, Output, Reconciled, Round, Sight, Sounds,
+    Hindrance, Input, Notified, Outcome, Output, Reconciled, Round, Sight, Sounds,
 };
 
 use phase::Phase;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::input::{ChangeSet, EngineStatus, Failure, Fault};
+use super::input::{ChangeSet, EngineStatus, Failure, Fault, Hindrance};
 use crate::answer::Shortage;
 use crate::container::Listed;
 use crate::instance::Key;
@@ -223,6 +223,13 @@ pub enum Notice {
         /// How.
         failure: Failure,
         /// No other has failed like this for a while.
+        news: bool,
+    },
+    /// Something that is owed could not be done, and is tried again with the next echo.
+    Hindered {
+        /// What was in its way.
+        hindrance: Hindrance,
+        /// It was not so a while ago.
         news: bool,
     },
     /// A watched table or our schema is not as it was.

@@ -261,8 +261,8 @@ pub enum Done {
     Echoed(Result<Vec<Fault>, String>),
     /// Instances whose containers are not as they were recorded.
     Compared(Result<Vec<Key>, Failure>),
-    /// A piece of each work that is owed was done; `None` if it is not known what is owed.
-    WorkedOff(Option<Round>),
+    /// A piece of each work that is owed was done, as far as that could be.
+    WorkedOff(Round),
     /// Instances that count as ready; `None` if that could not be found out.
     FoundReady(Option<Vec<Key>>),
     /// Whether the database was told what is seen of the engine.
@@ -298,6 +298,29 @@ pub struct Round {
     pub more: bool,
     /// There is more to do, but not now.
     pub later: bool,
+    /// What was in the way of it, but that somebody has locked a table for a moment.
+    pub hindered: Vec<Hindrance>,
+}
+
+/// Why something that is owed is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It is not known what is owed.
+    Unlisted(Failure),
+    /// A piece of it failed.
+    Undone(Failure),
+    /// Changes of its rows could not be logged; why, in words.
+    Unlogged(String),
+}
+
+impl Hindrance {
+    /// What failed, in words.
+    pub(super) fn error(&self) -> &str {
+        match self {
+            Self::Unlisted(failure) | Self::Undone(failure) => &failure.error,
+            Self::Unlogged(error) => error,
+        }
+    }
 }
 
 /// Something that keeps us from seeing a table as it was watched.

@@ -163,7 +163,7 @@ fn serving(settings: Settings) -> Controller {
     controller.handle(found(1, true, false, &[]), ms(0));
     controller.handle(done(1, Done::NotedEngine(true)), ms(0));
     commands(&mut controller, ms(0));
-    controller.handle(done(1, Done::WorkedOff(Some(Round::default()))), ms(0));
+    controller.handle(done(1, Done::WorkedOff(Round::default())), ms(0));
     assert_eq!(commands(&mut controller, ms(0)), []);
     controller
 }

@@ -1,7 +1,7 @@
 //! The work of a term beside its reconciliations: what is begun when, and what comes of it.
 
 use super::phase::Phase;
-use super::{Command, Controller, Done, Round, Work};
+use super::{Command, Controller, Done, Notice, Round, Work};
 use crate::Cause;
 use crate::queue::Moment;
 
@@ -51,15 +51,15 @@ impl Controller {
         }
     }
 
-    fn worked_off(&mut self, round: Option<Round>, now: Moment) {
+    fn worked_off(&mut self, round: Round, now: Moment) {
         let Phase::Leading(term) = &mut self.phase else {
             return;
         };
-        let Some(round) = round else {
-            term.owed.ended(false, true);
-            return;
-        };
         term.owed.ended(round.more, round.later);
+        for hindrance in round.hindered {
+            let news = self.troubles.failed(hindrance.error(), now);
+            self.say(Notice::Hindered { hindrance, news });
+        }
         for key in round.keys {
             self.wake(key, Cause::Watch, now);
         }

@@ -292,7 +292,11 @@ impl Sim {
                 let compared = container::compare(engine.unwrap_or_default(), list, recorded);
                 Done::Compared(Ok(compared.concerned))
             }
-            Work::WorkOff => Done::WorkedOff(notes.then(|| self.work_off())),
+            Work::WorkOff if notes => Done::WorkedOff(self.work_off()),
+            Work::WorkOff => Done::WorkedOff(Round {
+                later: true,
+                ..Round::default()
+            }),
             Work::FindReady => {
                 let ready = self.db.ready_ones().into_iter().map(key);
                 Done::FoundReady(Some(ready.collect()))
@@ -359,8 +363,8 @@ impl Sim {
         self.db.owed = later;
         Round {
             keys: (0..self.instances()).map(key).collect(),
-            more: false,
             later,
+            ..Round::default()
         }
     }
 }

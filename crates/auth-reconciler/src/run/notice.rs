@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_reconciler_core::Key;
 use auth_reconciler_core::answer::Shortage;
-use auth_reconciler_core::controller::{Failure, Fault, Notice, Trouble};
+use auth_reconciler_core::controller::{Failure, Fault, Hindrance, Notice, Trouble};
 use auth_reconciler_core::problem::SCHEMA_ALTERED;
 use tracing::{debug, error, info, warn};
 
@@ -65,6 +65,7 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl) {
             info!("nobody is silent without a reason any more: the doubt is over");
         }
         Notice::AllAsked => info!("every instance that could not be asked was asked"),
+        Notice::Hindered { hindrance, news } => say_hindered(hindrance, news),
         Notice::Fault(fault) => say_fault(fault),
         Notice::FaultOver(fault) => say_fault_over(fault),
         Notice::NotAsked { shortage, news } => say_not_asked(shortage, news),
@@ -115,6 +116,27 @@ fn say_failed(key: Key, Failure { error, advice, .. }: Failure, news: bool) {
         warn!(%instance, error, advice, "look failed, will be repeated");
     } else {
         debug!(%instance, error, "look failed as before, will be repeated");
+    }
+}
+
+fn say_hindered(hindrance: Hindrance, news: bool) {
+    if !news {
+        debug!(?hindrance, "what is owed is still not done");
+        return;
+    }
+    match hindrance {
+        Hindrance::Unlisted(Failure { error, advice, .. }) => warn!(
+            error,
+            advice, "what is owed is not known; asked again with the next echo"
+        ),
+        Hindrance::Undone(Failure { error, advice, .. }) => warn!(
+            error,
+            advice, "what is owed could not be done; tried again with the next echo"
+        ),
+        Hindrance::Unlogged(error) => warn!(
+            error,
+            "changes cannot be logged: every row is looked at, and again with each echo until they can"
+        ),
     }
 }
 

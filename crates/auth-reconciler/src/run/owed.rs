@@ -1,9 +1,9 @@
 //! What `watch()`, `unwatch()`, truncated tables and changes that could not be logged left to do, beside everything else: a
 //! round does one piece of each work.
 
-use auth_reconciler_core::controller::Round;
+use auth_reconciler_core::controller::{Failure, Hindrance, Round};
 use deadpool_postgres::Pool;
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::postgres::error::StoreError;
@@ -11,18 +11,15 @@ use crate::postgres::owed::{self, Outcome};
 use crate::postgres::pool::{read_with, with};
 use crate::telemetry::chain;
 
-/// One round. `None` if it is not known what is owed.
-pub(super) async fn round(pool: &Pool, epoch: Uuid) -> Option<Round> {
+/// One round.
+pub(super) async fn round(pool: &Pool, epoch: Uuid) -> Round {
     match pieces(pool, epoch).await {
-        Ok(round) => Some(round),
-        Err(failure) => {
-            warn!(
-                error = chain(&failure),
-                advice = failure.advice(),
-                "what is owed is not known; asked again with the next echo"
-            );
-            None
-        }
+        Ok(round) => round,
+        Err(failure) => Round {
+            later: true,
+            hindered: vec![Hindrance::Unlisted(Failure::from(&failure))],
+            ..Round::default()
+        },
     }
 }
 
@@ -44,10 +41,8 @@ async fn pieces(pool: &Pool, epoch: Uuid) -> Result<Round, StoreError> {
                 round.more |= piece.outcome == Outcome::More;
                 round.later |= matches!(piece.outcome, Outcome::Busy | Outcome::Later);
                 if piece.outcome == Outcome::Later {
-                    warn!(
-                        error = piece.unlogged,
-                        "changes cannot be logged: every row is looked at, and again with each echo until they can"
-                    );
+                    let why = piece.unlogged.unwrap_or_default();
+                    round.hindered.push(Hindrance::Unlogged(why));
                 }
             }
             Err(failure) => {
@@ -55,11 +50,8 @@ async fn pieces(pool: &Pool, epoch: Uuid) -> Result<Round, StoreError> {
                 if failure.is_busy() {
                     debug!(error = chain(&failure), "a table is locked: its rows later");
                 } else {
-                    warn!(
-                        error = chain(&failure),
-                        advice = failure.advice(),
-                        "what is owed could not be done; tried again with the next echo"
-                    );
+                    let failure = Failure::from(&failure);
+                    round.hindered.push(Hindrance::Undone(failure));
                 }
             }
         }

@@ -207,7 +207,7 @@ fn a_fault_is_said_when_it_begins_and_ends_and_then_every_row_is_looked_at() {
             } = *wanted;
             controller.handle(found(1, unsettled, every_row, &[]), ms(1));
             commands(&mut controller, ms(1));
-            let round = Some(Round::default());
+            let round = Round::default();
             controller.handle(done(1, Done::WorkedOff(round)), ms(1));
         }
         (notices(&said), scans)
@@ -235,16 +235,48 @@ fn what_is_owed_is_worked_off_piece_by_piece_and_what_cannot_be_done_now_with_th
     let piece = Round {
         keys: vec![key(5)],
         more: true,
-        later: false,
+        ..Round::default()
     };
-    controller.handle(done(1, Done::WorkedOff(Some(piece))), ms(2));
+    controller.handle(done(1, Done::WorkedOff(piece)), ms(2));
     let next = commands(&mut controller, ms(2));
     assert_eq!(work(&next), [Work::WorkOff]);
     assert_eq!(reconciled_keys(next), [key(5)]);
-    controller.handle(done(1, Done::WorkedOff(None)), ms(3));
+    let later = Round {
+        later: true,
+        ..Round::default()
+    };
+    controller.handle(done(1, Done::WorkedOff(later)), ms(3));
     assert_eq!(work(&commands(&mut controller, ms(3))), []);
     controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(4));
     assert_eq!(work(&commands(&mut controller, ms(4))), [Work::WorkOff]);
+}
+
+#[test]
+fn what_is_in_the_way_of_what_is_owed_is_said_once_while_it_lasts() {
+    let mut controller = serving(settings());
+    controller.handle(found(1, false, false, &[]), ms(1));
+    commands(&mut controller, ms(1));
+    let mut news = Vec::new();
+    let mut now = ms(1);
+    for minutes in [0, 1, 1, 3] {
+        now += ECHO * minutes;
+        let hindered = Round {
+            later: true,
+            hindered: vec![Hindrance::Unlogged("the disk is full".to_owned())],
+            ..Round::default()
+        };
+        controller.handle(done(1, Done::WorkedOff(hindered)), now);
+        let said = notices(&commands(&mut controller, now));
+        news.extend(said.into_iter().filter_map(|notice| {
+            let Notice::Hindered { news, .. } = notice else {
+                return None;
+            };
+            Some(news)
+        }));
+        controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), now);
+        commands(&mut controller, now);
+    }
+    assert_eq!(news, [true, false, false, true], "once more after its end");
 }
 
 #[test]

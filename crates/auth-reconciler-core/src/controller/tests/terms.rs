@@ -114,7 +114,7 @@ fn a_result_of_an_earlier_term_is_dropped() {
         keys: vec![key(4)],
         ..Round::default()
     };
-    controller.handle(done(1, Done::WorkedOff(Some(round))), ms(4));
+    controller.handle(done(1, Done::WorkedOff(round)), ms(4));
     controller.handle(done(1, Done::Echoed(Err("no echo".to_owned()))), ms(4));
     assert_eq!(commands(&mut controller, ms(4)), [], "nothing comes of it");
     controller.handle(found(2, true, false, &late), ms(5));
