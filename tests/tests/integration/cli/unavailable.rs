@@ -38,14 +38,10 @@ async fn a_database_that_is_not_there_at_the_start_is_waited_for() -> Result<()>
     Ok(())
 }
 
-/// Waits until the server has a session that migrates, or has none any more.
-async fn migrates(scene: &Scene, does: bool) -> Result<()> {
-    let session = format!(
-        "select exists (select from pg_stat_activity where datname = current_database()
-         and application_name = 'auth-reconciler migrate') = {does}"
-    );
-    scene.eventually(&session).await
-}
+/// A session that migrates waits for a lock, or pauses between two tries to get it.
+const MIGRATION_WAITS: &str =
+    "select exists (select from pg_stat_activity where datname = current_database()
+    and application_name = 'auth-reconciler migrate' and wait_event in ('relation', 'PgSleep'))";
 
 #[tokio::test]
 async fn asked_to_stop_before_it_serves_it_ends_at_once() -> Result<()> {
@@ -72,7 +68,7 @@ async fn asked_to_stop_before_it_serves_it_ends_at_once() -> Result<()> {
         let daemon = Daemon::spawn(url, words, &[])?;
         match told {
             Some(told) => drop(daemon.wait_message(told).await?),
-            None => migrates(&scene, true).await?,
+            None => scene.eventually(MIGRATION_WAITS).await?,
         }
         daemon.signal("HUP")?;
         let passed_over = daemon.wait_line(0, "SIGHUP", |line| line.has("signal", "SIGHUP"));
@@ -86,7 +82,9 @@ async fn asked_to_stop_before_it_serves_it_ends_at_once() -> Result<()> {
         ensure!(last.ends_with(&["stopped"]), "{words:?}: {last:?}");
     }
     // Nor does the server go on for it.
-    migrates(&scene, false).await?;
+    let gone = "select not exists (select from pg_stat_activity where datname = current_database()
+        and application_name = 'auth-reconciler migrate')";
+    scene.eventually(gone).await?;
     held.rollback().await?;
     scene.migrate().await
 }
