@@ -40,13 +40,17 @@ use uuid::Uuid;
 
 use crate::Cause;
 use crate::backoff::Backoff;
+use crate::batch::Bound;
 use crate::chance::Chance;
 use crate::follow::{self, Followers};
 use crate::instance::Key;
 use crate::queue::{self, Moment, Queue};
+use crate::record::Proposal;
 use crate::rings::Rings;
+use crate::verdict::Policy;
 use crate::witness::Witnesses;
 
+mod batch;
 mod command;
 mod doubt;
 mod engine;
@@ -56,6 +60,9 @@ mod log;
 mod output;
 mod phase;
 mod reconciled;
+mod recording;
+mod run;
+mod steps;
 mod term;
 mod troubles;
 mod work;
@@ -63,14 +70,19 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Ending, Note, Notice, Session, Stop, Task, Trouble, Wanted, Work};
+pub use command::{
+    Command, Ending, Note, Notice, Probe, Said, Session, Stop, Trouble, Wanted, Work,
+};
 pub use engine::FIRST_SIGHT;
 pub use input::{
     Backlog, ChangeSet, Done, EngineNews, EngineStatus, Failure, FailureKind, Fault, FollowerEnded,
-    Hindrance, Input, Notified, Outcome, Output, Reconciled, Round, Sight, Sounds,
+    Hindrance, Input, Inspected, Notified, Probed, ReadBatch, Round, Sight, Sounds,
 };
 
+use batch::Batches;
+use input::{Outcome, Output, Reconciled};
 use phase::Phase;
+use run::Run;
 use troubles::Troubles;
 
 /// Steps between tries to get a connection.
@@ -78,6 +90,9 @@ pub const RECONNECT: Backoff = Backoff {
     min: Duration::from_millis(100),
     max: Duration::from_secs(15),
 };
+
+/// Most instances that are read at once.
+const MOST_READ: usize = 256;
 
 /// What the controller is started with.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +103,8 @@ pub struct Settings {
     pub follow: follow::Limits,
     /// Time between echoes.
     pub echo_interval: Duration,
-    /// How long a doubt lasts before silence is believed without a witness; `None` is for ever.
-    pub believe_silence_after: Option<Duration>,
+    /// Settings of the decision.
+    pub policy: Policy,
     /// Whether an engine is asked.
     pub has_engine: bool,
     /// Where chance begins.
@@ -110,7 +125,13 @@ pub struct Controller {
     tries: u32,
     queue: Queue<Key>,
     /// Reconciliations under way, of whatever term.
-    running: BTreeMap<Key, Running>,
+    running: BTreeMap<Key, Run>,
+    /// Who waits to be read, and the batch of reads under way.
+    reads: Batches<Key>,
+    /// What waits to be recorded, and the batch of records under way.
+    records: Batches<Proposal>,
+    /// How many rows a batch of records may lock.
+    bound: Bound,
     followers: Followers<Key>,
     /// Number of the follower of each.
     following: HashMap<Key, u64>,
@@ -132,17 +153,10 @@ pub struct Controller {
     left: HashMap<Key, ChangeSet>,
     /// What was told of watched tables that are not as they were; what their triggers missed is in no log.
     faults: Vec<Fault>,
+    /// Nothing new begins any more.
+    stopping: bool,
     /// What was decided and not fetched yet.
     out: VecDeque<Command>,
-}
-
-/// A reconciliation under way.
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    /// What was known of our own way when it began.
-    known: crate::witness::Known,
-    /// Nothing but rings led to it.
-    rung: bool,
 }
 
 impl Controller {
@@ -161,18 +175,22 @@ impl Controller {
             tries: 0,
             queue: Queue::new(settings.limits),
             running: BTreeMap::new(),
+            reads: Batches::default(),
+            records: Batches::default(),
+            bound: Bound::default(),
             followers: Followers::new(settings.follow),
             following: HashMap::new(),
             serial: 0,
             said_unreadable: false,
             transient: HashMap::new(),
             troubles: Troubles::default(),
-            witnesses: Witnesses::believing_after(settings.believe_silence_after),
+            witnesses: Witnesses::believing_after(settings.policy.believe_silence_after),
             every_row: false,
             rings: Rings::default(),
             unread: false,
             left: HashMap::new(),
             faults: Vec::new(),
+            stopping: false,
             out: VecDeque::from([connect]),
         }
     }
@@ -186,7 +204,11 @@ impl Controller {
             Input::Notified(notified) => self.notified(notified, now),
             Input::Engine(news) => self.engine_news(news, now),
             Input::Sounds(sounds) => self.hear(sounds),
-            Input::Reconciled(reconciled) => self.reconciled(*reconciled, now),
+            Input::Stop => self.stopping = true,
+            Input::Read(read) => self.read(read, now),
+            Input::Inspected(inspected) => self.inspected(*inspected, now),
+            Input::Probed(probed) => self.probed(*probed, now),
+            Input::Recorded { recordings, held } => self.recorded(recordings, held, now),
             Input::Done { epoch, done } => {
                 self.keep_what_no_scan_finds(&done);
                 if self.leads(epoch) {
@@ -202,13 +224,18 @@ impl Controller {
             if let Some(command) = self.out.pop_front() {
                 return Some(command);
             }
+            if self.stopping {
+                return self.next_batch();
+            }
             if let Some(command) = self.next_follower(now) {
                 return Some(command);
             }
             self.ask_canaries(now);
             self.heed_rings(now);
-            if let Some(command) = self.next_work(now).or_else(|| self.next_look(now)) {
-                return Some(command);
+            self.begin_what_is_due(now);
+            let command = self.next_work(now).or_else(|| self.next_batch());
+            if command.is_some() {
+                return command;
             }
             // The canaries may have had something to say.
             if self.out.is_empty() {
@@ -253,35 +280,30 @@ impl Controller {
         self.witnesses.in_doubt()
     }
 
-    /// Begins whatever reconciliation may begin now, or has one give way to it.
-    fn next_look(&mut self, now: Moment) -> Option<Command> {
+    /// Begins whatever reconciliation may begin now, or has others give way to it.
+    fn begin_what_is_due(&mut self, now: Moment) {
         let Phase::Leading(term) = &self.phase else {
-            return None;
+            return;
         };
         if term.engine.held_until(now).is_some() {
-            return None;
+            return;
         }
         let epoch = term.epoch;
-        Some(match self.queue.next(now)? {
-            queue::Command::Start { key, wake } => {
-                let known = self.witnesses.known(&key);
-                let rung = wake.rung;
-                self.running.insert(key, Running { known, rung });
-                self.followers.begun(&key, now);
-                Command::Reconcile(Box::new(Task {
-                    key,
-                    epoch,
-                    wake,
-                    known,
-                    before: self.left.get(&key).copied(),
-                    followed: self.followers.followed(&key).map(str::to_owned),
-                }))
+        while let Some(command) = self.queue.next(now) {
+            match command {
+                queue::Command::Start { key, wake } => self.begin(key, wake, epoch, now),
+                queue::Command::GiveWay { key } => self.ask_to_end(key, Stop::GiveWay),
             }
-            queue::Command::GiveWay { key } => Command::EndProbe {
-                key,
-                stop: Stop::GiveWay,
-            },
-        })
+        }
+    }
+
+    /// The next batch of those that wait for one.
+    fn next_batch(&mut self) -> Option<Command> {
+        if let Some(proposals) = self.begin_record() {
+            return Some(Command::Record(proposals));
+        }
+        let (batch, keys) = self.reads.begin(|waiting| waiting.len().min(MOST_READ))?;
+        Some(Command::Read { batch, keys })
     }
 
     /// Looks at an instance, if its table is served.

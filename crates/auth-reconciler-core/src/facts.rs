@@ -11,7 +11,7 @@ use crate::{AuthStatus, Cause, Reason};
 pub(crate) mod columns;
 
 /// Everything that one decision is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The database's time when the rest was read. Ages are computed against it alone, so the
     /// daemon's clock does not matter.
@@ -69,7 +69,7 @@ pub struct Change {
 }
 
 /// The watched row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// `provider`.
     pub provider: Option<String>,

@@ -8,6 +8,7 @@
 //! * [`verdict`] — from facts to a status: [`verdict::plan`] before the probe, [`verdict::conclude`]
 //!   after it.
 //! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.
+//! * [`snapshot`], [`record`] — what is read of an instance, and what is proposed for the record.
 //! * [`profile`] — providers as data: where to ask and how to read the answer.
 //! * [`queue`] — one keyed queue: doubles merge, one run per key, bounded slots, fair to first looks.
 //! * [`rings`] — what a ring, which anybody may send, may cost.
@@ -34,7 +35,9 @@ pub mod problem;
 pub mod profile;
 pub mod queue;
 pub mod reason;
+pub mod record;
 pub mod rings;
+pub mod snapshot;
 pub mod standby;
 pub mod status;
 pub mod verdict;

@@ -23,9 +23,4 @@ impl Clock {
     pub(crate) fn at(self, moment: Moment) -> Instant {
         self.0 + moment
     }
-
-    /// Which moment that was.
-    pub(crate) fn moment(self, at: Instant) -> Moment {
-        at.saturating_duration_since(self.0)
-    }
 }

@@ -13,11 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::command::status::Standing;
 use crate::docker::Engine;
-use crate::postgres::look::Reads;
-use crate::postgres::record::Records;
 use crate::postgres::watcher::WatcherError;
 use crate::postgres::{direct, pool, schema};
-use crate::run::look::Context;
+use crate::run::context::Context;
 use crate::run::{Options, RunError};
 use crate::settings::{Command, RunSettings, Settings, SettingsError};
 
@@ -244,8 +242,6 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
         context: Context {
             engine: engine(run)?,
             pool: pool::open(database, beside, pool::Session::Pool)?,
-            reads: Reads::on(sessions.clone()),
-            records: Records::on(sessions.clone(), run.record),
             sessions,
             prober: run.prober.clone(),
             policy: run.policy,

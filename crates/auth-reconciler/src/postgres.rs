@@ -7,7 +7,6 @@ macro_rules! sql {
     };
 }
 
-mod batcher;
 pub(crate) mod direct;
 pub(crate) mod ear;
 pub(crate) mod error;
@@ -15,13 +14,13 @@ pub(crate) mod faults;
 mod halves;
 pub(crate) mod inbox;
 pub(crate) mod listener;
-pub(crate) mod look;
 pub(crate) mod owed;
 pub(crate) mod pool;
 pub(crate) mod ready;
 pub(crate) mod record;
 pub(crate) mod remedy;
 pub(crate) mod schema;
+pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod table_name;
 pub(crate) mod tables;

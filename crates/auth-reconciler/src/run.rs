@@ -16,21 +16,22 @@ use tokio::task::JoinError;
 
 use crate::postgres::table_name::TableName;
 
+pub(crate) mod context;
 mod daemon;
 mod failure;
 mod follower;
 mod lead;
-pub(crate) mod look;
 mod notice;
 mod owed;
 mod patience;
 mod scan;
 mod standby;
+mod steps;
 mod work;
 
+use context::Context;
 pub(crate) use controller::RECONNECT;
 use daemon::Daemon;
-use look::Context;
 
 /// Everything that the loop is started with.
 #[derive(Debug)]

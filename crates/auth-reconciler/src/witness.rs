@@ -9,8 +9,8 @@ use deadpool_postgres::Pool;
 use futures_util::future::join_all;
 
 use crate::postgres::error::StoreError;
-use crate::postgres::look;
 use crate::postgres::ready::ready_rows;
+use crate::postgres::snapshot;
 use crate::postgres::tables::Tables;
 use crate::probe::{Instance, Prober};
 
@@ -43,7 +43,7 @@ pub(crate) async fn ask_some(
     let mut looks = Vec::new();
     for key in ready_rows(pool).await? {
         if let Some(table) = tables.get(&key.watched_id) {
-            looks.push((key, look::read_one(pool, table, key).await?));
+            looks.push((key, snapshot::read_one(pool, table, key).await?));
         }
     }
     let asked = looks.iter().filter_map(|(key, look)| {

@@ -1,16 +1,19 @@
 //! What the controller has the shell do.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::input::{ChangeSet, EngineStatus, Failure, Fault, Hindrance};
+use super::input::{EngineStatus, Failure, Fault, Hindrance};
 use crate::answer::Shortage;
-use crate::container::Listed;
+use crate::container::{Container, Listed, Sighting};
 use crate::instance::Key;
-use crate::queue::Wake;
-use crate::witness::Known;
+use crate::key::ApiKey;
+use crate::profile::Profile;
+use crate::record::{Proposal, Recording};
+use crate::{AuthStatus, Cause, Reason};
 
 /// A session of the server: its process, and its start.
 pub type Session = (i32, DateTime<Utc>);
@@ -40,20 +43,32 @@ pub enum Command {
         /// Its session may live on at the server, and is to be ended there.
         end_session: bool,
     },
-    /// Reconcile one instance. Comes back as [`Reconciled`](super::Input::Reconciled).
-    Reconcile(Box<Task>),
-    /// Have this reconciliation end its probe without an answer. It still comes back.
+    /// Read these instances afresh. Comes back as [`Read`](super::Input::Read) with the number of the batch; there is one
+    /// at a time.
+    Read {
+        /// Number of the batch.
+        batch: u64,
+        /// The instances; none is twice in it.
+        keys: Vec<Key>,
+    },
+    /// Ask the engine for the container of an instance. Comes back as [`Inspected`](super::Input::Inspected).
+    Inspect {
+        /// The instance.
+        key: Key,
+        /// What was recorded of it.
+        recorded: Option<Sighting>,
+    },
+    /// Ask an API. Comes back as [`Probed`](super::Input::Probed).
+    Probe(Box<Probe>),
+    /// Have this probe end without an answer. It still comes back.
     EndProbe {
         /// The instance.
         key: Key,
         /// Why, and with it how soon.
         stop: Stop,
     },
-    /// Somebody else may have written the status since this reconciliation read it.
-    Overwritten {
-        /// The instance.
-        key: Key,
-    },
+    /// Record these behind the fence. Comes back as [`Recorded`](super::Input::Recorded); there is one batch at a time.
+    Record(Vec<Proposal>),
     /// Follow the output of a container, and tell what is heard of it.
     Follow {
         /// The instance.
@@ -83,21 +98,23 @@ pub enum Command {
     End(Ending),
 }
 
-/// One reconciliation.
+/// One probe.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Task {
+pub struct Probe {
     /// The instance.
     pub key: Key,
-    /// The epoch of the term.
-    pub epoch: Uuid,
-    /// Why it is looked at, and since when it waits.
-    pub wake: Wake,
-    /// What is known of our own way to the APIs.
-    pub known: Known,
-    /// What the one before it has read and not answered for.
-    pub before: Option<ChangeSet>,
-    /// The container whose output leads to looks at the moment.
-    pub followed: Option<String>,
+    /// Port of its API.
+    pub port: u16,
+    /// How it is asked.
+    pub profile: &'static Profile,
+    /// What it is asked with.
+    pub api_key: ApiKey,
+    /// Address of its container in its network, if that is known.
+    pub address: Option<IpAddr>,
+    /// What is known of its container.
+    pub container: Container,
+    /// It is to end without an answer from the beginning, at the latest once the API has had its time.
+    pub stop: Option<Stop>,
 }
 
 /// Why a probe is to end without an answer. Of two the greater one counts.
@@ -107,6 +124,8 @@ pub enum Stop {
     GiveWay,
     /// Something was told that it may never see: at once.
     GiveUp,
+    /// Somebody else wrote over a failure that was established: at once, and it is put back first.
+    Overwritten,
     /// Something happened to the container: at once, and what was seen and answered is worth nothing.
     Overtaken,
 }
@@ -216,6 +235,30 @@ pub enum Notice {
     AllAsked,
     /// Somebody holds what a reconciliation needs.
     Busy(Key, Failure),
+    /// A row was read for its reconciliation.
+    ReadFresh {
+        /// The instance.
+        key: Key,
+        /// Number of its last change, ever.
+        generation: i64,
+        /// Whether it can be asked.
+        has_api_key: bool,
+        /// Why it was read.
+        cause: Cause,
+    },
+    /// Foreign writes of a contested instance wait for so long.
+    Deferred(Key, Duration),
+    /// A verdict was dropped, for something happened to the container meanwhile.
+    Dropped(Key),
+    /// What became of a proposal.
+    Recorded {
+        /// What was proposed.
+        said: Said,
+        /// The answer.
+        recording: Recording,
+        /// After what time it is tried again if the table refuses the status.
+        retry_in: Duration,
+    },
     /// A reconciliation failed.
     ReconcileFailed {
         /// The instance.
@@ -245,6 +288,21 @@ pub enum Notice {
         /// It is the first such container.
         first: bool,
     },
+}
+
+/// What is said of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The instance.
+    pub key: Key,
+    /// The status that was wanted; `None` leaves the column alone.
+    pub status: Option<AuthStatus>,
+    /// Why; `None` if the row is gone and was to be forgotten.
+    pub reason: Option<Reason>,
+    /// What led to it.
+    pub cause: Cause,
+    /// Whether somebody else writes as often as we do.
+    pub contested: bool,
 }
 
 /// Why the process ends by itself.

@@ -5,12 +5,12 @@ use super::{Controller, Notice, Outcome, Reconciled, Trouble};
 use crate::Cause;
 use crate::instance::Key;
 use crate::queue::Moment;
-use crate::witness::{Heard, Known, Word};
+use crate::witness::{Heard, Word};
 
 impl Controller {
     /// Draws from the end of a reconciliation what it says of our own way. Returns whether it is to be repeated at
-    /// once, because what it was concluded from is no longer so. `before` is what was known when it began.
-    pub(super) fn weigh(&mut self, reconciled: &Reconciled, before: Known, now: Moment) -> bool {
+    /// once, because what it was concluded from is no longer so.
+    pub(super) fn weigh(&mut self, reconciled: &Reconciled, now: Moment) -> bool {
         let (key, outcome) = (&reconciled.key, &reconciled.outcome);
         if *outcome == Outcome::NothingNew {
             return false;
@@ -26,7 +26,7 @@ impl Controller {
         }
         match outcome {
             Outcome::Doubted(tried) => {
-                let known = self.witnesses.known(key);
+                let (before, known) = (reconciled.known, self.witnesses.known(key));
                 if (known.witness_at, known.void_until) != (before.witness_at, before.void_until) {
                     return true;
                 }

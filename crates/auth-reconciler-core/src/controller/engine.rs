@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::phase::Phase;
-use super::{Command, Controller, EngineNews, EngineStatus, Failure, Stop, Work};
+use super::{Controller, EngineNews, EngineStatus, Failure, Stop, Work};
 use crate::Cause;
 use crate::container::Listed;
 use crate::instance::Key;
@@ -130,10 +130,9 @@ impl Controller {
                 watched_id,
                 instance_id,
             };
-            if cause.changes_container() && self.running.contains_key(&key) {
+            if cause.changes_container() {
                 // Its answer would be dropped, so it is not waited for: one that hangs would keep the status as it is.
-                let stop = Stop::Overtaken;
-                self.out.push_back(Command::EndProbe { key, stop });
+                self.ask_to_end(key, Stop::Overtaken);
             }
             self.queue.wake(key, cause, now);
         }

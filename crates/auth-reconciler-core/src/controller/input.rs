@@ -1,19 +1,23 @@
 //! What the shell tells the controller.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::command::Wanted;
 use crate::answer::Shortage;
-use crate::container::{Container, Listed};
+use crate::container::{Container, Listed, Sighting};
 use crate::facts::Facts;
 use crate::follow::{Life, Sound};
 use crate::instance::Key;
 use crate::profile::Profile;
 use crate::queue::Moment;
-use crate::witness::{Reading, Word};
-use crate::{Cause, standby};
+use crate::record::Recording;
+use crate::snapshot::Snapshot;
+use crate::witness::{Known, Reading, Word};
+use crate::{Answer, Cause, standby};
 
 /// Something that happened. Whatever a [command](super::Command) asked for comes back as one of these, once.
 #[derive(Debug)]
@@ -35,8 +39,21 @@ pub enum Input {
     Engine(EngineNews),
     /// What containers wrote, and what the probes met that may be the cause of it.
     Sounds(Sounds),
-    /// A reconciliation has ended. Sounds that came before its end are to be told before it.
-    Reconciled(Box<Reconciled>),
+    /// A batch was read.
+    Read(ReadBatch),
+    /// The engine was asked for a container.
+    Inspected(Box<Inspected>),
+    /// A probe has ended. Sounds that came before its end are to be told before it.
+    Probed(Box<Probed>),
+    /// A batch was recorded. Sounds that came before are to be told before it.
+    Recorded {
+        /// What became of each proposal.
+        recordings: Vec<(Key, Result<Recording, Failure>)>,
+        /// How many watched rows each of its transactions has locked, and for how long.
+        held: Vec<(usize, Duration)>,
+    },
+    /// The process is to end: what is under way goes on to its end, and nothing new begins.
+    Stop,
     /// Work of a term has ended.
     Done {
         /// The epoch of the term that it was done for.
@@ -134,22 +151,66 @@ pub struct FollowerEnded {
     pub unreadable: Option<String>,
 }
 
-/// The end of a reconciliation.
+/// A batch that was read.
 #[derive(Debug)]
-pub struct Reconciled {
+pub struct ReadBatch {
+    /// Its number.
+    pub batch: u64,
+    /// The moment of the process's clock at which it was read.
+    pub at: Moment,
+    /// What was read of each. One that cannot be read takes no other with it.
+    pub snapshots: Vec<(Key, Result<Box<Snapshot>, Failure>)>,
+}
+
+/// What the engine shows of the container of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
     /// The instance.
     pub key: Key,
+    /// Its state.
+    pub container: Container,
+    /// What is to be recorded.
+    pub sighting: Option<Sighting>,
+    /// Its address in its network.
+    pub address: Option<IpAddr>,
+    /// Whether the engine has ever shown a container of ours.
+    pub has_shown_ours: bool,
+    /// The engine is in sight and did not answer this question: it is to be asked again.
+    pub unanswered: bool,
+}
+
+/// The end of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// The instance.
+    pub key: Key,
+    /// What came of it; `None` if it was ended without an answer.
+    pub answer: Option<Answer>,
+    /// When it ended.
+    pub at: Moment,
+    /// Where the instance was asked and what came of it, in words.
+    pub tried: String,
+}
+
+/// The end of a reconciliation.
+#[derive(Debug)]
+pub(super) struct Reconciled {
+    pub(super) key: Key,
     /// The term in which it began; it may have ended since.
-    pub epoch: Uuid,
+    pub(super) epoch: Uuid,
+    /// What was known of our own way when it began.
+    pub(super) known: Known,
+    /// Nothing but rings led to it.
+    pub(super) rung: bool,
     /// Which changes it has read, if it could read.
-    pub changes: Option<ChangeSet>,
+    pub(super) changes: Option<ChangeSet>,
     /// The database's time and ours, as it read them.
-    pub clocks: Option<Reading>,
+    pub(super) clocks: Option<Reading>,
     /// What its API said that is of weight for others, and when: the record of it may take long, and the way may be lost
     /// meanwhile.
-    pub word: Option<(Word, Moment)>,
+    pub(super) word: Option<(Word, Moment)>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 /// The changes that were read, told from any other set of them: ids are never used again, and none is answered for
@@ -179,7 +240,7 @@ impl ChangeSet {
 
 /// How a reconciliation ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// Recorded, and final.
     Final,
     /// The same, as it is ready: what its container says is heard where there is a place for that.
@@ -221,17 +282,16 @@ pub enum Outcome {
 
 /// Whose output is to be followed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Output {
+pub(super) struct Output {
     /// The process.
-    pub life: Life,
+    pub(super) life: Life,
     /// How it is asked.
-    pub profile: &'static Profile,
+    pub(super) profile: &'static Profile,
 }
 
 impl Output {
     /// That of the container that these facts are of, if it runs.
-    #[must_use]
-    pub fn of(facts: &Facts) -> Option<Self> {
+    pub(super) fn of(facts: &Facts) -> Option<Self> {
         let seen = facts
             .sighting
             .as_ref()

@@ -1,9 +1,7 @@
 //! The change log: who rang, when it is read, and what a reading brings.
 
 use super::phase::Phase;
-use super::{
-    Backlog, ChangeSet, Command, Controller, Done, Failure, Notice, Notified, Outcome, Wanted,
-};
+use super::{Backlog, ChangeSet, Controller, Done, Failure, Notice, Notified, Outcome, Wanted};
 use crate::Cause;
 use crate::instance::Key;
 use crate::queue::Moment;
@@ -42,8 +40,8 @@ impl Controller {
 
     /// There may be something to read of this key.
     fn heed(&mut self, key: Key, cause: Cause, now: Moment) {
-        if cause == Cause::Drift && self.running.contains_key(&key) {
-            self.out.push_back(Command::Overwritten { key });
+        if cause == Cause::Drift {
+            self.overwritten(key);
         }
         self.queue.ring(key, cause, now);
     }

@@ -43,8 +43,10 @@ impl Controller {
                 }
                 follow::Command::Look { key } => self.wake(key, Cause::Output, now),
                 follow::Command::GiveUp { key } => {
-                    let stop = Stop::GiveUp;
-                    return Some(Command::EndProbe { key, stop });
+                    self.ask_to_end(key, Stop::GiveUp);
+                    if let Some(command) = self.out.pop_front() {
+                        return Some(command);
+                    }
                 }
             }
         }

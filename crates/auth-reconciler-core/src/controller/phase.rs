@@ -103,7 +103,7 @@ impl Controller {
             news,
         });
         self.phase = Phase::Connecting;
-        self.out.push_back(Command::Connect { after });
+        self.connect(after);
     }
 
     /// The listener is gone, or no longer ours: make another. What was queued is found again by its first scan.
@@ -125,7 +125,7 @@ impl Controller {
         self.followers.clear();
         self.phase = Phase::Connecting;
         self.out.push_back(Command::Leave { end_session });
-        self.out.push_back(Command::Connect { after });
+        self.connect(after);
     }
 
     /// What was to be found was not: a gap in knowing, so all of it is done again.
@@ -154,6 +154,12 @@ impl Controller {
         let failed = std::mem::take(&mut self.tries);
         if failed > 0 {
             self.say(Notice::ListenerAgain(failed));
+        }
+    }
+
+    fn connect(&mut self, after: Duration) {
+        if !self.stopping {
+            self.out.push_back(Command::Connect { after });
         }
     }
 

@@ -24,15 +24,13 @@ const MAX_TRANSIENT: usize = 1_024;
 impl Controller {
     pub(super) fn reconciled(&mut self, mut ended: Reconciled, now: Moment) {
         let key = ended.key;
-        let running = self.running.remove(&key);
         self.followers.finished(&key, now);
         let outcome = std::mem::replace(&mut ended.outcome, Outcome::Transient);
         let Some(outcome) = self.unless_failed(&key, outcome, now) else {
             return;
         };
         ended.outcome = outcome;
-        let rung_for_nothing =
-            running.is_some_and(|running| running.rung) && ended.changes.is_none();
+        let rung_for_nothing = ended.rung && ended.changes.is_none();
         if matches!(ended.outcome, Outcome::Transient | Outcome::Failed(_))
             && rung_for_nothing
             && self.transient.len() >= MAX_TRANSIENT
@@ -44,8 +42,7 @@ impl Controller {
         }
         self.remember(key, ended.changes, &ended.outcome);
         self.note_progress(&key, &ended.outcome, now);
-        let before = running.map(|running| running.known).unwrap_or_default();
-        let repeat = self.weigh(&ended, before, now);
+        let repeat = self.weigh(&ended, now);
         if ended.outcome == Outcome::EpochEnded {
             self.queue.finish(&key, Next::Settled, now);
             // One that began in an earlier term of this process is refused, too: the scan of the present one has

@@ -9,6 +9,7 @@ use crate::container::Listed;
 use crate::queue::Limits;
 
 mod reconciling;
+mod steps;
 mod terms;
 
 const ECHO: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ fn settings() -> Settings {
         limits: Limits::with_slots(4, 60, ms(500)),
         follow: follow::Limits::with_places(4),
         echo_interval: ECHO,
-        believe_silence_after: None,
+        policy: Policy::default(),
         has_engine: false,
         seed: 1,
     }
@@ -47,9 +48,16 @@ fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-/// All that is to be done now.
+/// All that is to be done now. Reads have no result yet, but keep no other from being read.
 fn commands(controller: &mut Controller, now: Moment) -> Vec<Command> {
-    std::iter::from_fn(|| controller.next(now)).collect()
+    let next = || {
+        let command = controller.next(now)?;
+        if matches!(command, Command::Read { .. }) {
+            controller.reads.ended();
+        }
+        Some(command)
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// The work among it.
@@ -63,19 +71,15 @@ fn work(commands: &[Command]) -> Vec<Work> {
     work.collect()
 }
 
-/// Who is reconciled among it, and why.
-fn tasks(commands: Vec<Command>) -> Vec<Task> {
-    let tasks = commands.into_iter().filter_map(|command| {
-        let Command::Reconcile(task) = command else {
+/// Who is read among it.
+fn reconciled_keys(commands: Vec<Command>) -> Vec<Key> {
+    let keys = commands.into_iter().filter_map(|command| {
+        let Command::Read { keys, .. } = command else {
             return None;
         };
-        Some(*task)
+        Some(keys)
     });
-    tasks.collect()
-}
-
-fn reconciled_keys(commands: Vec<Command>) -> Vec<Key> {
-    tasks(commands).into_iter().map(|task| task.key).collect()
+    keys.flatten().collect()
 }
 
 fn notices(commands: &[Command]) -> Vec<Notice> {
@@ -141,17 +145,6 @@ fn lost() -> Input {
         lost: Some("it was cut".to_owned()),
         ..Notified::default()
     })
-}
-
-fn ended(task: &Task, outcome: Outcome) -> Input {
-    Input::Reconciled(Box::new(Reconciled {
-        key: task.key,
-        epoch: task.epoch,
-        changes: Some(ChangeSet::of(&[])),
-        clocks: None,
-        word: None,
-        outcome,
-    }))
 }
 
 /// One that leads, has scanned, told and been told all of that, and has nothing to do.

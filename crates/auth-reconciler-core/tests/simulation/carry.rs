@@ -2,14 +2,14 @@
 
 use auth_reconciler_core::container::{self, RecordedContainer};
 use auth_reconciler_core::controller::{
-    Backlog, Command, Done, EngineNews, EngineStatus, FollowerEnded, Input, Notified, Outcome,
-    Round, Sight, Stop, Wanted, Work,
+    Backlog, Command, Done, EngineNews, EngineStatus, FollowerEnded, Input, Notice, Notified,
+    Round, Sight, Wanted, Work,
 };
 use auth_reconciler_core::follow::Sound;
-use auth_reconciler_core::{Cause, standby, verdict};
+use auth_reconciler_core::{Cause, standby};
 use uuid::Uuid;
 
-use crate::daemon::{Act, Daemon, Job, Stage, TABLE, index, key};
+use crate::daemon::{Act, Daemon, Job, TABLE, index, key};
 use crate::sim::Sim;
 
 impl Sim {
@@ -18,7 +18,12 @@ impl Sim {
             return;
         }
         let seed = self.rng.next();
-        self.daemon = Some(Daemon::new(self.slots, self.dock.is_some(), seed));
+        self.daemon = Some(Daemon::new(
+            self.slots,
+            self.policy,
+            self.dock.is_some(),
+            seed,
+        ));
         self.started.clear();
         self.ledger.process_started();
         if let Some(dock) = &mut self.dock {
@@ -77,12 +82,15 @@ impl Sim {
                 self.begin(Act::Connect, after);
             }
             Command::WaitForLock => self.begin(Act::WaitForLock, 10_000),
+            Command::Say(Notice::ReadFresh { key, .. }) => self.note_look(index(&key)),
             Command::RingLeader | Command::Say(_) => {}
             Command::Depose { .. } => self.db.other_leads = false,
             Command::Leave { .. } => self.leave(),
-            Command::Reconcile(task) => self.start(*task),
-            Command::EndProbe { key, stop } => self.end_probe(index(&key), stop),
-            Command::Overwritten { key } => self.overwritten(index(&key)),
+            Command::Read { batch, keys } => self.begin_read(batch, keys),
+            Command::Inspect { key, recorded } => self.begin_inspect(key, recorded),
+            Command::Probe(probe) => self.send(&probe),
+            Command::Record(proposals) => self.begin_record(proposals),
+            Command::EndProbe { key, .. } => self.end_probe(index(&key)),
             Command::Follow { key, serial, .. } => self.follow(index(&key), serial),
             Command::Unfollow { key } => {
                 if let Some(daemon) = &mut self.daemon {
@@ -94,7 +102,7 @@ impl Sim {
         }
     }
 
-    fn begin(&mut self, act: Act, pause: u64) {
+    pub(crate) fn begin(&mut self, act: Act, pause: u64) {
         let took = if self.timed { 2 } else { self.rng.below(30) };
         let ready = self.now + pause;
         if let Some(daemon) = &mut self.daemon {
@@ -121,31 +129,11 @@ impl Sim {
         }
     }
 
-    fn end_probe(&mut self, i: usize, stop: Stop) {
-        let Some(run) = self.run(i) else { return };
-        run.overtaken |= stop == Stop::Overtaken;
-        if matches!(run.stage, Stage::Out) {
-            let overtaken = run.overtaken;
-            self.looked(
-                i,
-                if overtaken {
-                    Outcome::Overtaken
-                } else {
-                    Outcome::Transient
-                },
-            );
-        }
-    }
-
-    /// Somebody rang for a foreign write: what was established is put back before the probe has ended.
-    fn overwritten(&mut self, i: usize) {
-        let Some(run) = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i)) else {
-            return;
-        };
-        let unread = !self.db.fenced(i, &run.read);
-        let restores = verdict::is_ours_to_restore(&run.facts);
-        if matches!(run.stage, Stage::Out) && restores && unread {
-            self.looked(i, Outcome::Overtaken);
+    fn end_probe(&mut self, i: usize) {
+        if let Some(look) = self.look(i)
+            && look.out.take().is_some()
+        {
+            self.probed(i, None);
         }
     }
 
@@ -225,6 +213,9 @@ impl Sim {
                 self.tell(Input::Done { epoch, done });
             }
             Act::Worked { epoch, done } => self.tell(Input::Done { epoch, done }),
+            Act::Read { batch, keys } => self.read(batch, &keys),
+            Act::Inspect { key, recorded } => self.inspect(key, recorded.as_ref()),
+            Act::Record(proposals) => self.record(proposals),
         }
     }
 

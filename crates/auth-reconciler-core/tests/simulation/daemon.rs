@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use auth_reconciler_core::container::Sighting;
 use auth_reconciler_core::controller::{
-    ChangeSet, Controller, Done, EngineNews, Input, Notified, Settings, Task, Work,
+    Controller, Done, EngineNews, Input, Notified, Settings, Work,
 };
 use auth_reconciler_core::facts::{Change, Facts, Row};
 use auth_reconciler_core::follow;
 use auth_reconciler_core::key::ApiKey;
-use auth_reconciler_core::profile::Profile;
 use auth_reconciler_core::queue::Limits;
-use auth_reconciler_core::verdict::Verdict;
-use auth_reconciler_core::witness::Word;
-use auth_reconciler_core::{Cause, Key};
+use auth_reconciler_core::record::Proposal;
+use auth_reconciler_core::verdict::Policy;
+use auth_reconciler_core::{Answer, Cause, Key};
 use uuid::Uuid;
-
-use crate::database::Read;
 
 pub(crate) const BURST: u32 = 60;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
@@ -24,39 +22,33 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 /// The number of the one watched table.
 pub(crate) const TABLE: i32 = 1;
 
-/// How far a reconciliation has come.
-#[derive(Debug)]
-pub(crate) enum Stage {
-    /// Its probe is out.
-    Out,
-    Decided(Box<Verdict>),
-    /// The row is gone.
-    Forget,
-}
-
+/// What a proposal was made from.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) serial: u64,
-    pub(crate) task: Task,
     pub(crate) facts: Facts,
-    pub(crate) read: Read,
-    pub(crate) changes: ChangeSet,
     /// When it was read, in ms.
     pub(crate) sent: u64,
-    pub(crate) stage: Stage,
-    /// What its API said that is of weight for others, and when.
-    pub(crate) word: Option<(Word, u64)>,
-    /// In which life of its container.
+    /// What its probe met.
+    pub(crate) answer: Option<Answer>,
+    /// In which life of its container it answered in its own words.
     pub(crate) life: Option<u64>,
-    /// No engine could be asked.
-    pub(crate) unseen: bool,
-    /// Something happened to its container since it began.
-    pub(crate) overtaken: bool,
-    /// What the probe of a run by the clock is to meet.
-    pub(crate) answer: Option<auth_reconciler_core::Answer>,
 }
 
-/// Something under way beside the reconciliations.
+/// A look at one instance, as the world knows of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Look {
+    /// When it was read, in ms.
+    pub(crate) read_at: u64,
+    /// The key that was read.
+    pub(crate) key: Option<u64>,
+    /// Its probe is out: number of that, and what it is to meet by the clock.
+    pub(crate) out: Option<(u64, Option<Answer>)>,
+    pub(crate) answer: Option<Answer>,
+    /// When it answered in its own words, and in which life of its container.
+    pub(crate) heard: Option<(u64, Option<u64>)>,
+}
+
+/// Something under way, but for probes.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// From when on it may end, in ms; a wait for the lock also as soon as that is free.
@@ -76,7 +68,17 @@ pub(crate) enum Act {
         epoch: Uuid,
         work: Work,
     },
-    /// The same, which has read what it read; it is only told later.
+    /// Instances are read.
+    Read {
+        batch: u64,
+        keys: Vec<Key>,
+    },
+    Inspect {
+        key: Key,
+        recorded: Option<Sighting>,
+    },
+    Record(Vec<Proposal>),
+    /// It has read what it read, and is only told later.
     Worked {
         epoch: Uuid,
         done: Done,
@@ -87,7 +89,7 @@ pub(crate) enum Act {
 pub(crate) struct Daemon {
     pub(crate) controller: Controller,
     pub(crate) jobs: Vec<Job>,
-    pub(crate) runs: BTreeMap<usize, Run>,
+    pub(crate) looks: BTreeMap<usize, Look>,
     /// Whether its listener holds the lock.
     pub(crate) leads: bool,
     /// Nothing is heard any more, and nobody says so.
@@ -101,18 +103,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn new(slots: usize, has_engine: bool, seed: u64) -> Self {
+    pub(crate) fn new(slots: usize, policy: Policy, has_engine: bool, seed: u64) -> Self {
         Self {
             controller: Controller::new(Settings {
                 limits: Limits::with_slots(slots, BURST, INTERVAL),
                 follow: follow::Limits::with_places(16),
                 echo_interval: Duration::from_secs(60),
-                believe_silence_after: None,
+                policy,
                 has_engine,
                 seed,
             }),
             jobs: Vec::new(),
-            runs: BTreeMap::new(),
+            looks: BTreeMap::new(),
             leads: false,
             deaf: false,
             heard: Notified::default(),
@@ -155,10 +157,6 @@ pub(crate) fn id(i: usize) -> Uuid {
 
 pub(crate) fn index(key: &Key) -> usize {
     usize::try_from(key.instance_id.as_u128()).expect("one of ours")
-}
-
-pub(crate) fn telegram() -> &'static Profile {
-    Profile::of(Some("telegram")).expect("profile")
 }
 
 /// The facts of the row alone.

@@ -1,8 +1,7 @@
 //! The database: the watched rows, the change log, our own rows, and the fence.
 
-use std::collections::HashSet;
-
 use auth_reconciler_core::facts::{Change, Recorded};
+use auth_reconciler_core::record::Proposal;
 use auth_reconciler_core::{AuthStatus, Cause};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -19,6 +18,17 @@ pub(crate) struct DbRow {
 pub(crate) struct LogEntry {
     pub(crate) id: u64,
     pub(crate) change: Change,
+}
+
+impl LogEntry {
+    pub(crate) fn number(&self) -> i64 {
+        i64::try_from(self.id).expect("fits")
+    }
+}
+
+/// A number as the database's own kind of it.
+pub(crate) fn uuid(number: u64) -> Uuid {
+    Uuid::from_u128(number.into())
 }
 
 #[derive(Clone, Debug)]
@@ -43,15 +53,6 @@ pub(crate) struct Database {
     /// Looks at all rows are owed.
     pub(crate) owed: bool,
     numbers: u64,
-}
-
-/// What a run read, for the fence.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) epoch: u64,
-    pub(crate) key: Option<u64>,
-    pub(crate) version: Option<u64>,
-    pub(crate) changes: HashSet<u64>,
 }
 
 impl Database {
@@ -93,28 +94,18 @@ impl Database {
         self.instances[i].as_ref().map(|known| &known.memory)
     }
 
-    /// What a run reads for the fence, in the term with this epoch.
-    pub(crate) fn read(&self, i: usize, epoch: Uuid) -> Read {
-        Read {
-            epoch: u64::try_from(epoch.as_u128()).expect("one of ours"),
-            key: self.rows[i].as_ref().and_then(|row| row.key),
-            version: self.instances[i].as_ref().map(|known| known.version),
-            changes: self.log[i].iter().map(|entry| entry.id).collect(),
-        }
-    }
-
-    /// Whether all that a run read still stands.
-    pub(crate) fn fenced(&self, i: usize, read: &Read) -> bool {
-        let version = self.instances[i].as_ref().map(|known| known.version);
+    /// Whether all that it was made from still stands.
+    pub(crate) fn fenced(&self, i: usize, proposal: &Proposal) -> bool {
+        let version = self.instances[i].as_ref().map(|known| uuid(known.version));
         let unseen = self.log[i]
             .iter()
-            .any(|entry| !read.changes.contains(&entry.id));
-        read.epoch == self.epoch && version == read.version && !unseen
+            .any(|entry| !proposal.snapshot.changes.contains(&entry.number()));
+        version == proposal.snapshot.version && !unseen
     }
 
     /// Answers for the changes that were read.
-    pub(crate) fn answer(&mut self, i: usize, read: &Read) {
-        self.log[i].retain(|entry| !read.changes.contains(&entry.id));
+    pub(crate) fn answer(&mut self, i: usize, proposal: &Proposal) {
+        self.log[i].retain(|entry| !proposal.snapshot.changes.contains(&entry.number()));
     }
 
     /// Up to four that count as ready, as `ready_instances.sql` finds them.

@@ -1,152 +1,138 @@
-//! One reconciliation in the simulated world, step by step as `run/look.rs` of the real daemon takes them.
+//! Reads, inspections, probes and records in the simulated world, as the controller commands them.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use auth_reconciler_core::container::Container;
-use auth_reconciler_core::controller::{ChangeSet, Input, Outcome, Output, Reconciled, Task};
-use auth_reconciler_core::facts::Facts;
+use auth_reconciler_core::container::{Container, Sighting};
+use auth_reconciler_core::controller::{Input, Inspected, Probe, Probed, ReadBatch};
+use auth_reconciler_core::facts::{Facts, Way};
 use auth_reconciler_core::follow::{Kind, Sound};
-use auth_reconciler_core::verdict::{self, Conclusion, Plan, Verdict};
-use auth_reconciler_core::witness::Word;
-use auth_reconciler_core::{Answer, Cause};
-use chrono::TimeDelta;
+use auth_reconciler_core::record::{Proposal, Recorded, Recording};
+use auth_reconciler_core::snapshot::Snapshot;
+use auth_reconciler_core::verdict::Verdict;
+use auth_reconciler_core::{Answer, Key};
 
-use crate::daemon::{BURST, INTERVAL, Run, Stage, changes, index, row_facts, telegram};
-use crate::database::Instance;
+use crate::daemon::{Act, BURST, INTERVAL, Look, Run, changes, index, key, row_facts};
+use crate::database::{Instance, uuid};
 use crate::ledger::Judged;
 use crate::sim::{Event, Sim};
 
 impl Sim {
-    pub(crate) fn start(&mut self, task: Task) {
-        let i = index(&task.key);
-        assert!(!self.runs(i), "instance {i} runs twice at once");
-        let (facts, changes) = self.facts(i, &task);
-        let run = Run {
-            serial: self.db.number(),
-            read: self.db.read(i, task.epoch),
-            sent: self.now,
-            stage: Stage::Forget,
-            word: None,
-            life: None,
-            unseen: self.dock.as_ref().is_some_and(|dock| dock.seen.is_none()),
-            overtaken: false,
-            answer: None,
-            facts,
-            changes,
-            task,
-        };
-        let end = self.plan(i, run);
-        self.started.entry(i).or_default().push(self.now);
-        match end {
-            Some(end) => self.looked(i, end),
-            None => self.send(i),
+    pub(crate) fn begin_read(&mut self, batch: u64, keys: Vec<Key>) {
+        let once: BTreeSet<&Key> = keys.iter().collect();
+        assert_eq!(once.len(), keys.len(), "an instance is read twice at once");
+        if self.prompt && !self.timed {
+            return self.read(batch, &keys);
         }
-        self.check_pace(i);
+        self.begin(Act::Read { batch, keys }, 0);
     }
 
-    /// What is to be done of what was read; how it ends where that is nothing.
-    fn plan(&mut self, i: usize, mut run: Run) -> Option<Outcome> {
-        let known = self.db.instances[i].is_some();
-        let nothing = run.facts.row.is_none() && !known;
-        let anything = !run.changes.is_empty() || (!known && !nothing);
-        let rung = run.task.wake.rung;
-        let end = if rung && !(anything && run.task.before != Some(run.changes)) {
-            Some(Outcome::NothingNew)
-        } else if nothing && run.changes.is_empty() {
-            Some(Outcome::Final)
-        } else {
-            match verdict::plan(&self.policy, &run.facts, self.rng.chance()) {
-                Plan::Settle(verdict) => {
-                    run.stage = Stage::Decided(verdict);
-                    None
-                }
-                Plan::Forget => None,
-                Plan::Defer { until } => Some(Outcome::Again {
-                    after: (until - run.facts.now).to_std().unwrap_or_default(),
-                    hold_drift: true,
-                    wants_witness: false,
-                    follow: None,
-                    unsure: false,
-                }),
-                Plan::Probe { .. } => {
-                    run.stage = Stage::Out;
-                    None
+    pub(crate) fn read(&mut self, batch: u64, keys: &[Key]) {
+        let slots = self.slots;
+        let daemon = self.daemon.as_ref();
+        let under_way = daemon.map_or(0, |daemon| daemon.controller.in_flight());
+        assert!(under_way <= slots, "more reconciliations than slots");
+        let snapshots = keys.iter().map(|key| {
+            let i = index(key);
+            (*key, Ok(Box::new(self.snapshot(i))))
+        });
+        let read = ReadBatch {
+            batch,
+            at: self.moment(),
+            snapshots: snapshots.collect(),
+        };
+        let now = self.now;
+        let rows: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                (
+                    index(key),
+                    self.db.rows[index(key)].as_ref().and_then(|row| row.key),
+                )
+            })
+            .collect();
+        if let Some(daemon) = &mut self.daemon {
+            for (i, key) in rows {
+                let look = daemon.looks.entry(i).or_default();
+                // One that is asked is read once more, and that is no look of its own.
+                if look.out.is_none() {
+                    *look = Look {
+                        read_at: now,
+                        key,
+                        ..Look::default()
+                    };
                 }
             }
-        };
-        if let Some(daemon) = &mut self.daemon {
-            daemon.runs.insert(i, run);
-            assert!(daemon.runs.len() <= self.slots, "more runs than slots");
         }
-        end
+        self.tell(Input::Read(read));
     }
 
-    fn runs(&self, i: usize) -> bool {
-        let daemon = self.daemon.as_ref();
-        daemon.is_some_and(|daemon| daemon.runs.contains_key(&i))
-    }
-
-    fn facts(&mut self, i: usize, task: &Task) -> (Facts, ChangeSet) {
-        let time = self.time();
+    fn snapshot(&self, i: usize) -> Snapshot {
         let row = self.db.rows[i].as_ref();
-        let known = self.db.memory(i).and_then(|known| known.sighting.clone());
-        let (container, sighting) = match &mut self.dock {
-            Some(dock) => dock.sight(i, known.as_ref()),
-            None => (Container::Unknown, None),
-        };
-        let followed = task.followed.is_some()
-            && task.followed == sighting.as_ref().map(|seen| seen.id.clone());
-        let mut facts = Facts {
-            now: time,
-            row: row.map(|row| row_facts(row.key, row.status.clone())),
-            changes: changes(&self.db.log[i]),
-            recorded: self.db.memory(i).cloned(),
-            engine_has_shown_ours: self.dock.as_ref().is_some_and(|dock| dock.has_shown_ours()),
-            way: task.known.by_database((self.moment(), time)),
-            followed,
+        let known = self.db.instances[i].as_ref();
+        Snapshot {
+            facts: Facts {
+                now: self.time(),
+                row: row.map(|row| row_facts(row.key, row.status.clone())),
+                changes: changes(&self.db.log[i]),
+                recorded: known.map(|known| known.memory.clone()),
+                engine_has_shown_ours: false,
+                way: Way::default(),
+                followed: false,
+                container: Container::Unknown,
+                sighting: known.and_then(|known| known.memory.sighting.clone()),
+                paused: None,
+            },
+            changes: self.db.log[i].iter().map(|entry| entry.number()).collect(),
+            version: known.map(|known| uuid(known.version)),
+            generation: 0,
+            unwritable_for: None,
+        }
+    }
+
+    pub(crate) fn begin_inspect(&mut self, key: Key, recorded: Option<Sighting>) {
+        if self.prompt && !self.timed {
+            return self.inspect(key, recorded.as_ref());
+        }
+        self.begin(Act::Inspect { key, recorded }, 0);
+    }
+
+    pub(crate) fn inspect(&mut self, key: Key, recorded: Option<&Sighting>) {
+        let Some(dock) = &mut self.dock else { return };
+        let (container, sighting) = dock.sight(index(&key), recorded);
+        let (has_shown_ours, unanswered) = (dock.has_shown_ours(), dock.seen.is_none());
+        self.tell(Input::Inspected(Box::new(Inspected {
+            key,
             container,
             sighting,
-            paused: None,
-        };
-        let woken = task.wake;
-        let told = facts.changes.iter().map(|change| change.cause).max();
-        let cause = told.unwrap_or(woken.cause);
-        if cause > Cause::Drift || (!woken.rung && woken.cause > Cause::Drift) {
-            facts.lift_hold();
-        }
-        let ids = self.db.log[i].iter();
-        let ids: Vec<i64> = ids
-            .map(|entry| i64::try_from(entry.id).expect("fits"))
-            .collect();
-        (facts, ChangeSet::of(&ids))
+            address: None,
+            has_shown_ours,
+            unanswered,
+        })));
     }
 
-    /// Sends its probe; by the clock, lets the rest come in its time.
-    fn send(&mut self, i: usize) {
-        let Some(run) = self.run(i) else { return };
-        let serial = run.serial;
-        if !matches!(run.stage, Stage::Out) {
-            if self.timed {
-                self.after(1, Event::Recorded(i, serial));
-            }
-            return;
+    /// Its probe goes out; by the clock, its answer comes in its time.
+    pub(crate) fn send(&mut self, probe: &Probe) {
+        let (i, serial) = (index(&probe.key), self.db.number());
+        if probe.stop.is_some() {
+            return self.probed(i, None);
         }
         self.probes[i] += 1;
         self.sound(i, Sound::Sent);
-        if self.timed {
-            let (answer, took) = self.meet(i);
-            if let Some(run) = self.run(i) {
-                run.answer = Some(answer);
-            }
+        let met = self.timed.then(|| self.meet(i));
+        if let Some((_, took)) = met {
             self.after(took, Event::Answered(i, serial));
         }
+        let answer = met.map(|(answer, _)| answer);
+        let look = self.look(i).expect("it was read before");
+        assert!(look.out.is_none(), "instance {i} is asked twice at once");
+        look.out = Some((serial, answer));
         self.chats(i, 0);
     }
 
-    /// What a probe of the present run meets now.
+    /// What a probe of the present look meets now.
     fn meet(&mut self, i: usize) -> (Answer, u64) {
         let key = self.db.rows[i].as_ref().and_then(|row| row.key);
-        let fits = self.run(i).is_some_and(|run| run.read.key == key);
+        let fits = self.look(i).is_some_and(|look| look.key == key);
         let serves = self.dock.as_ref().is_none_or(|dock| dock.runs(i));
         self.world.meet(i, serves, fits)
     }
@@ -156,194 +142,174 @@ impl Sim {
         Some(self.dock.as_ref()?.ship(i)?.life)
     }
 
-    pub(crate) fn run(&mut self, i: usize) -> Option<&mut Run> {
-        self.daemon.as_mut()?.runs.get_mut(&i)
+    pub(crate) fn look(&mut self, i: usize) -> Option<&mut Look> {
+        self.daemon.as_mut()?.looks.get_mut(&i)
     }
 
-    pub(crate) fn runs_as(&self, i: usize, serial: u64) -> bool {
-        let run = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i));
-        run.is_some_and(|run| run.serial == serial)
+    pub(crate) fn is_out(&mut self, i: usize, serial: u64) -> bool {
+        let look = self.look(i);
+        look.is_some_and(|look| look.out.as_ref().is_some_and(|(out, _)| *out == serial))
     }
 
-    /// Its probe has ended.
+    /// Its probe has its answer, if it is out.
     pub(crate) fn answered(&mut self, i: usize) {
-        if !self
-            .run(i)
-            .is_some_and(|run| matches!(run.stage, Stage::Out))
-        {
+        let Some((_, met)) = self.look(i).and_then(|look| look.out.take()) else {
             return;
-        }
-        let met = self.run(i).and_then(|run| run.answer.clone());
+        };
         let answer = met.unwrap_or_else(|| self.meet(i).0);
         self.chats(i, 1);
-        let (now, chance) = (self.now, self.rng.chance());
-        let life = self.life(i);
         self.sound(i, Sound::Answered(Kind::of(&answer)));
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let Some(run) = daemon.runs.get_mut(&i) else {
-            return;
-        };
-        self.ledger.answered(i, &answer, run.sent, now);
-        run.word = Word::of(&answer).map(|word| (word, now));
+        let (now, life) = (self.now, self.life(i));
+        let Some(look) = self.look(i) else { return };
         if answer.in_own_words() {
-            run.life = life;
+            look.heard = Some((now, life));
         }
-        // By the clock that it was read with, wherever that is now.
-        let time =
-            run.facts.now + TimeDelta::milliseconds(i64::try_from(now - run.sent).expect("fits"));
-        let found = verdict::conclude(&self.policy, &run.facts, telegram(), &answer, time, chance);
-        run.answer = Some(answer);
-        let serial = run.serial;
-        match found {
-            Conclusion::Record(verdict) => {
-                run.stage = Stage::Decided(verdict);
-                if self.timed {
-                    // Now and then the database is slow.
-                    let slow = self.rng.below(50) == 0;
-                    let ms = if slow { 4_000 } else { 2 };
-                    self.after(ms, Event::Recorded(i, serial));
-                }
-                self.chats(i, 2);
-            }
-            Conclusion::NotAsked(shortage) => self.looked(i, Outcome::NotAsked(shortage)),
-            Conclusion::Doubted => self.looked(i, Outcome::Doubted(String::new())),
-        }
+        look.answer = Some(answer.clone());
+        let read_at = look.read_at;
+        self.ledger.answered(i, &answer, read_at, now);
+        self.probed(i, Some(answer));
+        self.chats(i, 2);
     }
 
-    /// Its verdict reaches the database.
-    pub(crate) fn record(&mut self, i: usize) {
-        let Some(run) = self.run(i) else { return };
-        let stage = std::mem::replace(&mut run.stage, Stage::Forget);
-        if matches!(stage, Stage::Out) {
-            run.stage = Stage::Out;
-            return;
-        }
-        let overtaken = run.overtaken;
-        let Some(run) = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i)) else {
-            return;
-        };
-        let epoch_ended = run.read.epoch != self.db.epoch;
-        let stands = self.db.fenced(i, &run.read);
-        let refused = match (overtaken, epoch_ended) {
-            (false, true) => Some(Outcome::EpochEnded),
-            (true, _) => Some(Outcome::Overtaken),
-            (false, false) if !stands => Some(Outcome::Overtaken),
-            (false, false) => None,
-        };
-        if let Some(refused) = refused {
-            self.looked(i, refused);
-            return;
-        }
-        if self.db.rows[i].is_some() || matches!(stage, Stage::Forget) {
-            self.db.answer(i, &run.read);
-        }
-        let end = match stage {
-            Stage::Decided(verdict) => self.accept(i, &verdict),
-            Stage::Forget | Stage::Out => {
-                self.db.instances[i] = None;
-                self.ledger.forget(i);
-                Outcome::Final
-            }
-        };
-        let unseen = self.run(i).is_some_and(|run| run.unseen);
-        let unsure = unseen && end == Outcome::Final;
-        self.looked(i, if unsure { Outcome::Unsure } else { end });
+    pub(crate) fn probed(&mut self, i: usize, answer: Option<Answer>) {
+        let at = self.moment();
+        let key = key(i);
+        let probed = Input::Probed(Box::new(Probed {
+            key,
+            answer,
+            at,
+            tried: String::new(),
+        }));
+        self.tell_end(&[key], probed);
     }
 
-    /// The fence has let it through.
-    fn accept(&mut self, i: usize, verdict: &Verdict) -> Outcome {
-        let (version, now) = (self.db.number(), self.now);
-        let truly_ready = self.truly_ready(i);
-        let life = self.life(i);
-        let Some(run) = self.daemon.as_ref().and_then(|daemon| daemon.runs.get(&i)) else {
-            return Outcome::Final;
+    /// What may end reconciliations, and with one of them a doubt: the answer that did voids what was counted in it.
+    fn tell_end(&mut self, keys: &[Key], input: Input) {
+        let doubts = |sim: &Self| {
+            let daemon = sim.daemon.as_ref();
+            daemon.is_some_and(|daemon| daemon.controller.in_doubt())
         };
-        let Some(row) = &mut self.db.rows[i] else {
-            assert!(self.db.unlogged || self.db.owed, "a deletion is a change");
-            return Outcome::Overtaken;
-        };
-        assert!(
-            row.key == run.read.key || self.db.unlogged || self.db.owed,
-            "a verdict about another key was accepted"
-        );
-        self.ledger.judge(&Judged {
-            i,
-            now,
-            run,
-            verdict,
-            truly_ready,
-            life,
-        });
-        if let Some(status) = verdict.status
-            && row.status.as_deref() != Some(status.as_str())
-        {
-            row.status = Some(status.as_str().to_owned());
-            row.updated = now;
-        }
-        self.db.instances[i] = Some(Instance {
-            version,
-            memory: verdict.memory.clone(),
-            settled: verdict.retry.is_none(),
-        });
-        let output = Output::of(&run.facts);
-        let ready = verdict.reason.is_ready();
-        match (verdict.retry, output) {
-            (None, Some(output)) if ready => Outcome::Ready(output),
-            (None, _) => Outcome::Final,
-            (Some(after), output) => Outcome::Again {
-                after,
-                hold_drift: verdict.memory.corrections.is_contested(),
-                wants_witness: verdict.wants_witness,
-                follow: output.filter(|_| !ready),
-                unsure: run.unseen && !verdict.memory.corrections.is_contested(),
-            },
-        }
-    }
-
-    /// The controller is told how it ended.
-    pub(crate) fn looked(&mut self, i: usize, outcome: Outcome) {
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let Some(run) = daemon.runs.remove(&i) else {
-            return;
-        };
-        if outcome == Outcome::NothingNew {
-            // It costs nothing of the pace.
-            self.started.entry(i).or_default().pop();
-        }
-        let doubted = daemon.controller.in_doubt();
-        let sent = Duration::from_millis(run.sent);
-        self.tell(Input::Reconciled(Box::new(Reconciled {
-            key: run.task.key,
-            epoch: run.task.epoch,
-            changes: Some(run.changes),
-            clocks: Some((sent, run.facts.now)),
-            word: run.word.map(|(word, at)| (word, Duration::from_millis(at))),
-            outcome,
-        })));
-        let doubts = self.daemon.as_ref();
-        let doubts = doubts.is_some_and(|daemon| daemon.controller.in_doubt());
-        if let Some((Word::Own, heard)) = run.word
+        let doubted = doubts(self);
+        self.tell(input);
+        let heard = keys
+            .iter()
+            .filter_map(|key| Some(self.look(index(key))?.heard?.0));
+        if let Some(heard) = heard.collect::<Vec<_>>().into_iter().min()
             && doubted
-            && !doubts
+            && !doubts(self)
         {
             self.ledger.void(heard);
         }
     }
 
-    /// Over any stretch of looks at one key: no more than the burst plus what the time refills.
-    fn check_pace(&self, i: usize) {
-        let burst = usize::try_from(BURST).expect("fits");
-        let Some(looks) = self
-            .started
-            .get(&i)
-            .filter(|looks| looks.last() == Some(&self.now))
-        else {
-            return;
+    pub(crate) fn begin_record(&mut self, proposals: Vec<Proposal>) {
+        // Now and then the database is slow.
+        let slow = self.timed && self.rng.below(50) == 0;
+        self.begin(Act::Record(proposals), if slow { 4_000 } else { 0 });
+    }
+
+    /// The batch of records under way is made, if there is one.
+    pub(crate) fn finish_record(&mut self) {
+        let jobs = self.daemon.as_ref().map(|daemon| daemon.jobs.iter());
+        let record =
+            jobs.and_then(|mut jobs| jobs.position(|job| matches!(job.act, Act::Record(_))));
+        if let Some(number) = record {
+            self.finish_job(number);
+        }
+    }
+
+    pub(crate) fn record(&mut self, proposals: Vec<Proposal>) {
+        let keys: Vec<Key> = proposals.iter().map(|proposal| proposal.key).collect();
+        let recordings = proposals.into_iter().map(|proposal| {
+            let recording = Recording {
+                outcome: self.accept(&proposal),
+                from: None,
+                reaction_ms: None,
+                refusal: None,
+            };
+            (proposal.key, Ok(recording))
+        });
+        let recordings = recordings.collect();
+        let held = Vec::new();
+        self.tell_end(&keys, Input::Recorded { recordings, held });
+    }
+
+    /// One of a batch, behind its own fence.
+    fn accept(&mut self, proposal: &Proposal) -> Recorded {
+        let i = index(&proposal.key);
+        if proposal.epoch != uuid(self.db.epoch) {
+            return Recorded::EpochEnded;
+        }
+        if !self.db.fenced(i, proposal) {
+            return Recorded::Overtaken("change");
+        }
+        // Somebody holds the row.
+        if self.rng.below(20) == 0 {
+            return Recorded::Busy;
+        }
+        let Some(verdict) = &proposal.verdict else {
+            self.db.answer(i, proposal);
+            self.db.instances[i] = None;
+            self.ledger.forget(i);
+            return Recorded::Gone;
         };
+        let unlogged = self.db.unlogged || self.db.owed;
+        let Some(row) = &self.db.rows[i] else {
+            assert!(unlogged, "a deletion is a change");
+            return Recorded::Gone;
+        };
+        let read = self.daemon.as_ref().and_then(|daemon| daemon.looks[&i].key);
+        assert!(
+            row.key == read || unlogged,
+            "a verdict about another key was accepted"
+        );
+        self.db.answer(i, proposal);
+        self.written(i, proposal, verdict)
+    }
+
+    /// The fence has let it through.
+    fn written(&mut self, i: usize, proposal: &Proposal, verdict: &Verdict) -> Recorded {
+        let (version, now) = (self.db.number(), self.now);
+        let truly_ready = self.truly_ready(i);
+        let life = self.life(i);
+        let look = self.look(i).cloned().unwrap_or_default();
+        let run = Run {
+            facts: proposal.snapshot.facts.clone(),
+            sent: look.read_at,
+            answer: look.answer,
+            life: look.heard.and_then(|(_, life)| life),
+        };
+        self.ledger.judge(&Judged {
+            i,
+            now,
+            run: &run,
+            verdict,
+            truly_ready,
+            life,
+        });
+        self.db.instances[i] = Some(Instance {
+            version,
+            memory: verdict.memory.clone(),
+            settled: verdict.retry.is_none(),
+        });
+        let Some(row) = &mut self.db.rows[i] else {
+            return Recorded::Gone;
+        };
+        if let Some(status) = verdict.status
+            && row.status.as_deref() != Some(status.as_str())
+        {
+            row.status = Some(status.as_str().to_owned());
+            row.updated = now;
+            return Recorded::Written;
+        }
+        Recorded::Right
+    }
+
+    /// Over any stretch of looks at one key: no more than the burst plus what the time refills.
+    pub(crate) fn note_look(&mut self, i: usize) {
+        let burst = usize::try_from(BURST).expect("fits");
+        let looks = self.started.entry(i).or_default();
+        looks.push(self.now);
         if let Some(first) = looks.len().checked_sub(burst + 2) {
             let took = u128::from(self.now - looks[first]);
             assert!(

@@ -29,9 +29,4 @@ impl Rng {
     pub(crate) fn of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.index(all.len())].clone()
     }
-
-    /// From `[0, 1)`.
-    pub(crate) fn chance(&mut self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).expect("fits")) / 4_294_967_296.0
-    }
 }

@@ -7,7 +7,7 @@ use auth_reconciler_core::Cause;
 use auth_reconciler_core::verdict::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Act, Daemon};
 use crate::database::{Database, DbRow};
 use crate::dock::{Dock, Fate};
 use crate::ledger::Ledger;
@@ -34,8 +34,8 @@ pub(crate) enum Op {
     Dispatch,
     /// The probe of a run under way gets its answer.
     Probe(usize),
-    /// The record of a run that has its answer is made.
-    Record(usize),
+    /// The batch of records under way is made.
+    Record,
     Wait(u64),
     /// The database's clock jumps by so many seconds.
     Clock(i64),
@@ -66,7 +66,6 @@ pub(crate) enum Event {
         lines: u32,
     },
     Answered(usize, u64),
-    Recorded(usize, u64),
     /// The instance's own writing, and after how many ms again.
     Own(usize, u64),
     /// The manager's loop.
@@ -84,6 +83,8 @@ pub(crate) struct Sim {
     pub(crate) rng: Rng,
     /// Probes and records end by the clock; else when they are told to.
     pub(crate) timed: bool,
+    /// Instances are read, and their containers asked for, as soon as that is commanded.
+    pub(crate) prompt: bool,
     pub(crate) agenda: BTreeMap<(u64, u64), Event>,
     pub(crate) db: Database,
     pub(crate) world: World,
@@ -106,6 +107,7 @@ impl Sim {
             skew: 0,
             rng: Rng::new(1),
             timed: false,
+            prompt: true,
             agenda: BTreeMap::new(),
             db: Database::new(instances),
             world: World::new(instances),
@@ -155,7 +157,7 @@ impl Sim {
             Op::Step(commands) => self.dispatch(commands),
             Op::Finish(number) => self.finish_job(number),
             Op::Probe(i) => self.answered(i),
-            Op::Record(i) => self.record(i),
+            Op::Record => self.finish_record(),
             Op::Wait(ms) => self.pass(self.now + ms),
             Op::Clock(seconds) => {
                 self.skew += seconds * 1_000;
@@ -219,7 +221,8 @@ impl Sim {
     fn next_job(&self) -> Option<(u64, usize)> {
         let jobs = &self.daemon.as_ref()?.jobs;
         let numbered = jobs.iter().enumerate();
-        numbered.map(|(number, job)| (job.due, number)).min()
+        let ends = numbered.filter(|(_, job)| self.timed || !matches!(job.act, Act::Record(_)));
+        ends.map(|(number, job)| (job.due, number)).min()
     }
 
     pub(crate) fn after(&mut self, ms: u64, event: Event) {
@@ -238,9 +241,8 @@ impl Sim {
                     self.hear(i, lines);
                 }
             }
-            Event::Answered(i, serial) if self.runs_as(i, serial) => self.answered(i),
-            Event::Recorded(i, serial) if self.runs_as(i, serial) => self.record(i),
-            Event::Answered(..) | Event::Recorded(..) => {}
+            Event::Answered(i, serial) if self.is_out(i, serial) => self.answered(i),
+            Event::Answered(..) => {}
             Event::Own(i, every) => {
                 self.apply(Op::WriteAccount(i));
                 self.after(every, Event::Own(i, every));
@@ -257,17 +259,17 @@ impl Sim {
             self.dispatch(usize::MAX);
             let Some(daemon) = &self.daemon else { return };
             let under_way = daemon.jobs.len();
-            let running: Vec<usize> = daemon.runs.keys().copied().collect();
+            let out = daemon.looks.iter().filter(|(_, look)| look.out.is_some());
+            let out: Vec<usize> = out.map(|(i, _)| *i).collect();
             for number in (0..under_way).rev() {
                 self.finish_job(number);
             }
             let left = self.daemon.as_ref().map_or(0, |daemon| daemon.jobs.len());
-            if running.is_empty() && left == under_way {
+            if out.is_empty() && left == under_way {
                 return;
             }
-            for i in running {
+            for i in out {
                 self.answered(i);
-                self.record(i);
             }
         }
         panic!("the daemon never comes to rest at {} ms", self.now);

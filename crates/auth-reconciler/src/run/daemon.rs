@@ -1,29 +1,29 @@
 //! Holds the connections and tasks, carries out what the controller commands, and tells it what comes of it.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Key;
 use auth_reconciler_core::controller::{
-    Command, Controller, EngineNews, Failure, Input, Notified, Outcome, Reconciled, Settings, Stop,
-    Task, Work,
+    Command, Controller, EngineNews, Failure, Input, Notified, Probe, Settings, Stop, Work,
 };
-use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, info, warn};
 use uuid::Uuid;
 
+use super::context::Context;
 use super::follower::Follower;
 use super::lead::{LeadError, Leader, Reached, Recipe};
-use super::look::{Context, Job, Report, look};
+use super::steps;
 use super::{Options, RunError, notice, standby, work};
 use crate::clock::Clock;
+use crate::docker::sightings::Sightings;
 use crate::postgres::ear::Ear;
 use crate::postgres::listener::Identity;
 use crate::postgres::store;
+use crate::postgres::tables::Tables;
 use crate::telemetry::chain;
 
 /// What there is beside the controller.
@@ -36,7 +36,10 @@ pub(super) struct Daemon {
     pub(super) link: Link,
     connecting: Option<AbortHandle>,
     pub(super) jobs: JoinSet<Done>,
-    running: HashMap<Key, Running>,
+    /// The watched tables, as of the last scan.
+    tables: Tables,
+    /// How each probe that is out is told to end.
+    probes: HashMap<Key, watch::Sender<Option<Stop>>>,
     followers: HashMap<Key, Follower>,
 }
 
@@ -56,20 +59,14 @@ pub(super) enum Done {
     Reached(Result<Reached, LeadError>),
     /// Work of a term.
     Worked(Box<work::Outcome>),
-    /// A reconciliation.
-    Reconciled(Box<Reconciled>),
+    /// A step of reconciliations.
+    Stepped(Input),
 }
 
 /// What the link tells.
 pub(super) enum News {
     Notified(Notified),
     Engine(Box<EngineNews>),
-}
-
-/// How a reconciliation under way is told something.
-struct Running {
-    stop: watch::Sender<Option<Stop>>,
-    overwritten: Arc<Notify>,
 }
 
 impl Link {
@@ -105,7 +102,7 @@ impl Daemon {
             limits: options.limits,
             follow: options.follow,
             echo_interval: options.echo_interval,
-            believe_silence_after: context.policy.believe_silence_after,
+            policy: context.policy,
             has_engine: context.engine.is_some(),
             seed: fastrand::u64(..),
         });
@@ -118,7 +115,8 @@ impl Daemon {
             link: Link::Down,
             connecting: None,
             jobs: JoinSet::new(),
-            running: HashMap::new(),
+            tables: Tables::default(),
+            probes: HashMap::new(),
             followers: HashMap::new(),
         }
     }
@@ -154,18 +152,24 @@ impl Daemon {
                 tokio::spawn(async move { standby::depose(&context.pool, leader, news).await });
             }
             Command::Leave { end_session } => self.leave(end_session),
-            Command::Reconcile(task) => self.reconcile(*task),
+            Command::Read { batch, keys } => {
+                let (context, tables) = (Arc::clone(&self.context), Arc::clone(&self.tables));
+                self.step(steps::read(context, tables, (batch, keys), self.clock));
+            }
+            Command::Inspect { key, recorded } => {
+                let span = notice::look::of(key, &self.tables);
+                let context = Arc::clone(&self.context);
+                self.step(steps::inspect(context, key, recorded).instrument(span));
+            }
+            Command::Probe(probe) => self.probe(probe),
             Command::EndProbe { key, stop } => {
-                if let Some(running) = self.running.get(&key) {
+                if let Some(told) = self.probes.get(&key) {
                     // What it was asked to do at once is not put off.
-                    let told = Some(stop);
-                    running.stop.send_modify(|stop| *stop = told.max(*stop));
+                    told.send_modify(|told| *told = Some(stop).max(*told));
                 }
             }
-            Command::Overwritten { key } => {
-                if let Some(running) = self.running.get(&key) {
-                    running.overwritten.notify_one();
-                }
+            Command::Record(proposals) => {
+                self.step(steps::record(Arc::clone(&self.context), proposals));
             }
             Command::Follow {
                 key,
@@ -182,7 +186,7 @@ impl Daemon {
             }
             Command::Unfollow { key } => drop(self.followers.remove(&key)),
             Command::Do { epoch, work } => self.work(epoch, work),
-            Command::Say(notice) => notice::say(notice, &self.context.prober.url),
+            Command::Say(notice) => notice::say(notice, &self.context.prober.url, &self.tables),
             Command::End(ending) => return Err(ending.into()),
         }
         Ok(())
@@ -211,27 +215,24 @@ impl Daemon {
         }
     }
 
-    fn reconcile(&mut self, task: Task) {
+    fn step(&mut self, step: impl Future<Output = Input> + Send + 'static) {
+        self.jobs.spawn(async move { Done::Stepped(step.await) });
+    }
+
+    fn probe(&mut self, probe: Box<Probe>) {
+        let (told, stop) = watch::channel(probe.stop);
+        self.probes.insert(probe.key, told);
+        let context = Arc::clone(&self.context);
+        let sightings = self.sightings().map(Arc::clone);
+        let span = notice::look::of(probe.key, &self.tables);
+        self.step(steps::probe(context, probe, stop, sightings, self.clock).instrument(span));
+    }
+
+    fn sightings(&self) -> Option<&Arc<Sightings>> {
         let Link::Leading(leader) = &self.link else {
-            return;
+            return None;
         };
-        let (stop, stopped) = watch::channel(None);
-        let overwritten = Arc::new(Notify::new());
-        let running = Running {
-            stop,
-            overwritten: Arc::clone(&overwritten),
-        };
-        self.running.insert(task.key, running);
-        let sightings = leader.watch.as_ref().map(|watch| watch.sightings());
-        let job = Job {
-            task,
-            tables: Arc::clone(&leader.tables),
-            stop: stopped,
-            overwritten,
-            sightings: sightings.map(Arc::clone),
-            clock: self.clock,
-        };
-        self.jobs.spawn(guarded(Arc::clone(&self.context), job));
+        Some(leader.watch.as_ref()?.sightings())
     }
 
     fn work(&mut self, epoch: Uuid, work: Work) {
@@ -260,21 +261,21 @@ impl Daemon {
                     && let Link::Leading(leader) = &mut self.link
                     && leader.epoch == epoch
                 {
-                    leader.tables = tables;
+                    self.tables = tables;
                     leader.expected = expected.into();
                 }
                 self.tell(input);
             }
-            Done::Reconciled(reconciled) => {
-                self.running.remove(&reconciled.key);
+            Done::Stepped(input) => {
+                if let Input::Probed(probed) = &input {
+                    self.probes.remove(&probed.key);
+                }
                 // What was heard before its end is told before it.
-                if let Link::Leading(leader) = &self.link
-                    && let Some(watch) = &leader.watch
-                {
-                    let sounds = watch.sightings().sounds();
+                if let Some(sightings) = self.sightings() {
+                    let sounds = sightings.sounds();
                     self.tell(Input::Sounds(sounds));
                 }
-                self.tell(Input::Reconciled(reconciled));
+                self.tell(input);
             }
         }
         Ok(())
@@ -284,7 +285,8 @@ impl Daemon {
         self.connecting = None;
         let input = match reached {
             Ok(Reached::Leads(leader)) => {
-                let (epoch, tables) = (leader.epoch, leader.tables.keys().copied().collect());
+                self.tables = Arc::clone(&leader.tables);
+                let (epoch, tables) = (leader.epoch, self.tables.keys().copied().collect());
                 self.link = Link::Leading(leader);
                 Input::Led { epoch, tables }
             }
@@ -307,17 +309,28 @@ impl Daemon {
             connecting.abort();
         }
         info!(in_flight = self.controller.in_flight(), "stopping");
-        let drained = async { while self.jobs.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.shutdown_limit, drained)
-            .await
-            .is_err()
-        {
+        self.tell(Input::Stop);
+        let limit = self.shutdown_limit;
+        if tokio::time::timeout(limit, self.drain()).await.is_err() {
             warn!(
-                limit = ?self.shutdown_limit,
+                ?limit,
                 "stopped with looks in flight; their changes are still in the log and will be looked at"
             );
         }
         info!("stopped");
+    }
+}
+
+impl Daemon {
+    /// Brings whatever is under way to its end.
+    async fn drain(&mut self) {
+        while self.dispatch().is_ok() {
+            match self.jobs.join_next().await {
+                // One that was cut off, or ends us now, ends nothing else.
+                Some(done) => drop(self.on_done(done)),
+                None => return,
+            }
+        }
     }
 }
 
@@ -326,36 +339,4 @@ async fn end_session_of(context: &Context, former: Identity) {
     if let Err(failure) = store::end_former_ear(&context.pool, former).await {
         debug!(error = chain(&failure), "could not end the former ear");
     }
-}
-
-/// One reconciliation, within its span; one that panics is reported and repeated, not spread.
-async fn guarded(context: Arc<Context>, mut job: Job) -> Done {
-    let Task { key, epoch, .. } = job.task;
-    let table = job
-        .tables
-        .get(&key.watched_id)
-        .map(|table| table.relation.clone())
-        .unwrap_or_default();
-    let span = info_span!("look", instance = %key.instance_id, table);
-    let mut report = Report::default();
-    let looked = AssertUnwindSafe(look(&context, &mut job, &mut report))
-        .catch_unwind()
-        .instrument(span)
-        .await;
-    let outcome = match looked {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(failure)) => Outcome::Failed(Failure::from(&failure)),
-        Err(_) => {
-            error!(instance = %key.instance_id, "a look panicked; it will be repeated, please report this");
-            Outcome::Transient
-        }
-    };
-    Done::Reconciled(Box::new(Reconciled {
-        key,
-        epoch,
-        changes: report.changes,
-        clocks: report.clocks,
-        word: report.word,
-        outcome,
-    }))
 }

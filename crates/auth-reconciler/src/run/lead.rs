@@ -10,7 +10,7 @@ use thiserror::Error;
 use tracing::info;
 use uuid::Uuid;
 
-use super::look::Context;
+use super::context::Context;
 use super::standby;
 use crate::clock::Clock;
 use crate::docker::watch::Watch;

@@ -8,8 +8,11 @@ use auth_reconciler_core::controller::{Failure, Fault, Hindrance, Notice, Troubl
 use auth_reconciler_core::problem::SCHEMA_ALTERED;
 use tracing::{debug, error, info, warn};
 
+use crate::postgres::tables::Tables;
 use crate::probe::url::ProbeUrl;
 use crate::witness::REMEDY;
+
+pub(super) mod look;
 
 const DOUBT: &str = "instances that were ready are silent and nobody else answers, so our own way to them is doubted: \
      nothing is written until one answers";
@@ -32,7 +35,7 @@ pub(super) fn words(trouble: &Trouble, url: &ProbeUrl) -> String {
 }
 
 /// Says it.
-pub(super) fn say(notice: Notice, url: &ProbeUrl) {
+pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
     match notice {
         Notice::StandingBy => info!("standing by: another process leads"),
         Notice::StillStandingBy => debug!("still standing by"),
@@ -58,12 +61,8 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl) {
         Notice::Scanned(instances) => debug!(instances, "change log scanned"),
         Notice::Doubt(tried) => warn!(%url, tried, advice = REMEDY, "{DOUBT}"),
         Notice::Believed(silent) => warn!(%url, silent, advice = REMEDY, "{BELIEVED}"),
-        Notice::DoubtOver(looked_at) => {
-            info!(looked_at, "somebody answers: the doubt is over");
-        }
-        Notice::NobodySilent => {
-            info!("nobody is silent without a reason any more: the doubt is over");
-        }
+        Notice::DoubtOver(looked_at) => info!(looked_at, "somebody answers: the doubt is over"),
+        Notice::NobodySilent => say_nobody_silent(),
         Notice::AllAsked => info!("every instance that could not be asked was asked"),
         Notice::Hindered { hindrance, news } => say_hindered(hindrance, news),
         Notice::Fault(fault) => say_fault(fault),
@@ -74,6 +73,26 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl) {
         }
         Notice::ReconcileFailed { key, failure, news } => say_failed(key, failure, news),
         Notice::Unreadable { key, why, first } => say_unreadable(key, why, first),
+        Notice::ReadFresh {
+            key,
+            generation,
+            has_api_key,
+            cause,
+        } => {
+            let _span = look::of(key, tables).entered();
+            let cause = cause.as_str();
+            info!(generation, has_api_key, cause, "row read fresh");
+        }
+        Notice::Deferred(key, after) => {
+            let _span = look::of(key, tables).entered();
+            debug!(?after, "contested: foreign writes wait");
+        }
+        Notice::Dropped(key) => look::dropped(key, tables),
+        Notice::Recorded {
+            said,
+            recording,
+            retry_in,
+        } => look::recorded(&said, recording, retry_in, tables),
     }
 }
 
@@ -96,6 +115,10 @@ fn say_lost(why: String, retry_in: Duration, news: bool) {
     } else {
         debug!(why, ?retry_in, "lost the ear as before, making another");
     }
+}
+
+fn say_nobody_silent() {
+    info!("nobody is silent without a reason any more: the doubt is over");
 }
 
 fn say_not_asked(shortage: Shortage, news: bool) {

@@ -4,7 +4,7 @@ use auth_reconciler_core::controller::{Backlog, Wanted};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::look::Context;
+use super::context::Context;
 use crate::postgres::error::StoreError;
 use crate::postgres::tables::{Expected, Tables};
 use crate::postgres::{faults, store, unlogged};

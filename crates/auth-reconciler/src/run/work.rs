@@ -9,8 +9,8 @@ use auth_reconciler_core::controller::{Done, EngineStatus, Failure, Fault, Input
 use tracing::debug;
 use uuid::Uuid;
 
+use super::context::Context;
 use super::lead::Leader;
-use super::look::Context;
 use super::{notice, owed, scan};
 use crate::docker::Engine;
 use crate::postgres::ear::{self, EarError};

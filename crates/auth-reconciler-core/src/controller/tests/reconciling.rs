@@ -4,27 +4,26 @@ use super::*;
 use crate::answer::Shortage;
 use crate::problem::{COLUMN_ADDED, NOT_ASKED};
 
-/// Has `key` reconciled, and returns what that is about.
-fn begin(controller: &mut Controller, key: Key, now: Moment) -> Task {
+/// Has `key` reconciled.
+fn begin(controller: &mut Controller, key: Key, now: Moment) {
     controller.handle(rang(key, Cause::ApiKey), now);
-    let mut begun = tasks(commands(controller, now));
-    assert_eq!(begun.len(), 1, "{begun:?}");
-    begun.remove(0)
+    assert_eq!(reconciled_keys(commands(controller, now)), [key]);
 }
 
 #[test]
 fn a_ring_leads_to_one_reconciliation_of_its_key_and_one_more_for_what_rang_meanwhile() {
     let mut controller = serving(settings());
-    let task = begin(&mut controller, key(1), ms(1));
-    assert_eq!((task.epoch, task.wake.cause), (epoch(1), Cause::ApiKey));
+    begin(&mut controller, key(1), ms(1));
+    let run = &controller.running[&key(1)];
+    assert_eq!((run.epoch, run.wake.cause), (epoch(1), Cause::ApiKey));
     for _ in 0..3 {
         controller.handle(rang(key(1), Cause::Account), ms(2));
         assert_eq!(commands(&mut controller, ms(2)), [], "never twice at once");
     }
-    controller.handle(ended(&task, Outcome::Final), ms(3));
-    let next = tasks(commands(&mut controller, ms(3)));
-    assert_eq!(next.len(), 1);
-    controller.handle(ended(&next[0], Outcome::Final), ms(4));
+    controller.end_run(key(1), Outcome::Final, ms(3));
+    let next = commands(&mut controller, ms(3));
+    assert_eq!(reconciled_keys(next), [key(1)]);
+    controller.end_run(key(1), Outcome::Final, ms(4));
     assert_eq!(commands(&mut controller, ms(4)), []);
     assert_eq!((controller.armed(), controller.in_flight()), (0, 0));
 }
@@ -43,7 +42,7 @@ fn a_ring_for_a_table_that_is_not_served_has_the_log_read() {
 }
 
 #[test]
-fn what_happens_to_its_container_ends_the_probe_and_a_foreign_write_is_told() {
+fn what_happens_to_its_container_before_it_is_asked_is_known_when_it_is() {
     let mut controller = serving(Settings {
         has_engine: true,
         ..settings()
@@ -54,29 +53,28 @@ fn what_happens_to_its_container_ends_the_probe_and_a_foreign_write_is_told() {
         ..EngineNews::default()
     };
     controller.handle(Input::Engine(died), FIRST_SIGHT);
-    let (key, stop) = (key(1), Stop::Overtaken);
-    let told = commands(&mut controller, FIRST_SIGHT);
-    assert_eq!(told, [Command::EndProbe { key, stop }]);
-    controller.handle(rang(key, Cause::Drift), FIRST_SIGHT);
-    let told = commands(&mut controller, FIRST_SIGHT);
-    assert_eq!(told, [Command::Overwritten { key }]);
+    assert_eq!(
+        commands(&mut controller, FIRST_SIGHT),
+        [],
+        "nobody is asked"
+    );
+    assert_eq!(controller.running[&key(1)].stop, Some(Stop::Overtaken));
 }
 
 #[test]
 fn a_reconciliation_goes_on_over_the_end_of_its_term_and_its_refusal_ends_no_later_one() {
     let mut controller = serving(settings());
-    let old = begin(&mut controller, key(1), ms(1));
+    begin(&mut controller, key(1), ms(1));
     controller.handle(lost(), ms(2));
     controller.handle(led(2), ms(2));
     controller.handle(found(2, true, false, &[(key(1), Cause::ApiKey)]), ms(3));
     let begun = commands(&mut controller, ms(3));
     assert_eq!(reconciled_keys(begun), [], "it still runs");
-    controller.handle(ended(&old, Outcome::EpochEnded), ms(4));
-    let mut next = tasks(commands(&mut controller, ms(4)));
-    assert_eq!(next.len(), 1, "the scan has found it again");
-    let next = next.remove(0);
-    assert_eq!(next.epoch, epoch(2));
-    controller.handle(ended(&next, Outcome::EpochEnded), ms(5));
+    controller.end_run(key(1), Outcome::EpochEnded, ms(4));
+    let next = reconciled_keys(commands(&mut controller, ms(4)));
+    assert_eq!(next, [key(1)], "the scan has found it again");
+    assert_eq!(controller.running[&key(1)].epoch, epoch(2));
+    controller.end_run(key(1), Outcome::EpochEnded, ms(5));
     let said = commands(&mut controller, ms(5));
     let left = said.contains(&Command::Leave { end_session: false });
     assert!(left, "another process has taken over: {said:?}");
@@ -85,11 +83,11 @@ fn a_reconciliation_goes_on_over_the_end_of_its_term_and_its_refusal_ends_no_lat
 #[test]
 fn a_transient_failure_is_repeated_with_growing_pauses_and_said_once() {
     let mut controller = serving(settings());
-    let mut task = begin(&mut controller, key(1), ms(1));
+    begin(&mut controller, key(1), ms(1));
     let (mut now, mut pauses, mut news) = (ms(1), Vec::new(), 0);
     for _ in 0..20 {
         let failed = Outcome::Failed(failure(FailureKind::Unclear));
-        controller.handle(ended(&task, failed), now);
+        controller.end_run(key(1), failed, now);
         let said = commands(&mut controller, now);
         let is_news =
             |notice: &&Notice| matches!(notice, Notice::ReconcileFailed { news: true, .. });
@@ -97,20 +95,20 @@ fn a_transient_failure_is_repeated_with_growing_pauses_and_said_once() {
         let due = controller.deadline(now).expect("it is repeated");
         pauses.push(due - now);
         now = due;
-        task = tasks(commands(&mut controller, now)).remove(0);
+        assert_eq!(reconciled_keys(commands(&mut controller, now)), [key(1)]);
     }
     assert_eq!(news, 1);
     assert!(pauses.first() < pauses.last(), "{pauses:?}");
-    controller.handle(ended(&task, Outcome::Final), now);
+    controller.end_run(key(1), Outcome::Final, now);
     assert_eq!(controller.armed(), 0);
 }
 
 #[test]
 fn an_error_that_nothing_mends_ends_the_process() {
     let mut controller = serving(settings());
-    let task = begin(&mut controller, key(1), ms(1));
+    begin(&mut controller, key(1), ms(1));
     let last = failure(FailureKind::Final("migrate"));
-    controller.handle(ended(&task, Outcome::Failed(last.clone())), ms(2));
+    controller.end_run(key(1), Outcome::Failed(last.clone()), ms(2));
     let end = Command::End(Ending::CannotGoOn {
         advice: "migrate",
         failure: last,
@@ -121,9 +119,9 @@ fn an_error_that_nothing_mends_ends_the_process() {
 #[test]
 fn a_table_that_is_gone_has_the_tables_listed_anew() {
     let mut controller = serving(settings());
-    let task = begin(&mut controller, key(1), ms(1));
+    begin(&mut controller, key(1), ms(1));
     let gone = Outcome::Failed(failure(FailureKind::NoTable));
-    controller.handle(ended(&task, gone), ms(2));
+    controller.end_run(key(1), gone, ms(2));
     let next = commands(&mut controller, ms(2));
     assert_eq!(work(&next), [scan(false, false)]);
     assert_eq!(notices(&next), [], "the scan tells what is the matter");
@@ -132,34 +130,31 @@ fn a_table_that_is_gone_has_the_tables_listed_anew() {
 #[test]
 fn what_was_read_and_left_in_the_log_is_known_to_the_next_one_and_forgotten_once_it_is_answered() {
     let mut controller = serving(settings());
-    let task = begin(&mut controller, key(1), ms(1));
-    assert_eq!(task.before, None);
+    begin(&mut controller, key(1), ms(1));
+    assert_eq!(controller.running[&key(1)].before, None);
     let read = Some(ChangeSet::of(&[3, 4]));
-    let end = |task: &Task, outcome| {
-        Input::Reconciled(Box::new(Reconciled {
-            key: task.key,
-            epoch: task.epoch,
-            changes: read,
-            clocks: None,
-            word: None,
-            outcome,
-        }))
+    let end = |controller: &mut Controller, outcome, now| {
+        if let Some(run) = controller.running.get_mut(&key(1)) {
+            run.changes = read;
+        }
+        controller.end_run(key(1), outcome, now);
+        commands(controller, now);
     };
-    controller.handle(end(&task, Outcome::Doubted("nowhere".to_owned())), ms(2));
-    commands(&mut controller, ms(2));
-    let task = begin(&mut controller, key(1), ms(3));
-    assert_eq!(task.before, read);
-    controller.handle(end(&task, Outcome::Final), ms(4));
-    commands(&mut controller, ms(4));
-    assert_eq!(begin(&mut controller, key(1), ms(5)).before, None);
+    let doubted = Outcome::Doubted("nowhere".to_owned());
+    end(&mut controller, doubted, ms(2));
+    begin(&mut controller, key(1), ms(3));
+    assert_eq!(controller.running[&key(1)].before, read);
+    end(&mut controller, Outcome::Final, ms(4));
+    begin(&mut controller, key(1), ms(5));
+    assert_eq!(controller.running[&key(1)].before, None);
 }
 
 #[test]
 fn what_is_short_is_told_the_database_once_and_again_with_the_echo_if_that_failed() {
     let mut controller = serving(settings());
-    let task = begin(&mut controller, key(1), ms(1));
+    begin(&mut controller, key(1), ms(1));
     let short = Outcome::NotAsked(Shortage::Descriptors);
-    controller.handle(ended(&task, short), ms(2));
+    controller.end_run(key(1), short, ms(2));
     let said = commands(&mut controller, ms(2));
     let note = Work::NoteTrouble(Note {
         problem: NOT_ASKED,
@@ -176,8 +171,8 @@ fn what_is_short_is_told_the_database_once_and_again_with_the_echo_if_that_faile
     assert_eq!(work(&commands(&mut controller, ms(4))), [note]);
     controller.handle(done(1, Done::NotedTrouble(true)), ms(5));
     let due = controller.deadline(ms(5)).expect("it is tried again");
-    let task = tasks(commands(&mut controller, due)).remove(0);
-    controller.handle(ended(&task, Outcome::Final), due);
+    assert_eq!(reconciled_keys(commands(&mut controller, due)), [key(1)]);
+    controller.end_run(key(1), Outcome::Final, due);
     let said = commands(&mut controller, due);
     assert_eq!(notices(&said), [Notice::AllAsked]);
     let over = Work::NoteTrouble(Note {
@@ -285,7 +280,7 @@ fn the_output_of_a_container_is_followed_and_an_end_that_came_too_late_has_nothi
         has_engine: true,
         ..settings()
     });
-    let task = begin(&mut controller, key(1), FIRST_SIGHT);
+    begin(&mut controller, key(1), FIRST_SIGHT);
     let follow = Some(Output {
         life: follow::Life {
             container: "c1".to_owned(),
@@ -300,7 +295,7 @@ fn the_output_of_a_container_is_followed_and_an_end_that_came_too_late_has_nothi
         follow,
         unsure: false,
     };
-    controller.handle(ended(&task, again), FIRST_SIGHT);
+    controller.end_run(key(1), again, FIRST_SIGHT);
     let said = commands(&mut controller, FIRST_SIGHT);
     let [Command::Follow { serial, .. }] = said.as_slice() else {
         panic!("{said:?}");
@@ -337,16 +332,16 @@ fn one_whose_container_was_not_shown_is_looked_at_again_soon_and_then_ever_more_
     };
     for outcome in [again, Outcome::Unsure] {
         let mut controller = serving(settings());
-        let mut task = begin(&mut controller, key(1), ms(1));
+        begin(&mut controller, key(1), ms(1));
         let (mut now, mut pauses) = (ms(1), Vec::new());
         for _ in 0..20 {
-            controller.handle(ended(&task, outcome.clone()), now);
+            controller.end_run(key(1), outcome.clone(), now);
             commands(&mut controller, now);
             // The echo is not of it.
             let due = controller.queue.deadline().expect("it is looked at again");
             pauses.push(due - now);
             now = due;
-            task = tasks(commands(&mut controller, now)).remove(0);
+            assert_eq!(reconciled_keys(commands(&mut controller, now)), [key(1)]);
         }
         assert!(pauses[0] < ms(100), "{pauses:?}");
         assert!(pauses[19] > 10 * pauses[0], "{pauses:?}");

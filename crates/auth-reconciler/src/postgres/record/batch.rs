@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use auth_reconciler_core::Key;
+use auth_reconciler_core::record::{Recorded, Recording};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -11,7 +12,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::wanted::{Wanted, json};
-use super::{Act, Outcome, RecordSettings, Recording, no_answer};
+use super::{Act, RecordSettings, no_answer};
 use crate::postgres::direct;
 use crate::postgres::error::StoreError;
 use crate::postgres::halves::halved;
@@ -26,7 +27,7 @@ const FORGET: &str = sql!("queries/forget.sql");
 pub(crate) async fn record_all(
     pool: &Pool,
     settings: &RecordSettings,
-    wanted: &[Wanted],
+    wanted: &[&Wanted],
     held: impl Fn(usize, Duration),
 ) -> Vec<Result<Recording, StoreError>> {
     // Nothing is twice in one transaction: the later one goes with another.
@@ -44,7 +45,7 @@ pub(crate) async fn record_all(
         let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
             let some: Vec<&Wanted> = some
                 .into_iter()
-                .map(|place| &wanted[places[place]])
+                .map(|place| wanted[places[place]])
                 .collect();
             async move {
                 let part = Part {
@@ -142,16 +143,16 @@ fn answer(act: &'static str, row: &Row) -> Result<Option<Recording>, StoreError>
     };
     let outcome = match told {
         "together" => return Ok(None),
-        "written" => Outcome::Written,
-        "right" => Outcome::Right,
-        "overridden" => Outcome::Overridden,
-        "unwritable" => Outcome::Unwritable,
-        "busy" => Outcome::Busy,
-        "gone" | "forgotten" => Outcome::Gone,
-        "unwatched" => Outcome::Unwatched,
-        "epoch" => Outcome::EpochEnded,
-        "version" => Outcome::Overtaken("version"),
-        "change" => Outcome::Overtaken("change"),
+        "written" => Recorded::Written,
+        "right" => Recorded::Right,
+        "overridden" => Recorded::Overridden,
+        "unwritable" => Recorded::Unwritable,
+        "busy" => Recorded::Busy,
+        "gone" | "forgotten" => Recorded::Gone,
+        "unwatched" => Recorded::Unwatched,
+        "epoch" => Recorded::EpochEnded,
+        "version" => Recorded::Overtaken("version"),
+        "change" => Recorded::Overtaken("change"),
         other => {
             return Err(StoreError::Answer {
                 act,

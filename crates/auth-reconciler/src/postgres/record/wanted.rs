@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use auth_reconciler_core::Key;
 use auth_reconciler_core::facts::Recorded;
+use auth_reconciler_core::record::Proposal;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Act, Proposal};
+use super::Act;
 use crate::postgres::error::StoreError;
-use crate::postgres::look::Look;
 
 /// One of a batch, as it is sent.
 #[derive(Debug)]
@@ -61,71 +61,58 @@ struct InstanceColumns<'a> {
 }
 
 impl Wanted {
-    /// A verdict that is to be recorded.
-    pub(crate) fn record(proposal: &Proposal<'_>) -> Result<Self, StoreError> {
-        let Proposal {
-            look, verdict, key, ..
-        } = *proposal;
-        let said = look.facts.row.as_ref();
-        let said = said.and_then(|row| row.auth_status.as_deref().filter(|_| !row.put_aside));
-        Ok(Self {
-            act: Act::Record,
-            epoch: proposal.epoch,
-            key,
-            writes: verdict
-                .status
-                .is_some_and(|status| said != Some(status.as_str())),
-            json: json(
-                Act::Record,
+    /// What is sent of this.
+    pub(super) fn of(proposal: &Proposal) -> Result<Self, StoreError> {
+        let act = if proposal.verdict.is_some() {
+            Act::Record
+        } else {
+            Act::Forget
+        };
+        let key = KeyColumns {
+            watched_id: proposal.key.watched_id,
+            instance_id: proposal.key.instance_id,
+            version: proposal.snapshot.version,
+        };
+        let changes = &proposal.snapshot.changes;
+        let json = match &proposal.verdict {
+            Some(verdict) => json(
+                act,
                 &ProposalColumns {
                     verdict: InstanceColumns {
-                        key: KeyColumns::of(key, look),
+                        key,
                         memory: &verdict.memory,
                         last: verdict.last,
                         message: &verdict.message,
                         cause: proposal.cause.as_str(),
                     },
-                    status: said,
-                    changes: &look.changes,
+                    status: proposal.said(),
+                    changes,
                     woken_ms: millis(proposal.waited),
-                    unwritable_retry_ms: millis(look.unwritable_retry()),
+                    unwritable_retry_ms: millis(proposal.snapshot.unwritable_retry()),
                     retry_ms: verdict.retry.map(millis),
                     trouble_ms: verdict.trouble_after.map(millis),
                 },
-            )?,
-        })
-    }
-
-    /// A row that is gone, whose changes are to be answered for.
-    pub(crate) fn forget(epoch: Uuid, key: Key, look: &Look) -> Result<Self, StoreError> {
-        Ok(Self {
-            act: Act::Forget,
-            epoch,
-            key,
-            writes: false,
-            json: json(
-                Act::Forget,
+            ),
+            None => json(
+                act,
                 &ProposalColumns {
-                    verdict: KeyColumns::of(key, look),
+                    verdict: key,
                     status: None,
-                    changes: &look.changes,
+                    changes,
                     woken_ms: 0.0,
                     unwritable_retry_ms: 0.0,
                     retry_ms: None,
                     trouble_ms: None,
                 },
-            )?,
+            ),
+        };
+        Ok(Self {
+            act,
+            epoch: proposal.epoch,
+            key: proposal.key,
+            writes: proposal.writes(),
+            json: json?,
         })
-    }
-}
-
-impl KeyColumns {
-    const fn of(key: Key, look: &Look) -> Self {
-        Self {
-            watched_id: key.watched_id,
-            instance_id: key.instance_id,
-            version: look.version,
-        }
     }
 }
 

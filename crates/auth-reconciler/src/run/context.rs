@@ -1,4 +1,4 @@
-//! What every run is done with.
+//! What every step of a reconciliation is done with.
 
 use std::sync::Arc;
 
@@ -6,21 +6,16 @@ use auth_reconciler_core::verdict::Policy;
 use deadpool_postgres::Pool;
 
 use crate::docker::Engine;
-use crate::postgres::look::Reads;
-use crate::postgres::record::{RecordSettings, Records};
+use crate::postgres::record::RecordSettings;
 use crate::probe::Prober;
 
-/// What every run is done with.
+/// What every step is done with.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Connections for short statements beside the looks.
     pub(crate) pool: Pool,
     /// The direct sessions of the looks.
     pub(crate) sessions: Pool,
-    /// Reads instances in them.
-    pub(crate) reads: Reads,
-    /// Records verdicts in them.
-    pub(crate) records: Records,
     /// The engine of the containers, where one is asked.
     pub(crate) engine: Option<Arc<Engine>>,
     /// Asks the APIs.

@@ -1,0 +1,88 @@
+//! Natural batching: one batch is under way, and what is wanted meanwhile goes with the next. When none is under way one
+//! begins at once with what there is, so nobody waits for company.
+
+use std::collections::VecDeque;
+
+/// What waits for the next batch, and the one that is under way.
+#[derive(Debug)]
+pub(super) struct Batches<T> {
+    waiting: VecDeque<T>,
+    /// Number of the next batch.
+    next: u64,
+    under_way: bool,
+}
+
+impl<T> Default for Batches<T> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            next: 1,
+            under_way: false,
+        }
+    }
+}
+
+impl<T> Batches<T> {
+    /// Has an item go with the next batch. Returns the earliest that it can be.
+    pub(super) fn want(&mut self, item: T) -> u64 {
+        self.waiting.push_back(item);
+        self.next
+    }
+
+    /// The next batch, if none is under way and there is something for it: of those that wait, the oldest first, as many
+    /// as `room` has; it is under way then. Its number.
+    pub(super) fn begin(
+        &mut self,
+        room: impl FnOnce(&VecDeque<T>) -> usize,
+    ) -> Option<(u64, Vec<T>)> {
+        if self.under_way || self.waiting.is_empty() {
+            return None;
+        }
+        self.under_way = true;
+        let number = self.next;
+        self.next += 1;
+        let room = room(&self.waiting).clamp(1, self.waiting.len());
+        Some((number, self.waiting.drain(..room).collect()))
+    }
+
+    /// The batch under way has ended.
+    pub(super) const fn ended(&mut self) {
+        self.under_way = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_while_a_batch_is_under_way_goes_with_the_next_up_to_the_bound() {
+        let mut batches = Batches::default();
+        let three = |waiting: &VecDeque<u32>| waiting.len().min(3);
+        assert_eq!(batches.begin(three), None);
+        batches.want(1);
+        assert_eq!(
+            batches.begin(three),
+            Some((1, vec![1])),
+            "at once, and alone"
+        );
+        for item in 2..=6 {
+            assert_eq!(batches.want(item), 2);
+            assert_eq!(batches.begin(three), None);
+        }
+        batches.ended();
+        assert_eq!(batches.begin(three), Some((2, vec![2, 3, 4])));
+        batches.ended();
+        assert_eq!(batches.begin(three), Some((3, vec![5, 6])));
+        batches.ended();
+        assert_eq!(batches.begin(three), None);
+    }
+
+    #[test]
+    fn one_that_fits_nowhere_goes_alone() {
+        let mut batches = Batches::default();
+        batches.want(1);
+        batches.want(2);
+        assert_eq!(batches.begin(|_| 0), Some((1, vec![1])));
+    }
+}

@@ -1,0 +1,150 @@
+//! One reconciliation, step by step.
+//!
+//! ```text
+//!   read ──▶ inspect ──▶ plan ──▶ probe ──▶ conclude ──▶ record ──▶ ended
+//!    │          (where the container        │   (where nothing          ▲
+//!    │           matters)                   │    is to be known)        │
+//!    └── failed, nothing new, no such row ──┴── not asked, doubted, ended without an answer
+//! ```
+//!
+//! Reads and records go in batches with those of others, one batch of each at a time; containers and APIs are asked each
+//! for itself. What a step brings is answered for in order: a snapshot of a batch that began before the reconciliation
+//! is never taken, as it may be older than what led to it.
+
+use uuid::Uuid;
+
+use super::{ChangeSet, Command, Controller, Outcome, Reconciled, Stop};
+use crate::Cause;
+use crate::instance::Key;
+use crate::profile::Profile;
+use crate::queue::{Moment, Wake};
+use crate::snapshot::Snapshot;
+use crate::witness::{Known, Reading, Word};
+
+/// A reconciliation under way.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// The term in which it began; it may have ended since.
+    pub(super) epoch: Uuid,
+    /// Why it is reconciled, and since when it waited.
+    pub(super) wake: Wake,
+    /// What was known of our own way when it began.
+    pub(super) known: Known,
+    /// What the one before it has read and not answered for.
+    pub(super) before: Option<ChangeSet>,
+    /// The container whose output led to looks when it began.
+    pub(super) followed: Option<String>,
+    /// Why its probe is to end without an answer, or has ended.
+    pub(super) stop: Option<Stop>,
+    /// Which changes it has read.
+    pub(super) changes: Option<ChangeSet>,
+    /// The database's time and ours, as it read them.
+    pub(super) clocks: Option<Reading>,
+    /// What its API said that is of weight for others, and when.
+    pub(super) word: Option<(Word, Moment)>,
+    pub(super) step: Step,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is read with this batch or a later one.
+    Read { batch: u64 },
+    /// The engine is asked for its container.
+    Inspect(Box<Seen>),
+    /// Its API is asked.
+    Probe {
+        seen: Box<Seen>,
+        profile: &'static Profile,
+        /// Somebody rang for a foreign write: it is read once more, with this batch or a later one.
+        reread: Option<u64>,
+    },
+    /// It is recorded.
+    Record(Box<Proposed>),
+    /// Between two of them; it never stays there.
+    Between,
+}
+
+/// What was seen of it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) snapshot: Box<Snapshot>,
+    pub(super) cause: Cause,
+    /// The engine did not answer for its container, and is to be asked again.
+    pub(super) unanswered: bool,
+}
+
+/// What is known of a proposal beside what is sent.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    /// What follows if it is recorded.
+    pub(super) then: Outcome,
+    /// How it ends all the same where what is recorded is not of this instance's making.
+    pub(super) instead: Option<Outcome>,
+    /// For the words that are said of it.
+    pub(super) said: super::Said,
+    /// After what time it is tried again if the table refuses the status.
+    pub(super) unwritable_retry: Moment,
+}
+
+impl Controller {
+    /// Has a reconciliation begin.
+    pub(super) fn begin(&mut self, key: Key, wake: Wake, epoch: Uuid, now: Moment) {
+        let run = Run {
+            epoch,
+            wake,
+            known: self.witnesses.known(&key),
+            before: self.left.get(&key).copied(),
+            followed: self.followers.followed(&key).map(str::to_owned),
+            stop: None,
+            changes: None,
+            clocks: None,
+            word: None,
+            step: Step::Read {
+                batch: self.reads.want(key),
+            },
+        };
+        self.followers.begun(&key, now);
+        self.running.insert(key, run);
+    }
+
+    /// It has come to its end like this.
+    pub(super) fn end_run(&mut self, key: Key, outcome: Outcome, now: Moment) {
+        let Some(run) = self.running.remove(&key) else {
+            return;
+        };
+        let ended = Reconciled {
+            key,
+            epoch: run.epoch,
+            known: run.known,
+            rung: run.wake.rung,
+            changes: run.changes,
+            clocks: run.clocks,
+            word: run.word,
+            outcome,
+        };
+        self.reconciled(ended, now);
+    }
+
+    /// Its probe is to end without an answer, whether it has begun or not. Of two reasons the greater one counts.
+    pub(super) fn ask_to_end(&mut self, key: Key, stop: Stop) {
+        let Some(run) = self.running.get_mut(&key) else {
+            return;
+        };
+        run.stop = run.stop.max(Some(stop));
+        if matches!(run.step, Step::Probe { .. }) {
+            self.out.push_back(Command::EndProbe { key, stop });
+        }
+    }
+
+    /// Somebody else may have written the status since it was read: any role may ring, so it is read once more before
+    /// that ends the probe of one that is to be restored.
+    pub(super) fn overwritten(&mut self, key: Key) {
+        if let Some(run) = self.running.get_mut(&key)
+            && let Step::Probe { seen, reread, .. } = &mut run.step
+            && crate::verdict::is_ours_to_restore(&seen.snapshot.facts)
+        {
+            *reread = Some(self.reads.want(key));
+        }
+    }
+}
