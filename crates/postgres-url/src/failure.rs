@@ -89,7 +89,7 @@ impl Failure {
     }
 
     /// Whether it may be gone in a moment: nothing listens yet, the way there is cut, a container's name is not known
-    /// yet. What the URL is to blame for (a password, a certificate) is not among these.
+    /// yet, a standby is not promoted yet. What the URL is to blame for (a password, a certificate) is not among these.
     #[must_use]
     pub fn may_pass(self) -> bool {
         match self {
@@ -99,11 +99,11 @@ impl Failure {
             | Self::Unreachable
             | Self::UnknownHost
             | Self::Closed
+            | Self::ReadOnly
             | Self::Ended => true,
             Self::Forbidden
             | Self::NoPassword
             | Self::UnknownMethod
-            | Self::ReadOnly
             | Self::NoTls
             | Self::NoChannelBinding
             | Self::NoCertificateName

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use auth_reconciler_tests::connection_url;
 use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
+use auth_reconciler_tests::postgres::{Cluster, ClusterOptions, Stop};
 use auth_reconciler_tests::proxy::{Link, Proxy};
 
 use super::expect;
@@ -228,8 +229,41 @@ async fn where_sessions_are_read_only_reads_go_on_and_the_daemon_says_why_it_can
         status.stdout,
         status.stderr
     );
-    let run = run_command(scene.url(), &["run"], &[]).await?;
-    expect(&run, 1, &["default_transaction_read_only"])
+    let daemon = Daemon::spawn(scene.url(), &["run"], &[])?;
+    let told = daemon.wait_message(NO_EAR).await?;
+    ensure!(
+        told.text.contains("default_transaction_read_only"),
+        "{}",
+        told.text
+    );
+    let writable = format!("alter database {name} reset default_transaction_read_only");
+    scene.manager.batch_execute(&writable).await?;
+    daemon.wait_message(SERVING).await?;
+    Ok(())
+}
+
+/// The settings are right as soon as it is promoted, so the daemon need not be started again.
+#[tokio::test]
+async fn a_standby_is_named_and_waited_for_until_it_is_promoted() -> Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::default()).await?;
+    let scene = Scene::on(&cluster.url("postgres")).await?;
+    scene.migrate().await?;
+    cluster.stop(Stop::Fast).await?;
+    cluster.start_as_standby().await?;
+    let doctor = run_command(scene.url(), &["doctor"], &[]).await?;
+    expect(
+        &doctor,
+        1,
+        &["FAIL  connection", "standby, name the primary"],
+    )?;
+    let daemon = Daemon::spawn(scene.url(), &["run"], &[])?;
+    let told = daemon.wait_message(NO_EAR).await?;
+    ensure!(told.text.contains("standby"), "{}", told.text);
+    let promote = "select pg_promote()";
+    let operator = scene.database.client().await?;
+    ensure!(operator.query_one(promote, &[]).await?.get::<_, bool>(0));
+    daemon.wait_message(SERVING).await?;
+    Ok(())
 }
 
 /// With the settings that everybody has: a link that swallows everything is open to the kernel, so only an echo that is
