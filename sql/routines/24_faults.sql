@@ -4,6 +4,9 @@
 comment on function auth_reconciler.altered_routines(text) is
     'What of our functions and views is missing or changed since it was noted in migration.made: SchemaAltered, in words with the remedy.';
 
+comment on function auth_reconciler.altered_tables() is
+    'What of our own tables is not as the migrations made them: SchemaAltered, in words with the remedy. Nothing is read of any table.';
+
 comment on function auth_reconciler.missing_rights(text, text, name) is
     'Rights that a role lacks to serve a watched table, each with the statement that grants it.';
 

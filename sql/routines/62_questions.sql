@@ -17,10 +17,14 @@ as $body$
     union all
     select 'ForeignLock', l.why from auth_reconciler.foreign_locks() as l
     union all
+    select o.problem, o.detail from auth_reconciler.own_troubles() as o where o.problem = 'LogRefuses'
+    union all
     select a.problem, a.why
     from auth_reconciler.altered_routines((
         select m.made::text from auth_reconciler.migration as m order by m.version desc limit 1
     )) as a
+    union all
+    select a.problem, a.why from auth_reconciler.altered_tables() as a
     union all
     select f.problem, f.why
     from auth_reconciler.table_faults((
@@ -36,7 +40,7 @@ as $body$
 $body$;
 
 comment on function auth_reconciler.faults() is
-    'What is wrong with the whole rather than with one instance, in words: nobody leads, or who leads does not move, our functions are not as they were made, or a table is not seen as it was watched.';
+    'What is wrong with the whole rather than with one instance, in words: nobody leads, or who leads does not move, our functions or tables are not as they were made, or a table is not seen as it was watched.';
 
 create or replace view auth_reconciler.problems as
 select every.id, every.problem, every.age, every.why, every.next, every.since
@@ -53,13 +57,17 @@ from (select
     null::boolean as trouble,
     null::timestamptz as began
 from auth_reconciler.faults() as f
+-- That one is among the next, which say since when.
+where f.problem <> 'LogRefuses'
 union all
 select
     null,
     o.problem,
     auth_reconciler.age_of(o.since) as age,
     auth_reconciler.fold(o.detail, 29) as why,
-    auth_reconciler.fold('goes on trying; statuses stay as they are', 18) as next,
+    auth_reconciler.fold(
+        case o.problem when 'LogRefuses' then 'goes on trying; every row is looked at with each echo'
+            else 'goes on trying; statuses stay as they are' end, 18) as next,
     date_trunc('second', o.since),
     null,
     o.since
@@ -115,15 +123,16 @@ left join (
         (2, 'LeaderSilent'),
         (3, 'ForeignLock'),
         (4, 'SchemaAltered'),
-        (5, 'TableDropped'),
-        (6, 'TableReplaced'),
-        (7, 'ColumnChanged'),
-        (8, 'TriggersMissing'),
-        (9, 'RowsHidden'),
-        (10, 'RightsMissing'),
-        (11, 'ColumnAdded'),
-        (12, 'NotAsked'),
-        (13, 'Doubt')
+        (5, 'LogRefuses'),
+        (6, 'TableDropped'),
+        (7, 'TableReplaced'),
+        (8, 'ColumnChanged'),
+        (9, 'TriggersMissing'),
+        (10, 'RowsHidden'),
+        (11, 'RightsMissing'),
+        (12, 'ColumnAdded'),
+        (13, 'NotAsked'),
+        (14, 'Doubt')
 ) as general (place, problem) on every.id is null and general.problem = every.problem
 order by every.id is not null, general.place nulls last, every.trouble desc, every.began, every.problem, every.why, every.id;
 
@@ -131,7 +140,7 @@ comment on view auth_reconciler.problems is
     'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); SchemaAltered (functions or views of ours were dropped or replaced); TableDropped, TableReplaced, ColumnChanged, TriggersMissing, ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); SchemaAltered (functions, views or tables of ours were dropped, replaced or changed); LogRefuses (changes cannot be written to our log); TableDropped, TableReplaced, ColumnChanged, TriggersMissing, ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

@@ -1,10 +1,14 @@
 //! The core's words for problems and those of the SQL are the same.
 
-use auth_reconciler_core::problem::{COLUMN_ADDED, DOUBT, NOBODY_LEADS, NOT_ASKED, SCHEMA_ALTERED};
+use auth_reconciler_core::problem::{
+    COLUMN_ADDED, DOUBT, FOREIGN_LOCK, LOG_REFUSES, NOBODY_LEADS, NOT_ASKED, SCHEMA_ALTERED,
+};
 
 const VIEW: &str = include_str!("../../../sql/routines/62_questions.sql");
 const FAULTS: &str = include_str!("../../../sql/routines/24_faults.sql");
 const ALTERED: &str = include_str!("../../../sql/queries/altered_routines.sql");
+const ALTERED_TABLES: &str = include_str!("../../../sql/queries/altered_tables.sql");
+const LOCKS: &str = include_str!("../../../sql/queries/foreign_locks.sql");
 const GUARD: &str = include_str!("../../../sql/routines/22_guard.sql");
 
 /// The words of the view, in their order.
@@ -18,7 +22,14 @@ fn ordered() -> Vec<&'static str> {
 fn the_words_are_those_of_the_view_in_its_order() {
     let ordered = ordered();
     assert_eq!(ordered.first(), Some(&NOBODY_LEADS));
-    for word in [SCHEMA_ALTERED, COLUMN_ADDED, NOT_ASKED, DOUBT] {
+    for word in [
+        FOREIGN_LOCK,
+        LOG_REFUSES,
+        SCHEMA_ALTERED,
+        COLUMN_ADDED,
+        NOT_ASKED,
+        DOUBT,
+    ] {
         assert!(ordered.contains(&word), "{word}");
     }
     let (_, comment) = VIEW
@@ -47,6 +58,9 @@ fn what_makes_the_words_is_in_the_order() {
     for made in made {
         assert!(ordered.contains(&made), "{made}");
     }
-    assert!(ALTERED.contains(&format!("'{SCHEMA_ALTERED}' as problem")));
+    for tables in [ALTERED, ALTERED_TABLES] {
+        assert!(tables.contains(&format!("'{SCHEMA_ALTERED}' as problem")));
+    }
+    assert!(LOCKS.contains(&format!("'{FOREIGN_LOCK}' as problem")));
     assert!(GUARD.contains(&format!("o.problem = '{DOUBT}'")));
 }

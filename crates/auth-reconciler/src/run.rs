@@ -14,6 +14,7 @@ use postgres_url::Database;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use crate::postgres::schema::SchemaError;
 use crate::postgres::table_name::TableName;
 
 pub(crate) mod context;
@@ -66,6 +67,8 @@ pub(crate) enum RunError {
     },
     #[error("cannot go on: {advice}: {error}")]
     End { advice: &'static str, error: String },
+    #[error("cannot go on: {0}")]
+    Renamed(SchemaError),
     #[error("a task of the daemon ended unexpectedly")]
     Task(#[source] JoinError),
 }
@@ -87,6 +90,7 @@ impl RunError {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Start { advice, .. } => *advice,
+            Self::Renamed(error) => error.advice(),
             // It is in the text already.
             Self::End { .. } | Self::Task(_) => None,
         }
@@ -104,7 +108,9 @@ pub(crate) async fn serve(
     let mut daemon = Daemon::new(options);
     tokio::pin!(shutdown);
     loop {
-        daemon.dispatch()?;
+        if let Err(error) = daemon.dispatch() {
+            return Err(daemon.explained(error).await);
+        }
         let deadline = daemon.deadline();
         tokio::select! {
             () = &mut shutdown => break,

@@ -8,8 +8,10 @@ use uuid::Uuid;
 use crate::arena::{KEY, Scene};
 
 mod altered;
+
 mod columns;
 mod faults;
+mod our_tables;
 mod owed;
 mod tables;
 

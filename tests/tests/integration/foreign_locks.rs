@@ -8,6 +8,8 @@ use auth_reconciler_tests::stub::{Behaviour, Stub};
 
 use crate::scene::{ALL_TRUE, Scene};
 
+const HELD: &str = "somebody else holds a lock of ours";
+
 #[tokio::test]
 async fn whoever_holds_the_lock_of_the_leader_is_named_everywhere() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -53,7 +55,8 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
 {
     let scene = Scene::shared().await?;
     let stub = Stub::start(Behaviour::Ready).await?;
-    let _daemon = Daemon::start(&scene.database, &[]).await?;
+    let settings = [("AUTH_RECONCILER_ECHO_INTERVAL", "100ms")];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
     let id = scene.instance(stub.port()).await?;
     scene.eventually(ALL_TRUE).await?;
     let thief = scene.database.client().await?;
@@ -75,9 +78,16 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
              where problem = 'ForeignLock' and replace(why, e'\\n', ' ') like '%a thief%the lock of an instance%'",
         )
         .await?;
+    let held = daemon.wait_message(HELD).await?;
+    ensure!(held.text.contains("a thief"), "{}", held.text);
     thief
         .batch_execute("select pg_advisory_unlock_all()")
         .await?;
+    daemon
+        .wait_message("that lock of ours is free again")
+        .await?;
+    let told = daemon.count(|line| line.is(HELD));
+    ensure!(told == 1, "said {told} times");
     scene.eventually(ALL_TRUE).await?;
     scene
         .eventually("select not exists (select from auth_reconciler.problems)")

@@ -179,6 +179,8 @@ pub enum Trouble {
     },
     /// The same, for so long that silence is believed.
     Believed,
+    /// The change log takes no changes, and why.
+    LogRefuses(String),
 }
 
 /// Something that an operator is told. Whether it was said before is the controller's to know.
@@ -279,6 +281,8 @@ pub enum Notice {
     Fault(Fault),
     /// It is again.
     FaultOver(Fault),
+    /// The change log takes changes again, and nothing is owed any more.
+    LogAgain,
     /// The output of a container cannot be followed.
     Unreadable {
         /// The instance.

@@ -1,8 +1,9 @@
-//! The echo, and what it brings to light: watched tables that are not as they were.
+//! The echo, and what it brings to light: watched tables or a schema of ours that are not as they were, and who holds
+//! locks of ours.
 
 use super::phase::Phase;
 use super::{Controller, Fault, Notice};
-use crate::problem::COLUMN_ADDED;
+use crate::problem::{COLUMN_ADDED, FOREIGN_LOCK};
 use crate::queue::Moment;
 
 impl Controller {
@@ -20,8 +21,12 @@ impl Controller {
         term.echo_due = Some(now + self.settings.echo_interval);
         self.troubles.may_note_again();
         // One that stays, of whatever table, keeps no other from being looked at when it is mended.
-        let ended = self.faults.iter().any(|told| !faults.contains(told));
-        let begun = |fault: &&Fault| !self.faults.contains(fault);
+        let ended = self
+            .faults
+            .iter()
+            .filter(hides_changes)
+            .any(|told| !faults.contains(told));
+        let begun = |fault: &&Fault| hides_changes(fault) && !self.faults.contains(fault);
         // A table may be served no longer; only a scan knows which.
         let changed = faults.iter().any(|fault| begun(&fault));
         // What was read without a column that is there now was read wrong.
@@ -39,7 +44,7 @@ impl Controller {
         }
     }
 
-    /// What is the matter with the watched tables now.
+    /// What is the matter now.
     fn take_in(&mut self, faults: Vec<Fault>) {
         let told = std::mem::take(&mut self.faults);
         let (stand, over): (Vec<_>, Vec<_>) =
@@ -60,4 +65,9 @@ impl Controller {
             self.say(Notice::Fault(fault));
         }
     }
+}
+
+/// Whether changes may be missed while it lasts. Where somebody holds a lock they stay in the log, and are looked at later.
+fn hides_changes(fault: &&Fault) -> bool {
+    fault.problem != FOREIGN_LOCK
 }

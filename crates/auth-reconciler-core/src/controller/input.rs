@@ -374,6 +374,14 @@ pub enum Hindrance {
 }
 
 impl Hindrance {
+    /// Why changes could not be logged, if that is it.
+    pub(super) fn unlogged(&self) -> Option<&str> {
+        match self {
+            Self::Unlogged(why) => Some(why),
+            Self::Unlisted(_) | Self::Undone(_) => None,
+        }
+    }
+
     /// What failed, in words.
     pub(super) fn error(&self) -> &str {
         match self {

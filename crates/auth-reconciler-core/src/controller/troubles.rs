@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Note, Trouble};
 use crate::answer::Shortage;
 use crate::instance::Key;
-use crate::problem::{DOUBT, NOT_ASKED};
+use crate::problem::{DOUBT, LOG_REFUSES, NOT_ASKED};
 use crate::queue::Moment;
 
 /// Shortest time between two tries to ask one instance.
@@ -38,6 +38,8 @@ pub(super) struct Troubles {
     failures: HashMap<String, Moment>,
     /// When all of them were last tried at once.
     tried_all: Option<Moment>,
+    /// The change log takes no changes.
+    log_refuses: bool,
     /// What the database does not know yet, by problem; `None` where it has ended.
     unnoted: BTreeMap<&'static str, Option<Trouble>>,
     /// One of them is on its way there; of two at once the older might come last.
@@ -107,6 +109,18 @@ impl Troubles {
     /// Nobody answers who could be a witness; `None` once somebody does.
     pub(super) fn doubt(&mut self, trouble: Option<Trouble>) {
         self.tell(DOUBT, trouble);
+    }
+
+    /// The change log takes no changes; `None` once it does. Returns whether that is news.
+    pub(super) fn log_refuses(&mut self, why: Option<&str>) -> bool {
+        let news = std::mem::replace(&mut self.log_refuses, why.is_some()) != why.is_some();
+        if news {
+            self.tell(
+                LOG_REFUSES,
+                why.map(|why| Trouble::LogRefuses(why.to_owned())),
+            );
+        }
+        news
     }
 
     /// The term has ended: the next one finds out anew.

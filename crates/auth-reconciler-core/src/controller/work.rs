@@ -1,7 +1,7 @@
 //! The work of a term beside its reconciliations: what is begun when, and what comes of it.
 
 use super::phase::Phase;
-use super::{Command, Controller, Done, Notice, Round, Work};
+use super::{Command, Controller, Done, Hindrance, Notice, Round, Work};
 use crate::Cause;
 use crate::queue::Moment;
 
@@ -56,6 +56,12 @@ impl Controller {
             return;
         };
         term.owed.ended(round.more, round.later);
+        let unlogged = round.hindered.iter().find_map(Hindrance::unlogged);
+        if let Some(why) = unlogged {
+            self.troubles.log_refuses(Some(why));
+        } else if !round.more && !round.later && self.troubles.log_refuses(None) {
+            self.say(Notice::LogAgain);
+        }
         for hindrance in round.hindered {
             let news = self.troubles.failed(hindrance.error(), now);
             self.say(Notice::Hindered { hindrance, news });

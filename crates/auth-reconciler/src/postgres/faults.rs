@@ -1,4 +1,4 @@
-//! What is not as it was: the watched tables, and our own functions and views.
+//! What is not as it was: the watched tables, and our own tables, functions and views.
 
 use auth_reconciler_core::controller::Fault;
 use deadpool_postgres::Pool;
@@ -18,6 +18,9 @@ pub(super) const ALTERED: &str = concat!(
 
 /// What was noted of them.
 pub(super) const MADE: &str = sql!("queries/made.sql");
+
+/// What of our tables is not as the migrations made them.
+pub(super) const ALTERED_TABLES: &str = sql!("queries/altered_tables.sql");
 
 /// What was noted of our functions and views when they were made; `None` where nothing was.
 pub(crate) async fn made(pool: &Pool) -> Result<Option<String>, StoreError> {
@@ -39,14 +42,42 @@ pub(crate) async fn altered(pool: &Pool, made: Option<&str>) -> Result<Vec<Fault
     Ok(from_rows(&rows))
 }
 
-/// What keeps us from seeing the tables as they were watched. Reads the catalog only.
+/// What of our tables is missing, changed or hidden, at most one fault. Reads the catalog only.
+pub(crate) async fn altered_tables(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
+    let rows = with(pool, "check our tables", async |client| {
+        client.query_typed(ALTERED_TABLES, &[]).await
+    })
+    .await?;
+    Ok(from_rows(&rows))
+}
+
+/// What keeps us from seeing the tables as they were watched, or from working on them. Reads the catalog only, while nobody
+/// else holds advisory locks.
 pub(crate) async fn faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, StoreError> {
     let mut faults = altered(pool, expected.made.as_deref()).await?;
-    match table_faults(pool, expected).await {
-        Ok(of_tables) => faults.extend(of_tables),
-        // It calls functions of ours, and why they fail is told.
-        Err(failure) if !faults.is_empty() && failure.is_of_our_schema() => {}
-        Err(failure) => return Err(failure),
+    faults.extend(altered_tables(pool).await?);
+    let known = !faults.is_empty();
+    let mut failed = None;
+    for asked in [
+        table_faults(pool, expected).await,
+        foreign_locks(pool).await,
+    ] {
+        match asked {
+            Ok(found) => faults.extend(found),
+            // They call functions of ours, and why those fail is told.
+            Err(failure) if failure.is_of_our_schema() => failed = Some(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if let Some(failure) = failed
+        && !known
+    {
+        // Dropped after the first question.
+        let since = altered(pool, expected.made.as_deref()).await?;
+        if since.is_empty() {
+            return Err(failure);
+        }
+        faults.extend(since);
     }
     Ok(faults)
 }
@@ -66,6 +97,17 @@ async fn table_faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, St
         ];
         client
             .query_typed(sql!("queries/table_faults.sql"), &parameters)
+            .await
+    })
+    .await?;
+    Ok(from_rows(&rows))
+}
+
+/// Who holds locks of ours and is none of ours.
+async fn foreign_locks(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
+    let rows = with(pool, "see whether others hold our locks", async |client| {
+        client
+            .query_typed(sql!("queries/foreign_locks.sql"), &[])
             .await
     })
     .await?;

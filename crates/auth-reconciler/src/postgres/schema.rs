@@ -61,6 +61,9 @@ const PIECE: &str = concat!(
     set local lock_timeout = '50ms'"
 );
 
+/// By what name our schema goes if somebody has renamed it.
+const RENAMED: &str = sql!("queries/renamed_schema.sql");
+
 /// Checks that there is a schema of ours, of whatever version.
 pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
     let exists = with(pool, "look for the schema", async |client| {
@@ -70,10 +73,17 @@ pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
     })
     .await?;
     if exists.get(0) {
-        Ok(())
-    } else {
-        Err(SchemaError::Missing)
+        return Ok(());
     }
+    let renamed = with(pool, "look for the schema", async |client| {
+        client.query_typed_opt(RENAMED, &[]).await
+    })
+    .await?;
+    Err(
+        renamed.map_or(SchemaError::Missing, |row| SchemaError::Renamed {
+            name: row.get("name"),
+        }),
+    )
 }
 
 /// What a check is called where it fails.

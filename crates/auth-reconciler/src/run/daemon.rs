@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::docker::sightings::Sightings;
 use crate::postgres::ear::Ear;
 use crate::postgres::listener::Identity;
+use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
 use crate::postgres::tables::Tables;
 use crate::telemetry::chain;
@@ -301,6 +302,17 @@ impl Daemon {
 
     fn tell(&mut self, input: Input) {
         self.controller.handle(input, self.clock.now());
+    }
+
+    /// The end in better words: whoever runs into a schema that was renamed finds only that it is not there.
+    pub(super) async fn explained(&self, error: RunError) -> RunError {
+        if !matches!(error, RunError::End { .. }) {
+            return error;
+        }
+        match schema::must_exist(&self.context.pool).await {
+            Err(renamed @ SchemaError::Renamed { .. }) => RunError::Renamed(renamed),
+            Ok(()) | Err(_) => error,
+        }
     }
 
     /// Lets what is in flight end, within the limit, and closes the listener.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_reconciler_core::Key;
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::controller::{Failure, Fault, Hindrance, Notice, Trouble};
-use auth_reconciler_core::problem::SCHEMA_ALTERED;
+use auth_reconciler_core::problem::{FOREIGN_LOCK, SCHEMA_ALTERED};
 use tracing::{debug, error, info, warn};
 
 use crate::postgres::tables::Tables;
@@ -30,6 +30,9 @@ pub(super) fn words(trouble: &Trouble, url: &ProbeUrl) -> String {
         Trouble::Doubt { tried } => {
             format!("{DOUBT}; asked at {url}, the last at {tried}; {REMEDY}")
         }
+        Trouble::LogRefuses(why) => format!(
+            "the change log takes no changes: {why}; every row is looked at instead; mend table auth_reconciler.change, or the disk"
+        ),
         Trouble::Believed => format!("{BELIEVED}; asked at {url}; {REMEDY}"),
     }
 }
@@ -67,6 +70,7 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
         Notice::Hindered { hindrance, news } => say_hindered(hindrance, news),
         Notice::Fault(fault) => say_fault(fault),
         Notice::FaultOver(fault) => say_fault_over(fault),
+        Notice::LogAgain => info!("changes can be logged again"),
         Notice::NotAsked { shortage, news } => say_not_asked(shortage, news),
         Notice::Busy(key, Failure { error, .. }) => {
             debug!(instance = %key.instance_id, error, "somebody holds what this look needs");
@@ -182,6 +186,8 @@ fn say_fault(Fault { problem, why }: Fault) {
             problem,
             why, "the schema auth_reconciler is not as it was made"
         );
+    } else if problem == FOREIGN_LOCK {
+        warn!(problem, why, "somebody else holds a lock of ours");
     } else {
         error!(problem, why, "a watched table is not as it was");
     }
@@ -190,6 +196,8 @@ fn say_fault(Fault { problem, why }: Fault) {
 fn say_fault_over(Fault { problem, why }: Fault) {
     if problem == SCHEMA_ALTERED {
         info!(problem, why, "no longer so of the schema auth_reconciler");
+    } else if problem == FOREIGN_LOCK {
+        info!(problem, why, "that lock of ours is free again");
     } else {
         info!(problem, why, "no longer so of a watched table");
     }

@@ -1,7 +1,7 @@
 //! What `watch()`, `unwatch()`, a truncated table and a broken log leave to do is done in pieces, whatever comes in between, and by whoever comes next.
 
 use anyhow::Result;
-use auth_reconciler_tests::daemon::Daemon;
+use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 
 use crate::scene::{ALL_TRUE, Scene, insert_many};
@@ -9,6 +9,9 @@ use crate::scene::{ALL_TRUE, Scene, insert_many};
 const WATCH: &str = "select auth_reconciler.watch('public.message_instances')";
 
 const UNWATCH: &str = "select auth_reconciler.unwatch('public.message_instances')";
+
+const REFUSES: &str =
+    "changes cannot be logged: every row is looked at, and again with each echo until they can";
 
 const NOTHING_OWED: &str = "select not exists (select from auth_reconciler.owed)";
 
@@ -291,17 +294,25 @@ async fn looks_that_cannot_even_be_logged_are_owed_until_they_can() -> Result<()
     scene.manager.batch_execute(NOTHING).await?;
     scene.manager.batch_execute(wrong).await?;
     scene.eventually(ALL_TRUE).await?;
-    daemon
-        .wait_message(
-            "changes cannot be logged: every row is looked at, and again with each echo until they can",
-        )
-        .await?;
+    daemon.wait_message(REFUSES).await?;
+    let shown = "select count(*) = 1 from auth_reconciler.problems where id is null and problem = 'LogRefuses'";
+    scene.eventually(shown).await?;
+    let status = run_command(scene.url(), &["status"], &[]).await?;
+    assert!(
+        status.code == Some(1) && status.stdout.contains("takes no changes"),
+        "{status:?}"
+    );
+    assert_eq!(daemon.count(|line| line.is(REFUSES)), 1, "said once");
     daemon.sigkill()?;
     daemon.ended().await?;
     assert!(!scene.value::<bool>(NOTHING_OWED).await?, "still owed");
     scene.manager.batch_execute(wrong).await?;
-    let _next = Daemon::start(&scene.database, &settings).await?;
+    let next = Daemon::start(&scene.database, &settings).await?;
+    next.wait_message(REFUSES).await?;
     scene.eventually(ALL_TRUE).await?;
     scene.manager.batch_execute(MEND).await?;
-    scene.eventually(NOTHING_OWED).await
+    scene.eventually(NOTHING_OWED).await?;
+    next.wait_message("changes can be logged again").await?;
+    let well = "select not exists (select from auth_reconciler.problems where id is null)";
+    scene.eventually(well).await
 }

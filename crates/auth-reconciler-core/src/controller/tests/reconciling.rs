@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::answer::Shortage;
-use crate::problem::{COLUMN_ADDED, NOT_ASKED};
+use crate::problem::{COLUMN_ADDED, FOREIGN_LOCK, LOG_REFUSES, NOT_ASKED};
 
 /// Has `key` reconciled.
 fn begin(controller: &mut Controller, key: Key, now: Moment) {
@@ -215,11 +215,56 @@ fn a_fault_is_said_when_it_begins_and_ends_and_then_every_row_is_looked_at() {
     assert_eq!(echo(vec![]), over);
     let column = fault(COLUMN_ADDED);
     let begun = (vec![Notice::Fault(column.clone())], Some(scan(false, true)));
-    assert_eq!(
-        echo(vec![column]),
-        begun,
-        "what was read without it was read wrong"
-    );
+    let why = "what was read without it was read wrong";
+    assert_eq!(echo(vec![column]), begun, "{why}");
+}
+
+#[test]
+fn a_lock_that_somebody_else_holds_is_said_when_it_begins_and_ends_and_leads_to_no_look() {
+    let mut controller = serving(settings());
+    let held = Fault {
+        problem: FOREIGN_LOCK.to_owned(),
+        why: "by a session".to_owned(),
+    };
+    let mut echo = |faults: Vec<Fault>| {
+        controller.handle(done(1, Done::Echoed(Ok(faults))), ms(1));
+        let said = commands(&mut controller, ms(1));
+        assert!(!work(&said).iter().any(|work| matches!(work, Work::Scan(_))));
+        notices(&said)
+    };
+    assert_eq!(echo(vec![held.clone()]), [Notice::Fault(held.clone())]);
+    assert_eq!(echo(vec![held.clone()]), []);
+    assert_eq!(echo(vec![]), [Notice::FaultOver(held)]);
+}
+
+#[test]
+fn a_log_that_takes_no_changes_is_said_when_it_begins_and_ends() {
+    let mut controller = serving(settings());
+    let mut round = |hindered: Vec<Hindrance>, later: bool| {
+        let round = Round {
+            later,
+            hindered,
+            ..Round::default()
+        };
+        controller.handle(done(1, Done::WorkedOff(round)), ms(1));
+        let said = commands(&mut controller, ms(1));
+        (notices(&said), work(&said))
+    };
+    let full = || Hindrance::Unlogged("disk full".to_owned());
+    let hindrance = full();
+    let said = |news| Notice::Hindered {
+        hindrance: hindrance.clone(),
+        news,
+    };
+    let begun = vec![Work::NoteTrouble(Note {
+        problem: LOG_REFUSES,
+        trouble: Some(Trouble::LogRefuses("disk full".to_owned())),
+    })];
+    assert_eq!(round(vec![full()], true), (vec![said(true)], begun));
+    assert_eq!(round(vec![full()], true).0, [said(false)]);
+    assert_eq!(round(vec![], true).0, [], "a table was locked");
+    assert_eq!(round(vec![], false).0, [Notice::LogAgain]);
+    assert_eq!(round(vec![], false).0, []);
 }
 
 #[test]

@@ -7,7 +7,10 @@ use super::{Finding, Report};
 use crate::postgres::pool::with;
 use crate::postgres::schema::publication::{self, Publication};
 use crate::postgres::table_name::TableName;
-use crate::postgres::{faults, schema};
+use crate::postgres::{
+    faults,
+    schema::{self, SchemaError},
+};
 use crate::telemetry::chain;
 
 impl Report {
@@ -23,8 +26,9 @@ impl Report {
             let remedy = "auth-reconciler migrate".to_owned();
             self.line("schema", Finding::Wrong { what, remedy });
         }
+        let tables_altered = self.our_tables(pool, &checked).await;
         match checked {
-            Ok(()) if !altered.is_empty() => false,
+            Ok(()) if !altered.is_empty() || tables_altered => false,
             Ok(()) => {
                 self.line(
                     "schema",
@@ -50,6 +54,24 @@ impl Report {
                 false
             }
         }
+    }
+
+    /// Whether our own tables are not as they were made. Those of another version are not compared.
+    async fn our_tables(&mut self, pool: &Pool, checked: &Result<(), SchemaError>) -> bool {
+        if matches!(
+            checked,
+            Err(SchemaError::Missing | SchemaError::Older { .. } | SchemaError::Newer { .. })
+        ) {
+            return false;
+        }
+        let asked = faults::altered_tables(pool).await;
+        let altered = self.asked("schema", asked).unwrap_or_default();
+        for fault in &altered {
+            let what = format!("{}: {}", fault.problem, fault.why);
+            let remedy = "what it says".to_owned();
+            self.line("schema", Finding::Wrong { what, remedy });
+        }
+        !altered.is_empty()
     }
 
     /// Those that are watched and not named in the settings among them.

@@ -29,6 +29,11 @@ pub(crate) enum SchemaError {
     OldServer { found: String },
     #[error("the schema auth_reconciler is missing")]
     Missing,
+    #[error(
+        "the schema auth_reconciler was renamed to {name}, where no change is seen; nothing was changed: \
+         alter schema {name} rename to auth_reconciler"
+    )]
+    Renamed { name: String },
     #[error("the schema auth_reconciler has version {found}, this program needs {needed}")]
     Older { found: i32, needed: i32 },
     #[error("the functions of schema auth_reconciler are of another build of version {version}")]
@@ -81,6 +86,9 @@ impl SchemaError {
             | Self::Older { .. }
             | Self::OtherBuild { .. }
             | Self::NotWatched { .. } => Some("run `auth-reconciler migrate`, or `run --migrate`"),
+            Self::Renamed { .. } => Some(
+                "give it its name back, then start again; or, to begin anew beside it, drop it with its triggers first",
+            ),
             Self::Newer { .. } => Some("run the newer program"),
             Self::NoTable { .. } => Some("name the manager's table in AUTH_RECONCILER_TABLE"),
             Self::OldServer { .. } => Some("upgrade the server"),
@@ -128,6 +136,7 @@ impl SchemaError {
             Self::Tls(_)
             | Self::OldServer { .. }
             | Self::Missing
+            | Self::Renamed { .. }
             | Self::Older { .. }
             | Self::OtherBuild { .. }
             | Self::Newer { .. }

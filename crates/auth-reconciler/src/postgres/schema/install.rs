@@ -24,8 +24,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::publication::publications;
-use super::{SchemaError, query, repeated, transaction};
-use crate::postgres::faults::{ALTERED, MADE};
+use super::{RENAMED, SchemaError, query, repeated, transaction};
+use crate::postgres::faults::{ALTERED, ALTERED_TABLES, MADE};
 
 /// A numbered step; never edited once released.
 struct Migration {
@@ -106,6 +106,9 @@ const ROUTINES: &[&str] = &[
     sql!("routines/20_watch.sql"),
     sql!("routines/21_altered_routines.sql"),
     ALTERED,
+    "$body$;\n",
+    sql!("routines/21_altered_tables.sql"),
+    ALTERED_TABLES,
     "$body$;\n",
     sql!("routines/22_guard.sql"),
     sql!("routines/23_missing_rights.sql"),
@@ -203,6 +206,9 @@ async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaEr
     transaction(client, BEGIN, failed, async || {
         let known = needed_version();
         let found = installed(client).await?.map_or(0, |(version, _)| version);
+        if found == 0 {
+            not_renamed(client).await?;
+        }
         if found > known {
             return Err(SchemaError::Newer { found, known });
         }
@@ -244,6 +250,16 @@ async fn index(client: &Client, name: &str, text: &str) -> Result<(), SchemaErro
         Ok(())
     })
     .await
+}
+
+/// Checks that ours does not go by another name: a second one beside it would see nothing of what that one knows.
+async fn not_renamed(client: &Client) -> Result<(), SchemaError> {
+    let renamed = client.query_typed_opt(RENAMED, &[]).await.map_err(failed)?;
+    renamed.map_or(Ok(()), |row| {
+        Err(SchemaError::Renamed {
+            name: row.get("name"),
+        })
+    })
 }
 
 /// Checks that no publication takes in what is about to be made.
