@@ -376,10 +376,7 @@ pub enum Hindrance {
 impl Hindrance {
     /// Why changes could not be logged, if that is it.
     pub(super) fn unlogged(&self) -> Option<&str> {
-        match self {
-            Self::Unlogged(why) => Some(why),
-            Self::Unlisted(_) | Self::Undone(_) => None,
-        }
+        matches!(self, Self::Unlogged(_)).then(|| self.error())
     }
 
     /// What failed, in words.
