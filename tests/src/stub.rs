@@ -244,17 +244,13 @@ async fn serve(
     address: SocketAddr,
 ) -> std::io::Result<()> {
     let mut behaviour = shared.behaviour.subscribe();
-    let mut reserved = Some(socket);
+    // It never listens: it keeps the port from whoever looks for a free one, also while another socket is replaced.
+    let _keeper = socket;
     loop {
-        // Not listening: the reserved socket keeps the port.
         if behaviour.wait_for(Behaviour::listens).await.is_err() {
             return Ok(());
         }
-        let socket = match reserved.take() {
-            Some(socket) => socket,
-            None => reserve_at(address)?,
-        };
-        let listener = socket.listen(1024)?;
+        let listener = reserve_at(address)?.listen(1024)?;
         shared.listening.send_replace(Some(true));
         let mut connections = JoinSet::new();
         tokio::select! {
@@ -262,7 +258,6 @@ async fn serve(
             never = accept(shared, &listener, &mut connections) => match never? {},
         }
         drop(listener);
-        reserved = Some(reserve_at(address)?);
         connections.shutdown().await;
         shared.listening.send_replace(Some(false));
     }

@@ -30,7 +30,7 @@
 //!   logged) is kept over the end;
 //! * of scans, comparisons, echoes, notes and rounds of what is owed one each is under way; what is wanted meanwhile
 //!   follows it;
-//! * the first looks of a term wait for the engine's first answer, and no longer than [`FIRST_SIGHT`](engine::FIRST_SIGHT);
+//! * the first looks of a term wait for the engine's first answer, and no longer than [`FIRST_SIGHT`];
 //! * what is told to the operator once is told once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

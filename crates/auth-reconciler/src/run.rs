@@ -1,6 +1,6 @@
 //! The daemon's loop: the only place where everything meets, and where nothing is decided.
 //!
-//! The [controller](auth_reconciler_core::controller) of the core says what is to be done. The loop carries that out and
+//! The [`controller`] of the core says what is to be done. The loop carries that out and
 //! waits: for what the listener and the engine tell, for the end of a task, for the controller's deadline, or for the
 //! end of the process.
 
