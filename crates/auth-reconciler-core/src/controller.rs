@@ -225,7 +225,7 @@ impl Controller {
                 return Some(command);
             }
             if self.stopping {
-                return self.next_batch();
+                return self.next_batch(now);
             }
             if let Some(command) = self.next_follower(now) {
                 return Some(command);
@@ -233,7 +233,7 @@ impl Controller {
             self.ask_canaries(now);
             self.heed_rings(now);
             self.begin_what_is_due(now);
-            let command = self.next_work(now).or_else(|| self.next_batch());
+            let command = self.next_work(now).or_else(|| self.next_batch(now));
             if command.is_some() {
                 return command;
             }
@@ -298,8 +298,8 @@ impl Controller {
     }
 
     /// The next batch of those that wait for one.
-    fn next_batch(&mut self) -> Option<Command> {
-        if let Some(proposals) = self.begin_record() {
+    fn next_batch(&mut self, now: Moment) -> Option<Command> {
+        if let Some(proposals) = self.begin_record(now) {
             return Some(Command::Record(proposals));
         }
         let (batch, keys) = self.reads.begin(|waiting| waiting.len().min(MOST_READ))?;

@@ -82,7 +82,9 @@ impl Controller {
             }
         }
         self.phase = Phase::StandingBy(standby);
-        self.out.push_back(Command::WaitForLock);
+        if !self.stopping {
+            self.out.push_back(Command::WaitForLock);
+        }
     }
 
     pub(super) fn not_led(&mut self, failure: Failure, now: Moment) {

@@ -62,8 +62,19 @@ impl Controller {
         });
     }
 
-    /// The next batch of those that wait to be recorded.
-    pub(super) fn begin_record(&mut self) -> Option<Vec<Proposal>> {
+    /// The next batch of those that wait to be recorded. What happened to a container while its verdict waited is in no
+    /// fence, so such a verdict is dropped here.
+    pub(super) fn begin_record(&mut self, now: Moment) -> Option<Vec<Proposal>> {
+        let running = &self.running;
+        let overtaken = self.records.take_out(|proposal| {
+            running
+                .get(&proposal.key)
+                .is_some_and(|run| run.stop == Some(Stop::Overtaken))
+        });
+        for Proposal { key, .. } in overtaken {
+            self.say(Notice::Dropped(key));
+            self.end_run(key, Outcome::Overtaken, now);
+        }
         let rows = self.bound.rows();
         let (_, proposals) = self.records.begin(|waiting| fitting(waiting, rows))?;
         Some(proposals)

@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) followed: Option<String>,
     /// Why its probe is to end without an answer, or has ended.
     pub(super) stop: Option<Stop>,
+    /// Somebody rang for a foreign write before its probe began.
+    pub(super) write_rung: bool,
     /// Which changes it has read.
     pub(super) changes: Option<ChangeSet>,
     /// The database's time and ours, as it read them.
@@ -97,6 +99,7 @@ impl Controller {
             before: self.left.get(&key).copied(),
             followed: self.followers.followed(&key).map(str::to_owned),
             stop: None,
+            write_rung: false,
             changes: None,
             clocks: None,
             word: None,
@@ -139,12 +142,19 @@ impl Controller {
 
     /// Somebody else may have written the status since it was read: any role may ring, so it is read once more before
     /// that ends the probe of one that is to be restored.
+    /// Before there is a probe it is only noted: the snapshot may be older than the write.
     pub(super) fn overwritten(&mut self, key: Key) {
-        if let Some(run) = self.running.get_mut(&key)
-            && let Step::Probe { seen, reread, .. } = &mut run.step
-            && crate::verdict::is_ours_to_restore(&seen.snapshot.facts)
-        {
-            *reread = Some(self.reads.want(key));
+        let Some(run) = self.running.get_mut(&key) else {
+            return;
+        };
+        match &mut run.step {
+            Step::Read { .. } | Step::Inspect(_) => run.write_rung = true,
+            Step::Probe { seen, reread, .. } => {
+                if crate::verdict::is_ours_to_restore(&seen.snapshot.facts) {
+                    *reread = Some(self.reads.want(key));
+                }
+            }
+            Step::Record(_) | Step::Between => {}
         }
     }
 }

@@ -155,7 +155,8 @@ impl Controller {
                     container: facts.container,
                     stop: run.stop,
                 })));
-                let reread = None;
+                let reread = (run.write_rung && verdict::is_ours_to_restore(facts))
+                    .then(|| self.reads.want(key));
                 run.step = Step::Probe {
                     seen,
                     profile,

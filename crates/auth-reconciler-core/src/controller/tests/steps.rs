@@ -214,6 +214,65 @@ fn a_verdict_is_dropped_if_something_happened_to_the_container_meanwhile() {
     assert_eq!(proposals(next), []);
 }
 
+/// What happened to a container is in no fence, so it counts up to the moment in which the record is sent.
+#[test]
+fn a_verdict_is_dropped_if_something_happens_to_the_container_while_it_waits_for_a_batch() {
+    let mut controller = serving(settings());
+    for of in [1, 2] {
+        asked(&mut controller, key(of), ms(1));
+    }
+    controller.handle(probed(key(1), Some(Answer::Ready), ms(2)), ms(2));
+    assert_eq!(proposals(next_all(&mut controller, ms(2))).len(), 1);
+    controller.handle(probed(key(2), Some(Answer::Ready), ms(3)), ms(3));
+    assert_eq!(proposals(next_all(&mut controller, ms(3))), [], "it waits");
+    let died = EngineNews {
+        instances: [(key(2).instance_id, Cause::Died)].into(),
+        ..EngineNews::default()
+    };
+    controller.handle(Input::Engine(died), ms(4));
+    next_all(&mut controller, ms(4));
+    let recorded = Input::Recorded {
+        recordings: vec![became(key(1), Recorded::Written)],
+        held: Vec::new(),
+    };
+    controller.handle(recorded, ms(5));
+    let next = next_all(&mut controller, ms(5));
+    assert_eq!(reads(&next), [(3, vec![key(2)])], "it is looked at again");
+    assert_eq!(proposals(next), []);
+}
+
+/// The snapshot may be older than the write of which is rung while it is on its way.
+#[test]
+fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_beside_it() {
+    let mut controller = serving(settings());
+    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    next_all(&mut controller, ms(1));
+    controller.handle(rang(key(1), Cause::Drift), ms(2));
+    next_all(&mut controller, ms(2));
+    let mut ours = snapshot(1);
+    ours.facts.recorded = Some(crate::facts::Recorded {
+        status: Some(AuthStatus::Failed),
+        established: true,
+        ..crate::facts::Recorded::default()
+    });
+    ours.facts.changes[0].cause = Cause::Operator;
+    if let Some(row) = &mut ours.facts.row {
+        row.auth_status = Some("failed".to_owned());
+    }
+    controller.handle(read(1, vec![(key(1), ours)], ms(3)), ms(3));
+    let told = next_all(&mut controller, ms(3));
+    let asks = |command: &Command| matches!(command, Command::Probe(_));
+    assert!(told.iter().any(asks), "{told:?}");
+    assert_eq!(reads(&told), [(2, vec![key(1)])], "it is read once more");
+    // It was written over: the probe, which may hang, is not waited for.
+    controller.handle(read(2, vec![(key(1), snapshot(2))], ms(4)), ms(4));
+    let stop = Command::EndProbe {
+        key: key(1),
+        stop: Stop::Overwritten,
+    };
+    assert!(next_all(&mut controller, ms(4)).contains(&stop));
+}
+
 /// A batch that began before the reconciliation may be older than what led to it.
 #[test]
 fn a_snapshot_of_an_earlier_batch_is_not_taken() {
