@@ -14,7 +14,7 @@ select
     -- What guard has put aside was written all the same: what it is worth is decided by the look.
     auth_reconciler.legible(coalesce(c.put_aside, w.auth_status::text)) as auth_status,
     c.put_aside is not null as put_aside,
-    {serves_api} as serves_api,
+    w.serves_api,
     coalesce(c.ids, '{}') as change_ids,
     coalesce(c.causes, '{}') as change_causes,
     coalesce(c.times, '{}') as change_times,
@@ -23,11 +23,26 @@ select
     (pg_catalog.to_jsonb(i) - 'message')::text as recorded,
     auth_reconciler.legible(p.paused_by || ': ' || p.reason) as paused
 from unnest($2::uuid[]) with ordinality as wanted (instance_id, place)
-left join {relation} as w on w.id = wanted.instance_id
-left join auth_reconciler.instance as i
-    on i.watched_id = $1::integer and i.instance_id = wanted.instance_id
-left join auth_reconciler.pause as p
-    on p.watched_id = $1::integer and p.instance_id = wanted.instance_id
+-- By offset 0 each is looked up for itself: a join that was planned while the tables were small would read all of them
+-- when they have grown.
+left join lateral (
+    select w.id, w.provider, w.api_key, w.port_api, w.auth_status, {serves_api} as serves_api
+    from {relation} as w
+    where w.id = wanted.instance_id
+    offset 0
+) as w on true
+left join lateral (
+    select r.*
+    from auth_reconciler.instance as r
+    where r.watched_id = $1::integer and r.instance_id = wanted.instance_id
+    offset 0
+) as i on true
+left join lateral (
+    select r.paused_by, r.reason
+    from auth_reconciler.pause as r
+    where r.watched_id = $1::integer and r.instance_id = wanted.instance_id
+    offset 0
+) as p on true
 left join lateral (
     select
         array_agg(change.id order by change.id) as ids,

@@ -52,27 +52,28 @@ declare
     -- Once, for a bound that changes from row to row bounds no scan of an index.
     oldest constant timestamptz := clock_timestamp() - max_age;
     count constant integer := cardinality(instances);
+    pruned uuid;
 begin
-    delete from auth_reconciler.transition as t
-    using unnest(instances) as p (id)
-    cross join lateral (
-        select kept.id
-        from auth_reconciler.transition as kept
-        where kept.watched_id = prune.watched_id and kept.instance_id = p.id
-        order by kept.id desc
-        offset prune.per_instance limit 1
-    ) as last
-    where t.watched_id = prune.watched_id and t.instance_id = p.id and t.id <= last.id;
-    delete from auth_reconciler.journal as j
-    using unnest(instances) as p (id)
-    cross join lateral (
-        select kept.id
-        from auth_reconciler.journal as kept
-        where kept.watched_id = prune.watched_id and kept.instance_id = p.id
-        order by kept.id desc
-        offset prune.per_instance limit 1
-    ) as last
-    where j.watched_id = prune.watched_id and j.instance_id = p.id and j.id <= last.id;
+    -- One by one, see fence(); and in the order of an index that has all of it, or all entries are walked in that of their
+    -- numbers where the tables were small when this was planned.
+    foreach pruned in array instances loop
+        delete from auth_reconciler.transition as t
+        where t.watched_id = prune.watched_id and t.instance_id = pruned and t.id <= (
+            select kept.id
+            from auth_reconciler.transition as kept
+            where kept.watched_id = prune.watched_id and kept.instance_id = pruned
+            order by kept.watched_id desc, kept.instance_id desc, kept.id desc
+            offset prune.per_instance limit 1
+        );
+        delete from auth_reconciler.journal as j
+        where j.watched_id = prune.watched_id and j.instance_id = pruned and j.id <= (
+            select kept.id
+            from auth_reconciler.journal as kept
+            where kept.watched_id = prune.watched_id and kept.instance_id = pruned
+            order by kept.watched_id desc, kept.instance_id desc, kept.id desc
+            offset prune.per_instance limit 1
+        );
+    end loop;
     -- Some old ones of any instance go with each batch, more than it can add, so the whole shrinks by
     -- itself. One at a time: the others must neither wait for it nor meet it in another order.
     if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then

@@ -145,53 +145,69 @@ $body$;
 comment on function auth_reconciler.lock_rows(text, auth_reconciler.proposal[]) is
     'Locks the watched rows that will be written, and no other, and waits for none: one that somebody else holds is "held", and one that is not there is gone.';
 
+create or replace function auth_reconciler.refusal(
+    p auth_reconciler.proposal, out known auth_reconciler.instance, out refused text
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    -- Our own row. Nobody waits for whoever holds it.
+    select i.* into known
+    from auth_reconciler.instance as i
+    where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
+    for update skip locked;
+    if not found then
+        perform
+        from auth_reconciler.instance as i
+        where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id;
+        if found then
+            refused := 'busy';
+            return;
+        end if;
+    end if;
+    -- It is still the one that was read.
+    if known.version is distinct from (p.verdict).version then
+        refused := 'version';
+    -- Nothing happened to this instance beside what was read: in a new statement, which sees what was committed before the
+    -- locks were held. A write that guard put aside changed nothing, and somebody may write faster than we look.
+    elsif exists (
+        select c.id
+        from auth_reconciler.change as c
+        where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
+            and c.kept is not true
+        -- Hashed: a row may have collected tens of thousands of changes.
+        except select unnest(p.changes)
+    )
+    then
+        refused := 'change';
+    end if;
+end
+$body$;
+
+comment on function auth_reconciler.refusal(auth_reconciler.proposal) is
+    'Locks our own row of an instance and returns it, with what speaks against a verdict on it: busy, version or change; null if nothing does.';
+
 create or replace function auth_reconciler.fence(inout work auth_reconciler.proposal[])
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    -- Our own rows. Nobody waits for whoever holds one.
-    locked constant uuid[] := array(
-        select i.instance_id
-        from auth_reconciler.instance as i
-        where (i.watched_id, i.instance_id) in (
-            select (p.verdict).watched_id, (p.verdict).instance_id
-            from unnest(work) as p
-            where p.outcome is null or p.outcome = 'held'
-        )
-        for update of i skip locked
-    );
+    p auth_reconciler.proposal;
     seen record;
 begin
-    -- In a new statement, which sees what was committed before all of these locks were held.
-    for seen in
-        select p.ordinality as place, i as known,
-            case
-                when i.version is not null and i.instance_id <> all (locked) then 'busy'
-                -- Our own row is still the one that was read.
-                when i.version is distinct from (p.verdict).version then 'version'
-                -- Nothing happened to this instance beside what was read. A write that guard put aside changed nothing,
-                -- and somebody may write faster than we look.
-                when exists (
-                    select c.id
-                    from auth_reconciler.change as c
-                    where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
-                        and c.kept is not true
-                    -- Hashed: a row may have collected tens of thousands of changes.
-                    except select unnest(p.changes)
-                ) then 'change'
-            end as refusal
-        from unnest(work) with ordinality as p
-        left join auth_reconciler.instance as i
-            on i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
-        where p.outcome is null or p.outcome = 'held'
-    loop
-        work[seen.place].known := seen.known;
-        if work[seen.place].outcome is null then
-            work[seen.place].outcome := seen.refusal;
-        elsif seen.refusal <> 'change' then
-            work[seen.place].outcome := 'busy';
+    -- One by one: a plan for all of them, made while the table was small, would read all of it when it has grown.
+    for place in 1 .. cardinality(work) loop
+        p := work[place];
+        continue when p.outcome is distinct from 'held' and p.outcome is not null;
+        seen := auth_reconciler.refusal(p);
+        p.known := seen.known;
+        if p.outcome is null then
+            p.outcome := seen.refused;
+        elsif seen.refused <> 'change' then
+            p.outcome := 'busy';
         end if;
+        work[place] := p;
     end loop;
 end
 $body$;

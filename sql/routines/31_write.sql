@@ -117,10 +117,11 @@ begin
     if ids is not null then
         -- By this our triggers know the write as ours: it is taken back before the transaction ends, so nobody else
         -- ever sees it, and who may not write it cannot pretend.
-        update auth_reconciler.instance as i
-        set writing = n.status
-        from unnest(ids, statuses) as n (id, status)
-        where i.watched_id = write.watched_id and i.instance_id = n.id;
+        for place in 1 .. cardinality(ids) loop
+            update auth_reconciler.instance as i
+            set writing = statuses[place]
+            where i.watched_id = write.watched_id and i.instance_id = ids[place];
+        end loop;
         select w.written_ids, w.written, w.refusal into written_ids, written, refusal
         from auth_reconciler.write_statuses(relation, ids, statuses) as w;
     end if;
@@ -142,15 +143,17 @@ begin
     end loop;
     if refusal = 'together' then
         -- Nothing of them stays.
-        delete from auth_reconciler.instance as i
-        using unnest(work) as p
-        where p.outcome = 'together' and (p.verdict).version is null
-            and i.watched_id = write.watched_id and i.instance_id = (p.verdict).instance_id;
-        update auth_reconciler.instance as i
-        set writing = null
-        from unnest(work) as p
-        where p.outcome = 'together' and i.watched_id = write.watched_id
-            and i.instance_id = (p.verdict).instance_id;
+        for place in 1 .. cardinality(work) loop
+            continue when work[place].outcome is distinct from 'together';
+            if (work[place].verdict).version is null then
+                delete from auth_reconciler.instance as i
+                where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id;
+            else
+                update auth_reconciler.instance as i
+                set writing = null
+                where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id;
+            end if;
+        end loop;
     end if;
 end
 $body$;

@@ -1,5 +1,12 @@
 -- What is noted of a batch of verdicts once it is known what became of each.
 
+create or replace function auth_reconciler.stands(outcome text) returns boolean
+language sql
+immutable
+return outcome in ('written', 'right', 'overridden') or outcome like 'unwritable: %';
+
+comment on function auth_reconciler.stands(text) is 'Whether a verdict of this outcome is recorded.';
+
 create or replace function auth_reconciler.begin_instances(inout work auth_reconciler.proposal[])
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -100,11 +107,11 @@ begin
             (work[1].verdict).watched_id,
             array(
                 select unnest(q.changes) from unnest(work) as q
-                where q.outcome in ('written', 'right', 'overridden') or q.outcome like 'unwritable: %'
+                where auth_reconciler.stands(q.outcome)
             )) as a on a.instance_id = n.instance_id
     loop
         p := work[answered.place];
-        continue when not (p.outcome in ('written', 'right', 'overridden') or p.outcome like 'unwritable: %');
+        continue when not auth_reconciler.stands(p.outcome);
         p.reaction_ms := coalesce(
             extract(epoch from clock_timestamp() - answered.noticed_at)::double precision * 1000, p.woken_ms);
         p.verdict := auth_reconciler.concluded(p_relation, p_epoch, p_overridden_retry_ms, p);
@@ -137,21 +144,24 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
+    n auth_reconciler.instance;
     moved bigint[];
 begin
-    update auth_reconciler.instance as i
-    set version = n.version, generation = n.generation, auth_status = n.auth_status, reason = n.reason,
-        message = n.message, since = n.since, settled = n.settled, next_attempt_at = n.next_attempt_at,
-        trouble_at = n.trouble_at, cause = n.cause, reaction_ms = n.reaction_ms, recorded_at = n.recorded_at,
-        looks = n.looks, epoch = n.epoch, final = n.final, writing = n.writing, attempts = n.attempts,
-        misses = n.misses, first_miss_at = n.first_miss_at, established = n.established, ready_at = n.ready_at,
-        started_at = n.started_at, account_at = n.account_at, corrections_spent = n.corrections_spent,
-        corrections_since = n.corrections_since, contested = n.contested, hold_until = n.hold_until,
-        foreign_at = n.foreign_at, container_engine = n.container_engine, container_id = n.container_id,
-        container_name = n.container_name, container_state = n.container_state,
-        container_started_at = n.container_started_at, container_network = n.container_network
-    from unnest(array(select p.verdict from unnest(p_work) as p)) as n
-    where i.watched_id = p_watched_id and i.instance_id = n.instance_id;
+    -- One by one, see fence().
+    for n in select (p.verdict).* from unnest(p_work) as p loop
+        update auth_reconciler.instance as i
+        set version = n.version, generation = n.generation, auth_status = n.auth_status, reason = n.reason,
+            message = n.message, since = n.since, settled = n.settled, next_attempt_at = n.next_attempt_at,
+            trouble_at = n.trouble_at, cause = n.cause, reaction_ms = n.reaction_ms, recorded_at = n.recorded_at,
+            looks = n.looks, epoch = n.epoch, final = n.final, writing = n.writing, attempts = n.attempts,
+            misses = n.misses, first_miss_at = n.first_miss_at, established = n.established, ready_at = n.ready_at,
+            started_at = n.started_at, account_at = n.account_at, corrections_spent = n.corrections_spent,
+            corrections_since = n.corrections_since, contested = n.contested, hold_until = n.hold_until,
+            foreign_at = n.foreign_at, container_engine = n.container_engine, container_id = n.container_id,
+            container_name = n.container_name, container_state = n.container_state,
+            container_started_at = n.container_started_at, container_network = n.container_network
+        where i.watched_id = p_watched_id and i.instance_id = n.instance_id;
+    end loop;
     with transitions as (
         insert into auth_reconciler.transition
             (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)

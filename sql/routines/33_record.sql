@@ -19,9 +19,7 @@ begin
     work := auth_reconciler.write(watched, p_relation, work);
     work := auth_reconciler.conclude(
         p_relation, p_epoch, (p_settings ->> 'overridden_retry_ms')::double precision, work);
-    stands := array(
-        select p from unnest(work) as p
-        where p.outcome in ('written', 'right', 'overridden') or p.outcome like 'unwritable: %');
+    stands := array(select p from unnest(work) as p where auth_reconciler.stands(p.outcome));
     if stands <> '{}' then
         perform auth_reconciler.note(
             watched, stands, (p_settings ->> 'history_per_instance')::integer,
@@ -122,10 +120,14 @@ declare
     ids constant uuid[] := array(select (p.verdict).instance_id from unnest(p_gone) as p);
     known constant uuid[] := array(
         select (p.verdict).instance_id from unnest(p_gone) as p where (p.verdict).version is not null);
+    gone_id uuid;
 begin
-    delete from auth_reconciler.instance as i where i.watched_id = p_watched_id and i.instance_id = any (ids);
-    -- A row that comes back under the same id is another instance.
-    delete from auth_reconciler.pause as p where p.watched_id = p_watched_id and p.instance_id = any (ids);
+    -- One by one, see fence().
+    foreach gone_id in array ids loop
+        delete from auth_reconciler.instance as i where i.watched_id = p_watched_id and i.instance_id = gone_id;
+        -- A row that comes back under the same id is another instance.
+        delete from auth_reconciler.pause as p where p.watched_id = p_watched_id and p.instance_id = gone_id;
+    end loop;
     -- One that came and went between two looks: nothing to tell, and no record follows that would prune what is told.
     delete from auth_reconciler.change as c
     where c.id in (select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is null);

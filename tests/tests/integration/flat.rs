@@ -102,3 +102,107 @@ async fn what_waits_is_seen_behind_any_number_of_changes_that_are_held_back() ->
     }
     Ok(())
 }
+
+/// As the sessions begin in which looks read and record.
+const SESSION: &str = "set search_path = pg_catalog, pg_temp; set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
+
+/// Five rows, in the order of their numbers, as looks have read them that found another status.
+const PROPOSED: &str = "
+    select jsonb_agg(jsonb_build_object(
+        'verdict', coalesce(to_jsonb(i), '{}') || jsonb_build_object(
+            'watched_id', 1, 'instance_id', m.id, 'auth_status', $1::text, 'reason', 'ApiKeyRejected', 'message', 'by hand',
+            'cause', 'operator', 'attempts', 0, 'misses', 0, 'corrections_spent', 0, 'contested', 0, 'established', false),
+        'changes', coalesce((select jsonb_agg(c.id) from auth_reconciler.change as c where c.instance_id = m.id), '[]'),
+        'woken_ms', 1, 'trouble_ms', 0))::text
+    from public.message_instances as m
+    left join auth_reconciler.instance as i on i.instance_id = m.id
+    where m.account = 'one of five'";
+
+const RECORD: &str = "
+    select string_agg(outcome, ' ')
+    from auth_reconciler.record_batch(
+        (select epoch from auth_reconciler.leadership), 1, $1::text::jsonb,
+        '{\"history_per_instance\": 3, \"history_max_age_ms\": 86400000, \"overridden_retry_ms\": 1000}')";
+
+/// Rows of everything that this transaction has looked at.
+const LOOKED_AT: &str = "
+    select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::bigint from pg_stat_xact_user_tables
+    where schemaname in ('auth_reconciler', 'public')";
+
+/// The plans of a session are made when it first reads and records, which is when little has been written yet.
+#[tokio::test]
+async fn a_session_that_began_with_small_tables_reads_and_records_as_little_when_they_have_grown()
+-> Result<()> {
+    const MANY: usize = 20_000;
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene
+        .manager
+        .batch_execute(
+            "insert into public.message_instances (id, account)
+             select gen_random_uuid(), 'one of five' from generate_series(1, 5);
+             update auth_reconciler.leadership set epoch = gen_random_uuid()",
+        )
+        .await?;
+    let oid: u32 = scene
+        .value("select 'public.message_instances'::regclass::oid")
+        .await?;
+    let session = scene.database.client().await?;
+    session.batch_execute(SESSION).await?;
+    let read = include_str!("../../../sql/queries/read.sql")
+        .replace("{relation}", "public.message_instances")
+        .replace("{oid}", &oid.to_string())
+        .replace("{serves_api}", "true");
+    let read = session.prepare(&read).await?;
+    let record = session.prepare(RECORD).await?;
+    let ids: Vec<uuid::Uuid> = scene
+        .value("select array_agg(id) from public.message_instances")
+        .await?;
+    for (round, status) in ["failed", "client_ready", "failed", "client_ready", "failed"]
+        .into_iter()
+        .enumerate()
+    {
+        if round == 3 {
+            scene
+                .manager
+                .batch_execute(&format!(
+                    "insert into public.message_instances (id) select gen_random_uuid() from generate_series(1, {MANY});
+                     insert into auth_reconciler.instance
+                        (watched_id, instance_id, version, generation, reason, message, since, settled, cause,
+                         reaction_ms, recorded_at, looks, attempts, misses, corrections_spent, contested, final)
+                     select 1, gen_random_uuid(), gen_random_uuid(), 1, 'Ready', '', now(), true, 'insert',
+                        1, now(), 1, 0, 0, 0, 0, true
+                     from generate_series(1, {MANY});
+                     insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
+                     select 1, gen_random_uuid(), now(), 'change', 'account', 1, now() from generate_series(1, {MANY});
+                     insert into auth_reconciler.transition
+                        (watched_id, instance_id, at, reason, message, cause, reaction_ms)
+                     select 1, gen_random_uuid(), now(), 'Ready', '', 'account', 1 from generate_series(1, {MANY})"
+                ))
+                .await?;
+        }
+        let proposed = scene.manager.query_one(PROPOSED, &[&status]).await?;
+        let proposed: String = proposed.try_get(0)?;
+        session.batch_execute("begin").await?;
+        let found = session.query(&read, &[&1_i32, &ids]).await?;
+        ensure!(found.len() == 5, "{} were read", found.len());
+        let by_read: i64 = session.query_one(LOOKED_AT, &[]).await?.try_get(0)?;
+        let outcomes: String = session.query_one(&record, &[&proposed]).await?.try_get(0)?;
+        let by_both: i64 = session.query_one(LOOKED_AT, &[]).await?.try_get(0)?;
+        session.batch_execute("commit").await?;
+        ensure!(
+            outcomes == "written written written written written",
+            "{outcomes}"
+        );
+        ensure!(
+            by_read < 1_000,
+            "round {round}: {by_read} rows to read five"
+        );
+        let by_record = by_both - by_read;
+        ensure!(
+            by_record < 1_000,
+            "round {round}: {by_record} rows to record five"
+        );
+    }
+    Ok(())
+}
