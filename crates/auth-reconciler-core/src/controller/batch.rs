@@ -29,6 +29,11 @@ impl<T> Batches<T> {
         self.next
     }
 
+    /// Number of the next batch.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The next batch, if none is under way and there is something for it: of those that wait, the oldest first, as many
     /// as `room` has; it is under way then. Its number.
     pub(super) fn begin(

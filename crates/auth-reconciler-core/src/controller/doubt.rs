@@ -36,7 +36,10 @@ impl Controller {
                     self.troubles.doubt(Some(Trouble::Doubt { tried }));
                 }
             }
-            Outcome::Final | Outcome::Ready(_) | Outcome::Unsure => self.has_verdict(key, now),
+            // Of a table that is served no longer nothing is asked for.
+            Outcome::Final | Outcome::Ready(_) | Outcome::Unsure | Outcome::UnknownTable => {
+                self.has_verdict(key, now);
+            }
             Outcome::Again { wants_witness, .. } => {
                 self.has_verdict(key, now);
                 if *wants_witness {
@@ -48,7 +51,6 @@ impl Controller {
             | Outcome::Transient
             | Outcome::Failed(_)
             | Outcome::NotAsked(_)
-            | Outcome::UnknownTable
             | Outcome::EpochEnded => {}
         }
         false

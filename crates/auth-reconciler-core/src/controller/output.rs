@@ -72,6 +72,7 @@ impl Controller {
             return;
         }
         self.following.remove(&key);
+        self.out.push_back(Command::Unfollow { key });
         match unreadable {
             None => self.followers.over(&key),
             Some(why) => {

@@ -22,10 +22,7 @@ impl Controller {
                 Some(Step::Read { batch }) if *batch <= read.batch => {
                     self.first_read(key, snapshot, read.at, now);
                 }
-                Some(Step::Probe {
-                    reread: Some(batch),
-                    ..
-                }) if *batch <= read.batch => self.read_again(key, snapshot),
+                Some(Step::Probe { .. }) => self.read_again(key, read.batch, snapshot),
                 // It was read for a reconciliation that has ended.
                 Some(_) | None => {}
             }
@@ -86,13 +83,14 @@ impl Controller {
         self.say(notice);
     }
 
-    /// Somebody rang for a foreign write: there is one if there is a change that was not read before.
-    fn read_again(&mut self, key: Key, snapshot: Result<Box<Snapshot>, Failure>) {
+    /// Somebody rang for a foreign write: there is one if there is a change that was not read before. Any batch may show it,
+    /// also one before the last that is wanted: else whoever goes on ringing would put it off.
+    fn read_again(&mut self, key: Key, batch: u64, snapshot: Result<Box<Snapshot>, Failure>) {
         let Some(Run { step, changes, .. }) = self.running.get_mut(&key) else {
             return;
         };
         if let Step::Probe { reread, .. } = step {
-            *reread = None;
+            *reread = reread.filter(|wanted| *wanted > batch);
         }
         // One that cannot be read is found after the probe.
         if snapshot.is_ok_and(|snapshot| *changes != Some(snapshot.change_set())) {

@@ -18,7 +18,7 @@ fn ms(ms: u64) -> Moment {
     Duration::from_millis(ms)
 }
 
-fn key(number: u128) -> Key {
+const fn key(number: u128) -> Key {
     Key {
         watched_id: 1,
         instance_id: Uuid::from_u128(number),

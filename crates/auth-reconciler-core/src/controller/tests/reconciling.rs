@@ -358,7 +358,12 @@ fn the_output_of_a_container_is_followed_and_an_end_that_came_too_late_has_nothi
     controller.handle(unreadable(serial + 1), FIRST_SIGHT);
     assert_eq!(commands(&mut controller, FIRST_SIGHT), []);
     controller.handle(unreadable(*serial), FIRST_SIGHT);
-    let said = notices(&commands(&mut controller, FIRST_SIGHT));
+    let told = commands(&mut controller, FIRST_SIGHT);
+    assert!(
+        told.contains(&Command::Unfollow { key: key(1) }),
+        "{told:?}"
+    );
+    let said = notices(&told);
     assert!(
         matches!(said[..], [Notice::Unreadable { first: true, .. }]),
         "{said:?}"

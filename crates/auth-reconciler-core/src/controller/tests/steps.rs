@@ -241,15 +241,9 @@ fn a_verdict_is_dropped_if_something_happens_to_the_container_while_it_waits_for
     assert_eq!(proposals(next), []);
 }
 
-/// The snapshot may be older than the write of which is rung while it is on its way.
-#[test]
-fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_beside_it() {
-    let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::Operator), ms(1));
-    next_all(&mut controller, ms(1));
-    controller.handle(rang(key(1), Cause::Drift), ms(2));
-    next_all(&mut controller, ms(2));
-    let mut ours = snapshot(1);
+/// As [`snapshot`], of one whose failure is established and recorded.
+fn failed(change: i64) -> Box<Snapshot> {
+    let mut ours = snapshot(change);
     ours.facts.recorded = Some(crate::facts::Recorded {
         status: Some(AuthStatus::Failed),
         established: true,
@@ -259,18 +253,67 @@ fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_besi
     if let Some(row) = &mut ours.facts.row {
         row.auth_status = Some("failed".to_owned());
     }
-    controller.handle(read(1, vec![(key(1), ours)], ms(3)), ms(3));
+    ours
+}
+
+const OVERWRITTEN: Command = Command::EndProbe {
+    key: key(1),
+    stop: Stop::Overwritten,
+};
+
+/// The snapshot may be older than the write of which is rung while it is on its way.
+#[test]
+fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_beside_it() {
+    let mut controller = serving(settings());
+    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    next_all(&mut controller, ms(1));
+    controller.handle(rang(key(1), Cause::Drift), ms(2));
+    next_all(&mut controller, ms(2));
+    controller.handle(read(1, vec![(key(1), failed(1))], ms(3)), ms(3));
     let told = next_all(&mut controller, ms(3));
     let asks = |command: &Command| matches!(command, Command::Probe(_));
     assert!(told.iter().any(asks), "{told:?}");
     assert_eq!(reads(&told), [(2, vec![key(1)])], "it is read once more");
     // It was written over: the probe, which may hang, is not waited for.
     controller.handle(read(2, vec![(key(1), snapshot(2))], ms(4)), ms(4));
-    let stop = Command::EndProbe {
-        key: key(1),
-        stop: Stop::Overwritten,
-    };
-    assert!(next_all(&mut controller, ms(4)).contains(&stop));
+    assert!(next_all(&mut controller, ms(4)).contains(&OVERWRITTEN));
+}
+
+#[test]
+fn whoever_goes_on_ringing_puts_off_no_foreign_write_and_has_nothing_read_twice_in_a_batch() {
+    let mut controller = serving(settings());
+    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    next_all(&mut controller, ms(1));
+    controller.handle(read(1, vec![(key(1), failed(1))], ms(2)), ms(2));
+    next_all(&mut controller, ms(2));
+    controller.handle(rang(key(1), Cause::Drift), ms(3));
+    assert_eq!(
+        reads(&next_all(&mut controller, ms(3))),
+        [(2, vec![key(1)])]
+    );
+    for _ in 0..3 {
+        controller.handle(rang(key(1), Cause::Drift), ms(4));
+        next_all(&mut controller, ms(4));
+    }
+    controller.handle(read(2, vec![(key(1), snapshot(2))], ms(5)), ms(5));
+    let told = next_all(&mut controller, ms(5));
+    assert!(told.contains(&OVERWRITTEN), "{told:?}");
+    assert_eq!(reads(&told), [(3, vec![key(1)])], "for all of those rings");
+}
+
+/// In a doubt such a one would be asked again and again, and have the tables listed anew each time.
+#[test]
+fn one_of_a_table_that_is_served_no_longer_is_not_waited_for_in_a_doubt() {
+    let mut controller = serving(settings());
+    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    next_all(&mut controller, ms(1));
+    controller.end_run(key(1), Outcome::Doubted("nowhere".to_owned()), ms(2));
+    assert!(controller.in_doubt());
+    next_all(&mut controller, ms(2));
+    controller.handle(rang(key(1), Cause::Operator), ms(3));
+    next_all(&mut controller, ms(3));
+    controller.end_run(key(1), Outcome::UnknownTable, ms(4));
+    assert!(!controller.in_doubt());
 }
 
 /// A batch that began before the reconciliation may be older than what led to it.
