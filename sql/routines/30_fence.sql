@@ -86,65 +86,6 @@ $body$;
 comment on function auth_reconciler.lock_differing(text, integer[], auth_reconciler.proposal[]) is
     'Locks those of the watched rows whose status is not the verdict, and waits for none.';
 
-create or replace function auth_reconciler.lock_rows(relation text, inout work auth_reconciler.proposal[])
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    -- Those that are expected to be written, as it was when they were read.
-    expected constant integer[] := array(
-        select p.ordinality
-        from unnest(work) with ordinality as p
-        where p.outcome is null and (p.verdict).auth_status is distinct from p.status
-            and (p.verdict).auth_status is not null
-    );
-    others integer[];
-    differ integer[] := '{}';
-    ids uuid[];
-    seen record;
-    place integer;
-begin
-    work := auth_reconciler.lock_differing(relation, expected, work);
-    others := array(
-        select p.ordinality from unnest(work) with ordinality as p where p.outcome is null and p.writes is not true);
-    if others = '{}' then
-        return;
-    end if;
-    -- One that was not locked is right, held by somebody else, or not there.
-    ids := array(select (work[o].verdict).instance_id from unnest(others) as o);
-    for seen in execute format(
-        'select p.id, w.id is not null as present, w.auth_status::text as status '
-        'from unnest($1) as p (id) left join %s as w on w.id = p.id', relation)
-        using ids
-    loop
-        place := others[array_position(ids, seen.id)];
-        work[place].status := seen.status;
-        if not seen.present then
-            work[place].outcome := 'gone';
-        elsif (work[place].verdict).auth_status is distinct from seen.status
-            and (work[place].verdict).auth_status is not null
-        then
-            if place = any (expected) then
-                work[place].outcome := 'held';
-            else
-                differ := differ || place;
-            end if;
-        end if;
-    end loop;
-    -- It changed since it was read. Whether one is written is decided with its lock and not again: a change after the
-    -- fence must not be overwritten.
-    work := auth_reconciler.lock_differing(relation, differ, work);
-    for place in select d from unnest(differ) as d loop
-        if work[place].writes is not true then
-            work[place].outcome := 'held';
-        end if;
-    end loop;
-end
-$body$;
-
-comment on function auth_reconciler.lock_rows(text, auth_reconciler.proposal[]) is
-    'Locks the watched rows that will be written, and no other, and waits for none: one that somebody else holds is "held", and one that is not there is gone.';
-
 create or replace function auth_reconciler.refusal(
     p auth_reconciler.proposal, out known auth_reconciler.instance, out refused text
 )
@@ -187,6 +128,68 @@ $body$;
 
 comment on function auth_reconciler.refusal(auth_reconciler.proposal) is
     'Locks our own row of an instance and returns it, with what speaks against a verdict on it: busy, version or change; null if nothing does.';
+
+create or replace function auth_reconciler.lock_rows(relation text, inout work auth_reconciler.proposal[])
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    -- Those that are expected to be written, as it was when they were read.
+    expected constant integer[] := array(
+        select p.ordinality
+        from unnest(work) with ordinality as p
+        where p.outcome is null and (p.verdict).auth_status is distinct from p.status
+            and (p.verdict).auth_status is not null
+    );
+    others integer[];
+    differ integer[] := '{}';
+    ids uuid[];
+    seen record;
+    place integer;
+begin
+    work := auth_reconciler.lock_differing(relation, expected, work);
+    others := array(
+        select p.ordinality from unnest(work) with ordinality as p where p.outcome is null and p.writes is not true);
+    if others = '{}' then
+        return;
+    end if;
+    -- One that was not locked is right, held by somebody else, or not there.
+    ids := array(select (work[o].verdict).instance_id from unnest(others) as o);
+    for seen in execute format(
+        'select p.id, w.id is not null as present, w.auth_status::text as status '
+        'from unnest($1) as p (id) left join %s as w on w.id = p.id', relation)
+        using ids
+    loop
+        place := others[array_position(ids, seen.id)];
+        work[place].status := seen.status;
+        if not seen.present then
+            work[place].outcome := 'gone';
+        elsif (work[place].verdict).auth_status is distinct from seen.status
+            and (work[place].verdict).auth_status is not null
+        then
+            if place = any (expected) then
+                work[place].outcome := 'held';
+            else
+                -- It changed since it was read, and as a rule that is in the log: then nobody's row is locked for it.
+                work[place].outcome := (auth_reconciler.refusal(work[place])).refused;
+                if work[place].outcome is null then
+                    differ := differ || place;
+                end if;
+            end if;
+        end if;
+    end loop;
+    -- Whether one is written is decided with its lock and not again: a change after the fence must not be overwritten.
+    work := auth_reconciler.lock_differing(relation, differ, work);
+    for place in select d from unnest(differ) as d loop
+        if work[place].writes is not true then
+            work[place].outcome := 'held';
+        end if;
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.lock_rows(text, auth_reconciler.proposal[]) is
+    'Locks the watched rows that will be written, and no other, and waits for none: one that somebody else holds is "held", and one that is not there is gone.';
 
 create or replace function auth_reconciler.fence(inout work auth_reconciler.proposal[])
 language plpgsql

@@ -62,6 +62,41 @@ async fn each_of_a_batch_has_an_outcome_of_its_own() -> Result<()> {
     Ok(())
 }
 
+/// The manager passes over locked rows when it looks for a free port, so none is locked because a status that was right
+/// when it was read is so no longer.
+#[tokio::test]
+async fn rows_that_somebody_wrote_meanwhile_are_not_locked_for_their_refusal() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    for _ in 0..5 {
+        scene.instance(stub.port()).await?;
+    }
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    scene
+        .eventually("select count(*) = 5 and every(final) from auth_reconciler.instance")
+        .await?;
+    daemon.sigterm()?;
+    daemon.ended().await?;
+    scene
+        .manager
+        .batch_execute("update public.message_instances set auth_status = 'pending'")
+        .await?;
+
+    let mut session = scene.database.client().await?;
+    let recording = session.transaction().await?;
+    // When they were read they said so already.
+    let record = RECORD
+        .replace("SECOND", &Uuid::nil().to_string())
+        .replace("'changes'", "'status', 'failed', 'changes'");
+    let outcomes: String = recording.query_one(&record, &[]).await?.try_get(0)?;
+    assert_eq!(outcomes, "change change change change change");
+    let free = "select count(*) from (select from public.message_instances for update skip locked) as free";
+    let free: i64 = scene.value(free).await?;
+    assert_eq!(free, 5, "all can be had while the record is under way");
+    recording.rollback().await?;
+    Ok(())
+}
+
 /// One whose status the table refuses, one whose write writes another row of the batch, which the server cannot do in one
 /// statement, and one that the manager holds; all of them answered for in the same moment as their neighbours.
 #[tokio::test]

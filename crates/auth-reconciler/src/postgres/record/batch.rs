@@ -21,7 +21,7 @@ use crate::postgres::pool::bare;
 const RECORD: &str = sql!("queries/record.sql");
 const FORGET: &str = sql!("queries/forget.sql");
 
-/// Records these behind the fence, with one transaction for each of their tables. The results are in their order; one that
+/// Records these behind the fence, with as few transactions as [`parts`] makes of them. The results are in their order; one that
 /// is refused, busy, gone or cannot be written takes no other with it. `held` is told how many watched rows a transaction
 /// has locked, and for how long at most.
 pub(crate) async fn record_all(
@@ -30,17 +30,8 @@ pub(crate) async fn record_all(
     wanted: &[&Wanted],
     held: impl Fn(usize, Duration),
 ) -> Vec<Result<Recording, StoreError>> {
-    // Nothing is twice in one transaction: the later one goes with another.
-    let mut met: HashMap<Key, usize> = HashMap::new();
-    let mut parts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (place, one) in wanted.iter().enumerate() {
-        let nth = met.entry(one.key).or_default();
-        let part = (*nth, one.act, one.epoch, one.key.watched_id);
-        parts.entry(part).or_default().push(place);
-        *nth += 1;
-    }
     let mut results: Vec<_> = wanted.iter().map(|_| None).collect();
-    for ((_, act, epoch, watched_id), places) in parts {
+    for (part, places) in parts(wanted) {
         let held = &held;
         let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
             let some: Vec<&Wanted> = some
@@ -48,11 +39,6 @@ pub(crate) async fn record_all(
                 .map(|place| wanted[places[place]])
                 .collect();
             async move {
-                let part = Part {
-                    act,
-                    epoch,
-                    watched_id,
-                };
                 let (recordings, time) = part.run(pool, settings, &some).await?;
                 held(some.iter().filter(|one| one.writes).count(), time);
                 Ok(recordings)
@@ -73,8 +59,30 @@ pub(crate) async fn record_all(
         .collect()
 }
 
+/// Which of these go in which transaction, by their places. Nothing is twice in one: the later one goes with another.
+/// And those that lock no watched row keep nobody's locked while they are noted.
+fn parts(wanted: &[&Wanted]) -> Vec<(Part, Vec<usize>)> {
+    let mut met: HashMap<Key, usize> = HashMap::new();
+    let mut parts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, one) in wanted.iter().enumerate() {
+        let nth = met.entry(one.key).or_default();
+        let part = Part {
+            act: one.act,
+            epoch: one.epoch,
+            watched_id: one.key.watched_id,
+        };
+        parts
+            .entry((*nth, part, !one.writes))
+            .or_default()
+            .push(place);
+        *nth += 1;
+    }
+    let parts = parts.into_iter();
+    parts.map(|((_, part, _), places)| (part, places)).collect()
+}
+
 /// What one transaction has in common.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     act: Act,
     epoch: Uuid,
@@ -166,4 +174,36 @@ fn answer(act: &'static str, row: &Row) -> Result<Option<Recording>, StoreError>
         from: row.try_get("from_status").map_err(query)?,
         reaction_ms: row.try_get("reaction_ms").map_err(query)?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(id: u128, writes: bool) -> Wanted {
+        Wanted {
+            act: Act::Record,
+            epoch: Uuid::nil(),
+            key: Key {
+                watched_id: 1,
+                instance_id: Uuid::from_u128(id),
+            },
+            writes,
+            json: String::new(),
+        }
+    }
+
+    #[test]
+    fn those_that_write_go_by_themselves_and_nobody_is_twice_in_a_transaction() {
+        let all = [
+            wanted(1, false),
+            wanted(2, true),
+            wanted(3, false),
+            wanted(4, true),
+            wanted(2, true),
+        ];
+        let all: Vec<&Wanted> = all.iter().collect();
+        let places: Vec<_> = parts(&all).into_iter().map(|(_, places)| places).collect();
+        assert_eq!(places, [vec![1, 3], vec![0, 2], vec![4]]);
+    }
 }
