@@ -173,14 +173,7 @@ impl Daemon {
     /// The raw output so far, secrets and all, for a test that looks for secrets in it.
     #[must_use]
     pub fn output(&self) -> String {
-        self.process.look(|progress| {
-            let lines: Vec<&str> = progress
-                .lines
-                .iter()
-                .map(|line| line.text.as_str())
-                .collect();
-            lines.join("\n")
-        })
+        self.process.text()
     }
 
     /// How many lines were logged so far, to wait for what comes after them.

@@ -198,13 +198,6 @@ impl Exporter {
     }
 
     fn log(&self) -> String {
-        self.process.look(|progress| {
-            let lines: Vec<&str> = progress
-                .lines
-                .iter()
-                .map(|line| line.text.as_str())
-                .collect();
-            lines.join("\n")
-        })
+        self.process.text()
     }
 }

@@ -95,6 +95,19 @@ impl Process {
         self.pid
     }
 
+    /// All of its output so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.look(|progress| {
+            let lines: Vec<&str> = progress
+                .lines
+                .iter()
+                .map(|line| line.text.as_str())
+                .collect();
+            lines.join("\n")
+        })
+    }
+
     /// Looks at what is known so far.
     pub fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
         look(&self.shared.progress())

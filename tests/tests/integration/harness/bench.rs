@@ -30,14 +30,7 @@ async fn a_few_of_everything_yield_figures_for_each_part() -> Result<()> {
     bench.args(["--smoke", "--json"]).arg(&file);
     let bench = Process::spawn(&mut bench)?;
     let ended = within(LIMIT, Location::caller(), "the benchmark", bench.ended()).await?;
-    let output = bench.look(|progress| {
-        let lines: Vec<&str> = progress
-            .lines
-            .iter()
-            .map(|line| line.text.as_str())
-            .collect();
-        lines.join("\n")
-    });
+    let output = bench.text();
     ensure!(ended.success(), "{output}");
     let figures: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
     std::fs::remove_file(&file)?;
