@@ -154,11 +154,11 @@ begin
             message = n.message, since = n.since, settled = n.settled, next_attempt_at = n.next_attempt_at,
             trouble_at = n.trouble_at, cause = n.cause, reaction_ms = n.reaction_ms, recorded_at = n.recorded_at,
             looks = n.looks, epoch = n.epoch, final = n.final, writing = n.writing, attempts = n.attempts,
-            misses = n.misses, first_miss_at = n.first_miss_at, established = n.established, ready_at = n.ready_at,
-            started_at = n.started_at, account_at = n.account_at, corrections_spent = n.corrections_spent,
-            corrections_since = n.corrections_since, contested = n.contested, hold_until = n.hold_until,
-            foreign_at = n.foreign_at, container_engine = n.container_engine, container_id = n.container_id,
-            container_name = n.container_name, container_state = n.container_state,
+            misses = n.misses, first_miss_at = n.first_miss_at, not_ready_since = n.not_ready_since,
+            established = n.established, ready_at = n.ready_at, started_at = n.started_at, account_at = n.account_at,
+            corrections_spent = n.corrections_spent, corrections_since = n.corrections_since, contested = n.contested,
+            hold_until = n.hold_until, foreign_at = n.foreign_at, container_engine = n.container_engine,
+            container_id = n.container_id, container_name = n.container_name, container_state = n.container_state,
             container_started_at = n.container_started_at, container_network = n.container_network
         where i.watched_id = p_watched_id and i.instance_id = n.instance_id;
     end loop;

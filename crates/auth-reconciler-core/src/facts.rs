@@ -123,6 +123,9 @@ pub struct Recorded {
     pub misses: u32,
     /// When that streak began.
     pub first_miss_at: Option<DateTime<Utc>>,
+    /// When the API said for the first time in this life of the instance that it is not connected or that its provider
+    /// has an error. Silence since leaves it; only a good answer or another life ends it.
+    pub not_ready_since: Option<DateTime<Utc>>,
     /// Whether an answer or the engine's word stands behind the status. One that merely repeats what
     /// somebody else wrote is not established.
     #[serde(deserialize_with = "columns::or_default")]

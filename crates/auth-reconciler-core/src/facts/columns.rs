@@ -104,6 +104,7 @@ mod tests {
             attempts: 4,
             misses: 5,
             first_miss_at: at(6),
+            not_ready_since: at(13),
             established: true,
             corrections: Corrections {
                 spent: 7,

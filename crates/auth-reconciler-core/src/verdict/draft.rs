@@ -8,7 +8,7 @@ use super::Policy;
 use super::message;
 use super::past::{
     Standing, doubted_lately, down_when_last_seen, elapsed, lives_unseen, no_evidence,
-    refused_alone, standing, streak, witnessed,
+    not_ready_since, refused_alone, standing, streak, witnessed,
 };
 use crate::container::Container;
 use crate::facts::Facts;
@@ -124,7 +124,7 @@ pub(super) fn not_connected(policy: &Policy, facts: &Facts, profile: &Profile) -
         }
         Standing::NewLife | Standing::Ready | Standing::OursFailed | Standing::Other => {}
     }
-    let (_, since) = streak(facts, Streak::NotConnected);
+    let since = not_ready_since(facts).unwrap_or(facts.now);
     let limit = if profile.by_phone {
         policy.phone_limit
     } else {

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::draft::Draft;
 use super::past::{
-    Standing, account_at, eager, elapsed, no_evidence, ready_since_start, standing, started_at,
-    streak,
+    Standing, account_at, eager, elapsed, no_evidence, not_ready_since, ready_since_start,
+    standing, started_at, streak,
 };
 use super::{Policy, Verdict};
 use crate::Reason;
 use crate::backoff::Backoff;
 use crate::corrections::Corrections;
 use crate::facts::{Facts, Recorded};
+use crate::reason::Streak;
 
 /// Shortest and longest of the steps that follow an account write.
 const EAGER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
@@ -40,6 +41,7 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
         }
         Some(_) | None => (0, None),
     };
+    let not_ready_since = still_not_ready(facts, &draft);
     let (retry, attempts) = if draft.last {
         (None, 0)
     } else if let Some(net) = draft.net {
@@ -97,6 +99,7 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
             attempts,
             misses,
             first_miss_at,
+            not_ready_since,
             established: draft.established,
             corrections,
             next_attempt_at: retry
@@ -105,4 +108,18 @@ pub(super) fn finish(policy: &Policy, facts: &Facts, draft: Draft, chance: f64) 
             sighting: facts.sighting.clone(),
         },
     }
+}
+
+/// Since when it has said that it is not ready, with what this look heard.
+fn still_not_ready(facts: &Facts, draft: &Draft) -> Option<DateTime<Utc>> {
+    let since = not_ready_since(facts);
+    let said = match draft.reason.streak() {
+        Some(Streak::NotConnected) => true,
+        Some(Streak::NotReady) => draft.reason.is_provider_error(),
+        // A good answer, or what says more of it than an answer: its container, its row, or somebody who works on it.
+        None => return None,
+    };
+    // Without a probe nobody said it, and in its first second it says nothing.
+    let heard = said && draft.net.is_none() && !no_evidence(facts);
+    since.or(heard.then_some(facts.now))
 }

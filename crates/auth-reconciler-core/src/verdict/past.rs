@@ -147,6 +147,22 @@ pub(super) fn streak(facts: &Facts, kind: Streak) -> (u32, DateTime<Utc>) {
     }
 }
 
+/// Since when this life of the instance has said that it is not ready, as far as was recorded: silence in between, ours
+/// or its own, says nothing else. A write of its account is a sign that it is about to be ready, so it ends that, too.
+pub(super) fn not_ready_since(facts: &Facts) -> Option<DateTime<Utc>> {
+    let ended = facts.restarted()
+        || facts.began_anew().is_some()
+        || facts.account_written().is_some()
+        || no_evidence(facts);
+    facts
+        .recorded
+        .as_ref()
+        .filter(|_| !ended)
+        .and_then(|recorded| recorded.not_ready_since)
+        // Else the clock was set back, and the limit would be far away until that has caught up.
+        .filter(|since| *since <= facts.now)
+}
+
 /// Whether a streak that began then may have begun while our own way was at fault.
 fn void(facts: &Facts, first_miss_at: Option<DateTime<Utc>>) -> bool {
     match (facts.way.void_until, first_miss_at) {

@@ -16,6 +16,7 @@ mod containers;
 mod grid;
 mod guard;
 mod lives;
+mod not_ready;
 mod patience;
 mod pause;
 mod table;

@@ -22,7 +22,8 @@ struct Miss {
 #[derive(Clone, Debug, Default)]
 struct Known {
     misses: Vec<Miss>,
-    not_connected: Option<u64>,
+    /// When it said for the first time since that it is not connected or has an error.
+    not_ready_since: Option<u64>,
     /// The life of its container that was last heard to be ready.
     ready_life: Option<u64>,
     /// We failed it, on evidence, and nothing was answered since that says otherwise.
@@ -102,7 +103,7 @@ impl Ledger {
         known.last = Some(answer.clone());
         match answer {
             Answer::NotConnected => {
-                known.not_connected.get_or_insert(at);
+                known.not_ready_since.get_or_insert(at);
             }
             // It counts once its look is accepted: of one that the fence refused nothing stays.
             Answer::Ready | Answer::Authenticated | Answer::QrReady | Answer::NotAsked(_) => {}
@@ -116,7 +117,7 @@ impl Ledger {
                 known.misses.push(Miss { sent, at, error });
                 // Of silence nobody knows whose it is.
                 if error {
-                    known.not_connected = None;
+                    known.not_ready_since.get_or_insert(at);
                 }
             }
         }
@@ -157,7 +158,7 @@ impl Ledger {
         match &run.answer {
             Some(Answer::Ready | Answer::Authenticated | Answer::QrReady) => {
                 known.misses.clear();
-                known.not_connected = None;
+                known.not_ready_since = None;
             }
             Some(Answer::NotConnected) => known.misses.clear(),
             _ => {}
@@ -228,7 +229,7 @@ impl Ledger {
         let now = judged.now;
         match answer {
             Answer::NotConnected => known
-                .not_connected
+                .not_ready_since
                 .is_some_and(|since| self.jumped || now - since >= 29_000),
             Answer::ProviderError => {
                 let errors = known.misses.iter().filter(|miss| miss.error).count();

@@ -204,7 +204,7 @@ settings! {
         AWAITING_GRACE: Duration = time(ms(1), days(1)), "awaiting-grace", "AUTH_RECONCILER_AWAITING_GRACE", "30s",
             "How long an instance may wait for key, port or its first answer before it is in trouble";
         NOT_CONNECTED_LIMIT: Duration = time(ms(1), days(1)), "not-connected-limit", "AUTH_RECONCILER_NOT_CONNECTED_LIMIT", "30s",
-            "How long an API may answer \"not connected\" before that is a failure";
+            "How long an API may not have been ready, whatever else it answered, before \"not connected\" is a failure";
         WHATSAPP_NOT_CONNECTED_LIMIT: Duration = time(ms(1), days(1)), "whatsapp-not-connected-limit", "AUTH_RECONCILER_WHATSAPP_NOT_CONNECTED_LIMIT", "10m",
             "The same for WhatsApp, where a phone has to synchronise first";
         MISSES: u32 = count(1, 100), "misses", "AUTH_RECONCILER_MISSES", "3",

@@ -1,6 +1,7 @@
 //! What an answer, or none, is worth where somebody else writes too.
 
 use anyhow::{Result, ensure};
+use auth_reconciler_tests::daemon::Daemon;
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use auth_reconciler_tests::watcher::Watcher;
 use uuid::Uuid;
@@ -132,21 +133,14 @@ async fn no_proxy_of_the_environment_is_asked() -> Result<()> {
 async fn errors_and_no_answer_in_turn_are_a_failure_in_the_end() -> Result<()> {
     let (scene, [_witness, stub], id) = ready().await?;
     let watcher = scene.watch().await?;
-    let turns = async {
-        loop {
-            for answer in [
-                Behaviour::Hang,
-                Behaviour::Error,
-                Behaviour::AcceptThenReset,
-            ] {
-                let asked = stub.next_request();
-                stub.set(answer).await?;
-                asked.await?;
-            }
-        }
-        #[expect(unreachable_code, reason = "it names the type of the error")]
-        anyhow::Ok(())
-    };
+    let turns = in_turn(
+        &stub,
+        [
+            Behaviour::Hang,
+            Behaviour::Error,
+            Behaviour::AcceptThenReset,
+        ],
+    );
     let ask = async {
         scene.reconcile(id).await?;
         watcher.wait_status(id, "failed").await
@@ -155,4 +149,58 @@ async fn errors_and_no_answer_in_turn_are_a_failure_in_the_end() -> Result<()> {
         turns = turns => turns,
         failed = ask => failed,
     }
+}
+
+/// Answers with these in turn, one request each, until it is dropped.
+async fn in_turn(stub: &Stub, answers: [Behaviour; 3]) -> Result<()> {
+    for answer in answers.into_iter().cycle() {
+        let asked = stub.next_request();
+        stub.set(answer).await?;
+        asked.await?;
+    }
+    Ok(())
+}
+
+/// Since when it is not ready is a fact of its life: neither errors and silence in between nor a daemon that dies begin
+/// the limit anew.
+#[tokio::test]
+async fn not_connected_in_turn_with_errors_and_no_answer_is_failed_at_its_limit() -> Result<()> {
+    let settings = [
+        ("AUTH_RECONCILER_NOT_CONNECTED_LIMIT", "2s"),
+        ("AUTH_RECONCILER_BACKOFF_MAX", "200ms"),
+        ("AUTH_RECONCILER_PROBE_TIMEOUT", "400ms"),
+    ];
+    let scene = Scene::start(&settings).await?;
+    let stub = Stub::start(Behaviour::Disconnected).await?;
+    let id = scene.instance(&stub).await?;
+    let said = scene
+        .records
+        .wait(0, "that it is not ready", |record| {
+            record.id == id && record.text("not_ready_since").is_some()
+        })
+        .await?;
+    scene.daemon.sigkill()?;
+    scene.daemon.ended().await?;
+    stub.set(Behaviour::AcceptThenReset).await?;
+    let _next = Daemon::start(&scene.database, &settings).await?;
+    let turns = in_turn(
+        &stub,
+        [
+            Behaviour::Error,
+            Behaviour::Disconnected,
+            Behaviour::AcceptThenReset,
+        ],
+    );
+    let failed = scene.records.reason(0, id, "TelegramNotConnected");
+    let failed = tokio::select! {
+        turns = turns => return turns,
+        failed = failed => failed?,
+    };
+    assert_eq!(
+        failed.text("not_ready_since"),
+        said.text("not_ready_since"),
+        "it was not ready all the time"
+    );
+    assert_eq!(failed.text("auth_status"), Some("failed"));
+    Ok(())
 }

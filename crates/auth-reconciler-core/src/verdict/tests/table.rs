@@ -134,6 +134,7 @@ fn before(case: &str, stands: &str) -> Option<Recorded> {
         ready_at: ready.then_some(at(1_000)),
         misses,
         first_miss_at: (misses > 0).then_some(at(NOW - ago)),
+        not_ready_since: (case == "not connected for long").then_some(at(NOW - ago)),
         established,
         sighting: Some(sighting("a", "running", 0)),
         ..Recorded::default()

@@ -11,6 +11,7 @@ fn every_fact_that_is_remembered_is_a_column_that_is_noted() {
         sql!("migrations/0002_containers_log.sql"),
         sql!("migrations/0003_operator_log.sql"),
         sql!("migrations/0004_evidence_and_trust_log.sql"),
+        sql!("migrations/0007_not_ready_since_log.sql"),
     ]
     .concat();
     let mut memory: Recorded =

@@ -68,6 +68,11 @@ const MIGRATIONS: &[Migration] = &[
         text: sql!("migrations/0006_batches.sql"),
         log: "",
     },
+    Migration {
+        name: "0007_not_ready_since",
+        text: "",
+        log: sql!("migrations/0007_not_ready_since_log.sql"),
+    },
 ];
 
 /// Indexes on `instance`, by name.
