@@ -1,6 +1,7 @@
-//! What a process does: its ear session, its queue, and its runs up to the record.
+//! What a process does: its ear session, its term, its queue, and the probes of its runs.
 
-use crate::model::{Daemons, Outcome, Promise};
+use crate::horizon::Horizon;
+use crate::model::Daemons;
 use crate::protocol::{Flaw, SessionStep};
 use crate::record::recording;
 use crate::state::{Process, Run, Stage, State, answer};
@@ -28,9 +29,10 @@ impl Daemons {
                 if !self.take_over(state, index) {
                     return false;
                 }
+                self.begin_term(&mut state.processes[index], again);
             }
-            SessionStep::ScanChanges => {
-                if state.db.changes != 0 && !again {
+            SessionStep::ScanPutOff => {
+                if state.db.put_off != 0 && !again {
                     self.wake(&mut state.processes[index]);
                 }
             }
@@ -46,18 +48,28 @@ impl Daemons {
         true
     }
 
+    /// Nothing is known of the log, and all of it is to be read.
+    fn begin_term(&self, process: &mut Process, again: bool) {
+        if !self.protocol.has(Flaw::HorizonKept) {
+            process.horizon = Horizon::default();
+        }
+        process.owes_log |= !again && !self.protocol.has(Flaw::NoLogReadAtTerm);
+    }
+
     /// The advisory lock, and a new epoch. It waits for whoever is through the gate.
     fn take_over(&self, state: &mut State, index: usize) -> bool {
         let led =
             (0..self.processes).any(|process| self.did(state, process, SessionStep::TakeOver));
-        let in_the_way = if self.protocol.has(Flaw::EpochUnlocked) {
+        let records = if self.protocol.has(Flaw::EpochUnlocked) {
             false
         } else if self.protocol.has(Flaw::EpochBeforeGate) {
             recording(state)
         } else {
             state.runs().any(Run::is_in_transaction)
         };
-        if led || in_the_way {
+        let puts_off = state.put_off.is_some_and(|put_off| put_off.entered)
+            && !self.protocol.has(Flaw::PutOffOutsideGate);
+        if led || records || puts_off {
             return false;
         }
         let fresh = state.fresh_epoch();
@@ -73,32 +85,6 @@ impl Daemons {
             self.flush(state);
         }
         true
-    }
-
-    /// One statement: the row, its changes and our version, with the epoch held before it.
-    pub(crate) fn read(&self, before: &State, index: usize) -> Outcome {
-        let process = &before.processes[index];
-        let epoch = process.epoch.filter(|_| process.queued)?;
-        if process.run.is_some() {
-            return self
-                .protocol
-                .has(Flaw::RunsOverlap)
-                .then_some(Err(Promise::OneRun));
-        }
-        let mut after = *before;
-        let instance = before.db.instance;
-        after.processes[index].queued = false;
-        after.processes[index].armed = false;
-        after.processes[index].run = Some(Run {
-            key: before.db.row.map(|row| row.key),
-            seen: before.db.changes,
-            version: instance.map(|instance| instance.version),
-            epoch,
-            stage: Stage::Reading,
-            writes: before.db.writes,
-            record: instance.map(|instance| instance.record),
-        });
-        Some(Ok(after))
     }
 
     /// Asks the API, with the key that was read.

@@ -42,10 +42,55 @@ pub(crate) enum Flaw {
     FactsAfterProbe,
     /// A record removes every change of the key.
     DeletesAllChanges,
+    /// The record looks for changes beyond the greatest id that was read.
+    FenceByGreatestId,
+    /// A log read begins after the last id that the one before it knew.
+    AfterLastId,
+    /// The horizon knows nothing of open transactions.
+    OpenIgnored,
+    /// The last id is taken after the snapshot that it is used with.
+    LastIdAfterSnapshot,
+    /// A transaction that is met for the first time is bounded by the floor of that very read.
+    BoundAtNewFloor,
+    /// No read is owed when a transaction has ended whose bound is below where the read began.
+    LateCommitsNotOwed,
+    /// Such a read waits for the next ring.
+    OwedUntilTheNextRing,
+    /// A change gets its id before its transaction has one.
+    IdBeforeTransactionId,
+    /// Transactions with ids beyond all that have ended are not seen: the list of a snapshot
+    /// stops there.
+    NewestLeftOut,
+    /// The floor passes unread changes of a key that is under way.
+    UnderWayUncounted,
+    /// The horizon of one term is the beginning of the next.
+    HorizonKept,
+    /// The answer to a read moves the horizon although its term has ended since.
+    AnswersOutliveTheTerm,
+    /// Nothing is owed for the log reads that passed a key over.
+    NothingOwedAfterEnd,
+    /// A ring that comes before the answer to a read counts as answered by it.
+    RingsDroppedDuringRead,
+    /// A read that failed is not owed any more.
+    FailedReadsForgotten,
+    /// It is owed as one that nobody rang for.
+    FailedReadsForgetRings,
+    /// Changes are put off whatever the epoch is by then.
+    PutOffInAnyEpoch,
+    /// A take-over does not wait for who has compared the epoch and puts off.
+    PutOffOutsideGate,
+    /// Changes are put off in the epoch that the process holds, not in that of the run.
+    PutOffInEpochOfProcess,
+    /// All changes of the key are put off, read or not.
+    PutsOffAllChanges,
+    /// A process does not come back to what it has put off.
+    PutOffForgotten,
     /// The scans come first and LISTEN last.
     ScanBeforeListen,
-    /// The resync does not queue the keys with changes.
-    NoScanOfChanges,
+    /// The resync owes no log read.
+    NoLogReadAtTerm,
+    /// The resync does not queue the keys with changes that are put off.
+    NoScanOfPutOff,
     /// The resync does not queue the instances that are not settled.
     NoScanOfUnsettled,
     /// A process resyncs when it starts, not after each new ear session.
@@ -63,10 +108,11 @@ pub(crate) enum Flaw {
 pub(crate) enum SessionStep {
     /// LISTEN, committed: from here on each commit of a change wakes this process.
     Listen,
-    /// The advisory lock, then a new epoch.
+    /// The advisory lock, then a new epoch; with it the term begins, and a log read is owed.
     TakeOver,
-    /// Queue every key that has changes.
-    ScanChanges,
+    /// Queue every key that has changes which are put off. (The others are for the log read that
+    /// is owed from the take-over on.)
+    ScanPutOff,
     /// Queue every instance that is not recorded as settled.
     ScanUnsettled,
 }
@@ -86,15 +132,15 @@ impl Protocol {
 
     /// The steps of an ear session.
     pub(crate) fn session(self) -> &'static [SessionStep] {
-        use SessionStep::{Listen, ScanChanges, ScanUnsettled, TakeOver};
+        use SessionStep::{Listen, ScanPutOff, ScanUnsettled, TakeOver};
         if self.has(Flaw::ScanBeforeListen) {
-            &[TakeOver, ScanChanges, ScanUnsettled, Listen]
-        } else if self.has(Flaw::NoScanOfChanges) {
+            &[TakeOver, ScanPutOff, ScanUnsettled, Listen]
+        } else if self.has(Flaw::NoScanOfPutOff) {
             &[Listen, TakeOver, ScanUnsettled]
         } else if self.has(Flaw::NoScanOfUnsettled) {
-            &[Listen, TakeOver, ScanChanges]
+            &[Listen, TakeOver, ScanPutOff]
         } else {
-            &[Listen, TakeOver, ScanChanges, ScanUnsettled]
+            &[Listen, TakeOver, ScanPutOff, ScanUnsettled]
         }
     }
 }

@@ -11,6 +11,7 @@
 use crate::model::{Daemons, Promise};
 use crate::protocol::Flaw;
 use crate::state::{Instance, Run, Stage, State, Status};
+use crate::writers::row_busy;
 
 /// Whose record it is: a process's, or (`None`) one that a process gave up waiting for.
 pub(crate) type Owner = Option<usize>;
@@ -38,13 +39,13 @@ impl Daemons {
         let mut after = *before;
         if !self.protocol.has(Flaw::NoEpochFence) && now != before.db.epoch {
             // Another leads: the run is dropped, the resync of whoever leads does what is left.
-            put_run(&mut after, owner, None);
+            self.end(&mut after, owner);
         } else {
             let stage = Stage::Entered {
                 verdict,
                 fenced: false,
             };
-            put_run(&mut after, owner, Some(Run { stage, ..run }));
+            put_run(&mut after, owner, Run { stage, ..run });
         }
         Some(after)
     }
@@ -58,7 +59,7 @@ impl Daemons {
             return false;
         };
         if self.protocol.has(Flaw::FailuresForgotten) {
-            put_run(state, owner, None);
+            self.end(state, owner);
             return true;
         }
         let stage = if self.protocol.has(Flaw::SplitKeepsFence) {
@@ -69,7 +70,7 @@ impl Daemons {
         } else {
             Stage::Decided(verdict)
         };
-        put_run(state, owner, Some(Run { stage, ..run }));
+        put_run(state, owner, Run { stage, ..run });
         true
     }
 
@@ -88,6 +89,9 @@ impl Daemons {
             return None;
         }
         let mut after = *before;
+        if writes && row_busy(before) {
+            return self.busy(&mut after, owner).then_some(after);
+        }
         match self.fence(before, &run) {
             Fence::Outdated if !fenced => self.run_again(&mut after, owner),
             Fence::Passed | Fence::Outdated => {
@@ -96,16 +100,33 @@ impl Daemons {
                     writes,
                     stale: !stands(before, &run),
                 };
-                put_run(&mut after, owner, Some(Run { stage, ..run }));
+                put_run(&mut after, owner, Run { stage, ..run });
             }
         }
         Some(after)
     }
 
+    /// A foreign transaction holds the watched row: the record is skipped.
+    fn busy(&self, state: &mut State, owner: Owner) -> bool {
+        match owner {
+            Some(process) => self.defer(state, process),
+            None => {
+                self.end(state, owner);
+                true
+            }
+        }
+    }
+
     fn fence(&self, state: &State, run: &Run) -> Fence {
         let protocol = self.protocol;
         let version = state.db.instance.map(|instance| instance.version);
-        let unseen = state.ids_of(state.db.changes) & !state.ids_of(run.seen);
+        let seen = state.ids_of(run.seen);
+        let unseen = if protocol.has(Flaw::FenceByGreatestId) {
+            // As numbers: there is an id beyond all that were read.
+            u8::from(state.ids_of(state.db.changes).leading_zeros() < seen.leading_zeros())
+        } else {
+            state.ids_of(state.db.changes) & !seen
+        };
         let outdated = (!protocol.has(Flaw::NoVersionFence) && version != run.version)
             || (!protocol.has(Flaw::NoChangeFence) && unseen != 0)
             || (!protocol.has(Flaw::NoPresenceFence)
@@ -156,8 +177,13 @@ impl Daemons {
             return Some(Err(Promise::NothingLost));
         }
         after.db.changes &= !removed;
-        put_run(&mut after, owner, None);
+        after.db.put_off &= !removed;
+        self.end(&mut after, owner);
         after.db.instance = verdict.map(|status| self.next_instance(&after, status));
+        if self.protocol.has(Flaw::NewestLeftOut) {
+            // It has a transaction id as well, beyond all those before it.
+            after.ended = after.written;
+        }
         if let Some(process) = owner {
             after.processes[process].armed = verdict == Some(Status::Pending);
         }
@@ -180,7 +206,7 @@ impl Daemons {
 
     /// The run is over without a record; its process keeps the key in its queue.
     fn run_again(&self, state: &mut State, owner: Owner) {
-        put_run(state, owner, None);
+        self.end(state, owner);
         if let Some(process) = owner {
             state.processes[process].queued |= !self.protocol.has(Flaw::RefusalsForgotten);
         }
@@ -222,9 +248,9 @@ pub(crate) fn run_of(state: &State, owner: Owner) -> Option<&Run> {
     }
 }
 
-fn put_run(state: &mut State, owner: Owner, run: Option<Run>) {
+fn put_run(state: &mut State, owner: Owner, run: Run) {
     match owner {
-        Some(process) => state.processes[process].run = run,
-        None => state.late = run,
+        Some(process) => state.processes[process].run = Some(run),
+        None => state.late = Some(run),
     }
 }

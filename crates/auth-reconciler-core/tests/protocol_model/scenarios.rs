@@ -3,9 +3,10 @@
 //! The whole protocol is shown to hold in every one of them, so that what a flaw breaks there is
 //! broken by the flaw and not by the scenario.
 
-use crate::model::{Beginning, Daemons, Write};
+use crate::model::{Beginning, Daemons};
 use crate::protocol::Protocol;
 use crate::state::Budget;
+use crate::writers::Write;
 
 const QUIET: Budget = Budget {
     writes: 0,
@@ -15,6 +16,9 @@ const QUIET: Budget = Budget {
     given_up: 0,
     hiccups: 0,
     failures: 0,
+    deferred: 0,
+    failed_reads: 0,
+    roll_backs: 0,
 };
 
 /// One process, a row that has just been inserted, writers who wait for their commits, and
@@ -25,6 +29,9 @@ const CALM: Daemons = Daemons {
     start: Beginning::New,
     writes: &[],
     async_writers: false,
+    writers_stay_open: false,
+    answers_take_time: false,
+    near: None,
     standby_lags: false,
     budget: QUIET,
     only_the_end: false,
@@ -145,6 +152,71 @@ pub(crate) fn lost_leadership() -> Daemons {
             crashes: 1,
             kills: 1,
             hiccups: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// Foreign transactions whose ids commit in any order or never, while reads take their time; none of
+/// them counts as near, so that each that was open costs one more read.
+pub(crate) fn late_commits() -> Daemons {
+    Daemons {
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Ask],
+        writers_stay_open: true,
+        answers_take_time: true,
+        near: Some(0),
+        budget: Budget {
+            writes: 3,
+            roll_backs: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// The same with a read that fails, and with open transactions that reads begin early for.
+pub(crate) fn failed_read() -> Daemons {
+    Daemons {
+        near: Some(1),
+        budget: Budget {
+            writes: 3,
+            failed_reads: 1,
+            ..QUIET
+        },
+        ..late_commits()
+    }
+}
+
+/// A look ends without a verdict, and the process that puts its changes off loses its ear or its life.
+pub(crate) fn put_off() -> Daemons {
+    Daemons {
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Drift],
+        budget: Budget {
+            writes: 2,
+            ear_losses: 1,
+            kills: 1,
+            deferred: 1,
+            ..QUIET
+        },
+        ..CALM
+    }
+}
+
+/// A server crash gives ids out again, while answers to reads are on their way and changes are put off.
+pub(crate) fn lost_ids() -> Daemons {
+    Daemons {
+        start: Beginning::Ready,
+        writes: &[Write::Key, Write::Drift],
+        async_writers: true,
+        answers_take_time: true,
+        near: Some(1),
+        budget: Budget {
+            writes: 2,
+            crashes: 1,
+            deferred: 1,
             ..QUIET
         },
         ..CALM

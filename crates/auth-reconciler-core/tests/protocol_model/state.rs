@@ -1,9 +1,14 @@
 //! What the model consists of: the world, the database, the processes.
 
+use crate::horizon::Horizon;
+use crate::writers::Writer;
+
 /// How many processes a state has room for.
 pub(crate) const PROCESSES: usize = 2;
 /// How many changes one history may log.
 pub(crate) const CHANGES: usize = 6;
+/// How many foreign transactions may be in progress at once.
+pub(crate) const WRITERS: usize = 2;
 
 /// The API of the container that belongs to the right key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +75,8 @@ pub(crate) struct Db {
     pub(crate) instance: Option<Instance>,
     /// The changes in the log, one bit for each (their ids: `State::ids`).
     pub(crate) changes: u8,
+    /// Those of them that are put off.
+    pub(crate) put_off: u8,
     /// The sequence of the change log; what it gave to lost commits it gives again.
     pub(crate) next_id: u8,
     /// The leadership row.
@@ -109,6 +116,8 @@ pub(crate) struct Run {
     pub(crate) version: Option<u8>,
     pub(crate) epoch: u8,
     pub(crate) stage: Stage,
+    /// A log read has begun since, and passed the key over.
+    pub(crate) passed_over: bool,
     /// Ghost: `Db::writes` when it read.
     pub(crate) writes: u8,
     /// Ghost: `Instance::record` when it read.
@@ -129,6 +138,45 @@ impl Run {
     }
 }
 
+/// A read that is on its way: its snapshot is taken, its answer has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reading {
+    /// The key was asked for.
+    pub(crate) asked: bool,
+    /// The run that begins with the answer: of the key that was asked for, or that the log had.
+    pub(crate) found: Option<Run>,
+    pub(crate) log: Option<LogPart>,
+    /// The epoch that its process held when it began.
+    pub(crate) epoch: u8,
+    /// The last id that the sequence had given, where the answer was on its way as the server crashed.
+    pub(crate) last_id: Option<u8>,
+}
+
+/// What a read saw of the log, beside the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LogPart {
+    /// It took unread changes beyond this id.
+    pub(crate) after: u8,
+    /// The least id of these, whether their key was taken or is under way.
+    pub(crate) first_unread: Option<u8>,
+    /// The foreign transactions that were in progress in its snapshot, one bit for each.
+    pub(crate) in_progress: u8,
+    /// Somebody had rung before it began.
+    pub(crate) rang: bool,
+}
+
+/// A process puts off what a run read and could not answer for; the server does so some time later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PutOff {
+    /// The ids of the changes, as bits.
+    pub(crate) ids: u8,
+    /// Ghost: which changes the run read.
+    pub(crate) seen: u8,
+    pub(crate) epoch: u8,
+    /// It is through the gate, and not committed yet.
+    pub(crate) entered: bool,
+}
+
 /// One daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Process {
@@ -139,11 +187,19 @@ pub(crate) struct Process {
     pub(crate) epoch: Option<u8>,
     /// A NOTIFY on its way to the ear.
     pub(crate) ringing: bool,
-    /// The key waits in the queue.
+    /// A log read is owed.
+    pub(crate) owes_log: bool,
+    /// Somebody has rung since the last log read began.
+    pub(crate) rang: bool,
+    /// The next read asks for the key.
     pub(crate) queued: bool,
     /// The backoff timer is armed.
     pub(crate) armed: bool,
+    /// One read at a time.
+    pub(crate) reading: Option<Reading>,
     pub(crate) run: Option<Run>,
+    /// Where its next log read begins.
+    pub(crate) horizon: Horizon,
     /// Has resynced once since it started.
     pub(crate) resynced: bool,
 }
@@ -159,6 +215,12 @@ pub(crate) struct Budget {
     pub(crate) hiccups: u8,
     /// Batches that fail because of another key.
     pub(crate) failures: u8,
+    /// Looks that end without a verdict.
+    pub(crate) deferred: u8,
+    /// Reads that fail.
+    pub(crate) failed_reads: u8,
+    /// Foreign transactions that are rolled back.
+    pub(crate) roll_backs: u8,
 }
 
 /// A whole situation.
@@ -171,9 +233,15 @@ pub(crate) struct State {
     pub(crate) processes: [Process; PROCESSES],
     /// A record that the server still executes although its process gave up waiting or died.
     pub(crate) late: Option<Run>,
+    /// What is being put off, by whomever, even if its process has died.
+    pub(crate) put_off: Option<PutOff>,
+    /// The foreign transactions that are in progress, the older one first.
+    pub(crate) open: [Option<Writer>; WRITERS],
+    /// One more than the newest foreign transaction that has ended, where a flaw asks for it.
+    pub(crate) ended: u8,
     /// The id that each change got from the sequence.
     pub(crate) ids: [u8; CHANGES],
-    /// Ghost: how many foreign writes there were, lost ones included.
+    /// Ghost: how many foreign writes have begun, lost ones included.
     pub(crate) written: u8,
     pub(crate) left: Budget,
 }
@@ -197,6 +265,32 @@ impl State {
         (0..CHANGES).filter(move |bit| set & (1 << bit) != 0)
     }
 
+    /// The unread changes in the log beyond an id.
+    pub(crate) fn unread(&self, after: u8) -> u8 {
+        self.bits(self.db.changes & !self.db.put_off)
+            .filter(|change| self.ids[*change] > after)
+            .fold(0, |set, change| set | 1 << change)
+    }
+
+    /// The least id of a set of changes.
+    pub(crate) fn least_id(&self, changes: u8) -> Option<u8> {
+        self.bits(changes).map(|change| self.ids[change]).min()
+    }
+
+    /// The last id that the sequence of the log gave out, 0 before the first.
+    pub(crate) fn last_id(&self) -> u8 {
+        self.db.next_id - 1
+    }
+
+    /// The runs of the processes, those that begin with the answer to a read included.
+    fn held_runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs().chain(
+            self.processes
+                .iter()
+                .filter_map(|process| process.reading.as_ref()?.found.as_ref()),
+        )
+    }
+
     /// Every run that can still record, with the late one.
     pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
         self.processes
@@ -215,14 +309,25 @@ impl State {
         let of_instances = self
             .databases()
             .filter_map(|db| db.instance.map(|instance| instance.record));
-        unused(of_instances.chain(self.runs().filter_map(|run| run.record)))
+        unused(of_instances.chain(self.held_runs().filter_map(|run| run.record)))
     }
 
     /// Like [`State::fresh_record`], for epochs.
     pub(crate) fn fresh_epoch(&self) -> u8 {
         let held = self.processes.iter().filter_map(|process| process.epoch);
         let stored = self.databases().filter_map(|db| db.epoch);
-        unused(held.chain(stored).chain(self.runs().map(|run| run.epoch)))
+        let reads = self
+            .processes
+            .iter()
+            .filter_map(|process| Some(process.reading?.epoch));
+        let of_runs = self.held_runs().map(|run| run.epoch);
+        let of_put_off = self.put_off.map(|put_off| put_off.epoch);
+        unused(
+            held.chain(stored)
+                .chain(reads)
+                .chain(of_runs)
+                .chain(of_put_off),
+        )
     }
 }
 
