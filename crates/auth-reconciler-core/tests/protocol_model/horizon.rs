@@ -36,6 +36,9 @@ impl Horizon {
 
     /// Takes the answer to a log read.
     pub(crate) fn absorb(&mut self, protocol: Protocol, read: &LogPart, last_id: u8) {
+        let Some(in_progress) = self.listed(protocol, read) else {
+            return;
+        };
         let before = self.floor;
         // With the last id that the read before had seen: it was given out before this snapshot.
         let known = if protocol.has(Flaw::LastIdAfterSnapshot) {
@@ -61,7 +64,7 @@ impl Horizon {
         };
         for transaction in 0..CHANGES {
             let lower = self.open[transaction];
-            let goes_on = read.in_progress & (1 << transaction) != 0;
+            let goes_on = in_progress & (1 << transaction) != 0;
             self.open[transaction] = match lower {
                 _ if protocol.has(Flaw::OpenIgnored) => None,
                 Some(lower) if goes_on => Some(lower.min(self.floor)),
@@ -74,5 +77,26 @@ impl Horizon {
                 self.owed = self.owed.into_iter().chain(missed).min();
             }
         }
+    }
+
+    /// The transactions in progress, if the read can tell. If not, any of those that were may have
+    /// ended, and all that was known before is still true.
+    fn listed(&mut self, protocol: Protocol, read: &LogPart) -> Option<u8> {
+        if protocol.has(Flaw::UnlistedAreNone) {
+            return read.in_progress.or(Some(0));
+        }
+        if read.in_progress.is_none() {
+            let below_unread = read.first_unread.map(|first| first - 1);
+            self.floor = self.floor.min(below_unread.unwrap_or(u8::MAX));
+            let owed = self.owed.filter(|owed| *owed < read.after);
+            let open = self.open.iter().flatten().copied();
+            let maybe_missed = open.filter(|lower| *lower < read.after);
+            if protocol.has(Flaw::UnlistedAreOpen) {
+                self.owed = owed;
+            } else {
+                self.owed = owed.into_iter().chain(maybe_missed).min();
+            }
+        }
+        read.in_progress
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::model::{Daemons, Promise};
 use crate::protocol::{Flaw, Protocol};
-use crate::scenarios::{converging, failed_read, late_commits, lost_ids, put_off, takeover};
+use crate::scenarios::{
+    converging, failed_read, late_commits, lost_ids, new_table, put_off, takeover, unlisted,
+};
 use crate::{breaks, breaks_for_good, holds};
 
 // Ids commit out of order.
@@ -80,6 +82,13 @@ fn the_newest_transactions_are_in_progress_too() {
     breaks(late_commits(), &[Flaw::NewestLeftOut], Promise::Converges);
 }
 
+/// Any of those that were open may have ended, and the ring that told so is spent.
+#[test]
+fn a_read_that_cannot_tell_who_is_in_progress_is_followed_by_another() {
+    breaks(unlisted(), &[Flaw::UnlistedAreNone], Promise::Converges);
+    breaks(unlisted(), &[Flaw::UnlistedAreOpen], Promise::Converges);
+}
+
 /// A change that is committed after the fence of a run is passed over while the run is under way, and is
 /// below the floor at its end.
 #[test]
@@ -146,6 +155,39 @@ fn a_read_that_failed_is_still_owed() {
     breaks(
         failed_read(),
         &[Flaw::FailedReadsForgetRings],
+        Promise::Converges,
+    );
+}
+
+// Tables.
+
+/// Reads that did not ask for its changes have passed them.
+#[test]
+fn a_new_table_is_read_from_the_beginning() {
+    breaks(
+        new_table(),
+        &[Flaw::HorizonOfOtherTables],
+        Promise::Converges,
+    );
+    breaks(
+        new_table(),
+        &[Flaw::NothingOwedToNewTables],
+        Promise::Converges,
+    );
+}
+
+/// The ring says so.
+#[test]
+fn tables_are_listed_when_one_is_watched() {
+    breaks(new_table(), &[Flaw::ListedOnceATerm], Promise::Converges);
+}
+
+/// What the others say is true of them alone.
+#[test]
+fn a_read_that_failed_for_one_table_moves_no_horizon() {
+    breaks(
+        failed_read(),
+        &[Flaw::FailedTablesPassed],
         Promise::Converges,
     );
 }

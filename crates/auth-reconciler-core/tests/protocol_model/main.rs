@@ -5,7 +5,8 @@
 //! One key, and everything about it that can go wrong between a foreign commit and a true row:
 //!
 //! - **Foreign writers** change the key, write `account` or a wrong `auth_status`, restart the
-//!   container, delete the row and insert it again, or only ask for a look. Each draws an id for
+//!   container, delete the row and insert it again, only ask for a look, write another table that
+//!   is watched, or have this one watched. Each draws an id for
 //!   its change from a sequence and commits it then or later, so that ids commit out of order, or
 //!   rolls back; each commit rings every ear that listens, and may be asynchronous. Who writes the
 //!   row holds its lock meanwhile.
@@ -18,7 +19,8 @@
 //! - **The log is the queue.** A ring says nothing but that there is something to read. A read takes
 //!   the key if its own process asks for it (timer, scan), or if a log read is owed and there are
 //!   changes of it beyond the horizon that are not put off; never while a run of it is under way.
-//!   Its answer comes some time after its snapshot, or not at all.
+//!   Its answer comes some time after its snapshot, or not at all, and may be unable to tell which
+//!   transactions were in progress.
 //! - **A run** knows what was read (row, set of changes, version, and the epoch that its process
 //!   held), probes at any later time, and records in a batch with others, in three steps: the gate
 //!   and the epoch, which are the batch's; locks and fence, which are this key's; then the commit. A
@@ -30,7 +32,7 @@
 //!   numbers that their sequence gave out. With a standby that lags, even synchronous ones.
 //!
 //! Every interleaving of these steps within the bounds of a scenario is visited. (Wider bounds,
-//! 22 million states, were searched once by hand and broke nothing.)
+//! up to 22 million states, were searched by hand and broke nothing.)
 //!
 //! # What is promised
 //!
@@ -58,10 +60,17 @@
 //! ([`Flaw::EpochOfRecord`]), records of one key exclude each other even before there is an
 //! instance row ([`Flaw::FirstRecordUnlocked`]), and the fence asks whether the row is still
 //! there, because the absence of a version is a version that repeats ([`Flaw::NoPresenceFence`]).
-//! Of the log: a transaction is in progress although no snapshot lists it, if none that is newer
-//! has ended ([`Flaw::NewestLeftOut`]); what a read of an earlier term knew of the log is not true
-//! of the sequence after a crash ([`Flaw::AnswersOutliveTheTerm`]); and a log read that failed is
-//! owed as what it was, with the ring that led to it ([`Flaw::FailedReadsForgetRings`]).
+//! Of the log:
+//!
+//! - A transaction is in progress although no snapshot lists it, if none that is newer has ended
+//!   ([`Flaw::NewestLeftOut`]).
+//! - What a read of an earlier term knew of the sequence is not true after a crash
+//!   ([`Flaw::AnswersOutliveTheTerm`]).
+//! - A read that failed is owed with the ring that led to it ([`Flaw::FailedReadsForgetRings`]), and
+//!   one that cannot tell which transactions are in progress leads to another
+//!   ([`Flaw::UnlistedAreOpen`]): the ring is spent.
+//! - What was read of some tables says nothing of one that is served later
+//!   ([`Flaw::HorizonOfOtherTables`]), or could not be read ([`Flaw::FailedTablesPassed`]).
 //!
 //! `cargo test --test protocol_model -- --nocapture` prints a shortest history for each flaw.
 

@@ -26,6 +26,8 @@ pub(crate) enum Beginning {
     New,
     /// The row is recorded as ready, nothing is in the log, and the first process leads.
     Ready,
+    /// The row is new, its table is not watched yet, and the first process leads.
+    Unwatched,
 }
 
 /// One bounded piece of the world, and the protocol to try in it.
@@ -66,6 +68,7 @@ pub(crate) enum Step {
     Session(usize, SessionStep),
     Ring(usize),
     Timer(usize),
+    List(usize),
     Read(usize),
     Answer(usize),
     Probe(usize),
@@ -108,6 +111,10 @@ impl Daemons {
                 self.wake(&mut after.processes[process]);
                 true
             }
+            Step::List(process) => {
+                self.list(&mut after, process);
+                true
+            }
             Step::Read(process) => return self.read(before, process),
             Step::Answer(process) => self.answer(&mut after, process),
             Step::Probe(process) => self.probe(&mut after, process),
@@ -146,6 +153,7 @@ impl Daemons {
             }
             Step::Ring(index) => at(index).ringing && self.did(state, index, SessionStep::TakeOver),
             Step::Timer(index) => at(index).armed,
+            Step::List(index) => at(index).lists,
             Step::Read(index) => at(index).queued || at(index).owes_log,
             Step::Answer(index) => at(index).reading.is_some(),
             Step::Probe(index) => at(index).run.is_some(),

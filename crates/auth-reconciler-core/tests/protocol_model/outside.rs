@@ -19,6 +19,7 @@ pub(crate) enum Outside {
     LoseEar(usize),
     GiveUp(usize),
     FailRead(usize),
+    Unlist(usize),
     Defer(usize),
     Fail(Owner),
 }
@@ -38,6 +39,7 @@ impl Outside {
             Self::Kill(index) => left.kills > 0 && at(index).alive,
             Self::LoseEar(index) => left.ear_losses > 0 && at(index).ear.is_some(),
             Self::GiveUp(index) => left.given_up > 0 && at(index).run.is_some(),
+            Self::Unlist(index) => left.unlisted > 0 && at(index).reading.is_some(),
             Self::FailRead(index) => left.failed_reads > 0 && at(index).reading.is_some(),
             Self::Defer(index) => {
                 let decided = |run: Run| matches!(run.stage, Stage::Decided(_));
@@ -93,6 +95,10 @@ impl Daemons {
             Outside::GiveUp(process) => {
                 left.given_up -= 1;
                 self.give_up(state, process)
+            }
+            Outside::Unlist(process) => {
+                left.unlisted -= 1;
+                Self::unlist(state, process)
             }
             Outside::FailRead(process) => {
                 left.failed_reads -= 1;
@@ -162,6 +168,7 @@ impl Daemons {
 
 fn lose_ear(process: &mut Process) {
     process.ringing = false;
+    process.ringing_to_list = false;
     process.ear = None;
 }
 

@@ -29,7 +29,9 @@ impl Daemons {
                 if !self.take_over(state, index) {
                     return false;
                 }
-                self.begin_term(&mut state.processes[index], again);
+                if !again {
+                    self.begin_term(state, index);
+                }
             }
             SessionStep::ScanPutOff => {
                 if state.db.put_off != 0 && !again {
@@ -48,12 +50,28 @@ impl Daemons {
         true
     }
 
-    /// Nothing is known of the log, and all of it is to be read.
-    fn begin_term(&self, process: &mut Process, again: bool) {
+    /// Tables are listed; nothing is known of the log, and all of it is to be read.
+    fn begin_term(&self, state: &mut State, index: usize) {
+        let process = &mut state.processes[index];
+        process.serves = state.db.watched;
+        process.lists = false;
         if !self.protocol.has(Flaw::HorizonKept) {
             process.horizon = Horizon::default();
         }
-        process.owes_log |= !again && !self.protocol.has(Flaw::NoLogReadAtTerm);
+        process.owes_log |= !self.protocol.has(Flaw::NoLogReadAtTerm);
+    }
+
+    /// Tables are listed again: of the changes of a new one the horizon knows nothing.
+    pub(crate) fn list(&self, state: &mut State, index: usize) {
+        let process = &mut state.processes[index];
+        process.lists = false;
+        if state.db.watched && !process.serves {
+            process.serves = true;
+            if !self.protocol.has(Flaw::HorizonOfOtherTables) {
+                process.horizon = Horizon::default();
+            }
+            process.owes_log |= !self.protocol.has(Flaw::NothingOwedToNewTables);
+        }
     }
 
     /// The advisory lock, and a new epoch. It waits for whoever is through the gate.

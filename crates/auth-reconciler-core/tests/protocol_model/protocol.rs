@@ -61,6 +61,10 @@ pub(crate) enum Flaw {
     /// Transactions with ids beyond all that have ended are not seen: the list of a snapshot
     /// stops there.
     NewestLeftOut,
+    /// A read that cannot tell who is in progress counts as if nobody were.
+    UnlistedAreNone,
+    /// It counts as if all were that had been, and leads to no other read.
+    UnlistedAreOpen,
     /// The floor passes unread changes of a key that is under way.
     UnderWayUncounted,
     /// The horizon of one term is the beginning of the next.
@@ -75,6 +79,14 @@ pub(crate) enum Flaw {
     FailedReadsForgotten,
     /// It is owed as one that nobody rang for.
     FailedReadsForgetRings,
+    /// Where the statement of one table failed, what the others say moves the horizon.
+    FailedTablesPassed,
+    /// A new table is read from where the others are.
+    HorizonOfOtherTables,
+    /// No log read is owed when a new table is served.
+    NothingOwedToNewTables,
+    /// Tables are listed at the beginning of a term only.
+    ListedOnceATerm,
     /// Changes are put off whatever the epoch is by then.
     PutOffInAnyEpoch,
     /// A take-over does not wait for who has compared the epoch and puts off.

@@ -20,7 +20,7 @@ impl Daemons {
         if (process.queued || unread) && !idle && self.protocol.has(Flaw::RunsOverlap) {
             return Some(Err(Promise::OneRun));
         }
-        let asked = process.queued && idle;
+        let asked = process.queued && idle && process.serves;
         if !asked && log.is_none() {
             return None;
         }
@@ -60,8 +60,8 @@ impl Daemons {
         let first_unread = state.least_id(state.unread(after));
         LogPart {
             after,
-            first_unread: first_unread.filter(|_| !passed_over),
-            in_progress: self.in_progress(state),
+            first_unread: first_unread.filter(|_| process.serves && !passed_over),
+            in_progress: Some(self.in_progress(state)),
             rang: process.rang,
         }
     }
@@ -95,6 +95,7 @@ impl Daemons {
 
     /// A read comes to nothing: it is still wanted, by whoever rang as well.
     pub(crate) fn fail_read(&self, state: &mut State, index: usize) -> bool {
+        let last_id = state.last_id();
         let process = &mut state.processes[index];
         let Some(reading) = process.reading.take() else {
             return false;
@@ -106,7 +107,26 @@ impl Daemons {
         if let Some(log) = reading.log {
             process.owes_log = true;
             process.rang |= log.rang && !self.protocol.has(Flaw::FailedReadsForgetRings);
+            if self.protocol.has(Flaw::FailedTablesPassed) {
+                let of_the_others = LogPart {
+                    first_unread: None,
+                    ..log
+                };
+                process
+                    .horizon
+                    .absorb(self.protocol, &of_the_others, last_id);
+            }
         }
+        true
+    }
+
+    /// Too many transactions are in progress for a read to tell which.
+    pub(crate) fn unlist(state: &mut State, index: usize) -> bool {
+        let reading = state.processes[index].reading.as_mut();
+        let Some(log) = reading.and_then(|reading| reading.log.as_mut()) else {
+            return false;
+        };
+        log.in_progress = None;
         true
     }
 
@@ -114,6 +134,8 @@ impl Daemons {
     pub(crate) fn hear(&self, state: &mut State, index: usize) {
         let process = &mut state.processes[index];
         process.ringing = false;
+        process.lists |= process.ringing_to_list && !self.protocol.has(Flaw::ListedOnceATerm);
+        process.ringing_to_list = false;
         let dropped = self.protocol.has(Flaw::RingsDroppedDuringRead) && process.reading.is_some();
         if !dropped {
             process.owes_log = true;

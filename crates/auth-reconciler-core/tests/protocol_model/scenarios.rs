@@ -18,6 +18,7 @@ const QUIET: Budget = Budget {
     failures: 0,
     deferred: 0,
     failed_reads: 0,
+    unlisted: 0,
     roll_backs: 0,
 };
 
@@ -220,5 +221,31 @@ pub(crate) fn lost_ids() -> Daemons {
             ..QUIET
         },
         ..CALM
+    }
+}
+
+/// The same with a read that cannot tell who is in progress.
+pub(crate) fn unlisted() -> Daemons {
+    Daemons {
+        budget: Budget {
+            writes: 3,
+            unlisted: 1,
+            ..QUIET
+        },
+        ..late_commits()
+    }
+}
+
+/// A table is watched while another one, which is written to as well, is served already.
+pub(crate) fn new_table() -> Daemons {
+    Daemons {
+        start: Beginning::Unwatched,
+        writes: &[Write::Watch, Write::Other],
+        budget: Budget {
+            writes: 3,
+            ear_losses: 1,
+            ..QUIET
+        },
+        ..late_commits()
     }
 }

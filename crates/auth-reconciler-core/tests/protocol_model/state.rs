@@ -72,6 +72,8 @@ pub(crate) struct Instance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Db {
     pub(crate) row: Option<Row>,
+    /// The table of the row is watched: whatever is written there is logged.
+    pub(crate) watched: bool,
     pub(crate) instance: Option<Instance>,
     /// The changes in the log, one bit for each (their ids: `State::ids`).
     pub(crate) changes: u8,
@@ -159,8 +161,9 @@ pub(crate) struct LogPart {
     pub(crate) after: u8,
     /// The least id of these, whether their key was taken or is under way.
     pub(crate) first_unread: Option<u8>,
-    /// The foreign transactions that were in progress in its snapshot, one bit for each.
-    pub(crate) in_progress: u8,
+    /// The foreign transactions that were in progress in its snapshot, one bit for each; `None`:
+    /// too many to be told.
+    pub(crate) in_progress: Option<u8>,
     /// Somebody had rung before it began.
     pub(crate) rang: bool,
 }
@@ -187,6 +190,12 @@ pub(crate) struct Process {
     pub(crate) epoch: Option<u8>,
     /// A NOTIFY on its way to the ear.
     pub(crate) ringing: bool,
+    /// One that says that tables are to be listed.
+    pub(crate) ringing_to_list: bool,
+    /// Tables are to be listed.
+    pub(crate) lists: bool,
+    /// It knows the table of the row from the last list, and reads it.
+    pub(crate) serves: bool,
     /// A log read is owed.
     pub(crate) owes_log: bool,
     /// Somebody has rung since the last log read began.
@@ -219,6 +228,8 @@ pub(crate) struct Budget {
     pub(crate) deferred: u8,
     /// Reads that fail.
     pub(crate) failed_reads: u8,
+    /// Reads that cannot tell which transactions are in progress.
+    pub(crate) unlisted: u8,
     /// Foreign transactions that are rolled back.
     pub(crate) roll_backs: u8,
 }

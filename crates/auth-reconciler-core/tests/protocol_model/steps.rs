@@ -18,6 +18,7 @@ impl Model for Daemons {
     fn initial(&self) -> State {
         let (api, status) = match self.start {
             Beginning::New => (Api::Starting, Status::Pending),
+            Beginning::Unwatched => (Api::Ready, Status::Pending),
             Beginning::Ready => (Api::Ready, Status::ClientReady),
         };
         let instance = Instance {
@@ -32,6 +33,7 @@ impl Model for Daemons {
                     key: Key::Right,
                     status,
                 }),
+                watched: self.start != Beginning::Unwatched,
                 instance: (self.start == Beginning::Ready).then_some(instance),
                 changes: 0,
                 put_off: 0,
@@ -54,7 +56,7 @@ impl Model for Daemons {
         }
         match self.start {
             Beginning::New => log_first_change(&mut state),
-            Beginning::Ready => self.lead(&mut state),
+            Beginning::Ready | Beginning::Unwatched => self.lead(&mut state),
         }
         state
     }
@@ -91,6 +93,7 @@ impl Model for Daemons {
                 Outside::LoseEar(index),
                 Outside::GiveUp(index),
                 Outside::FailRead(index),
+                Outside::Unlist(index),
                 Outside::Defer(index),
             ]
             .into_iter()
@@ -112,6 +115,7 @@ impl Model for Daemons {
             Step::HiccupEnds
             | Step::Session(..)
             | Step::Ring(_)
+            | Step::List(_)
             | Step::Read(_)
             | Step::Answer(_)
             | Step::Probe(_)
@@ -125,6 +129,7 @@ impl Model for Daemons {
         };
         let right = state.db.changes == 0
             && match state.db.row {
+                Some(_) if !state.db.watched => true,
                 Some(row) => row.status == answer(row.key, state.api),
                 None => state.db.instance.is_none(),
             };
@@ -168,6 +173,7 @@ impl Daemons {
                 Step::Ring(index),
                 Step::Answer(index),
                 Step::Probe(index),
+                Step::List(index),
                 Step::Read(index),
                 Step::Timer(index),
                 Step::Start(index),
@@ -181,6 +187,7 @@ impl Daemons {
     fn lead(&self, state: &mut State) {
         state.db.epoch = Some(0);
         state.processes[0].epoch = Some(0);
+        state.processes[0].serves = state.db.watched;
         state.processes[0].ear = u8::try_from(self.protocol.session().len()).ok();
         state.processes[0].resynced = self.protocol.has(Flaw::ResyncOnlyAtStart);
     }
@@ -206,6 +213,7 @@ impl fmt::Display for Step {
             Self::Session(index, step) => write!(out, "{}: ear session: {step:?}", name(index)),
             Self::Ring(index) => write!(out, "{}: hears", name(index)),
             Self::Timer(index) => write!(out, "{}: backoff timer", name(index)),
+            Self::List(index) => write!(out, "{}: lists the tables", name(index)),
             Self::Read(index) => write!(out, "{}: reads", name(index)),
             Self::Answer(index) => write!(out, "{}: has the answer to its read", name(index)),
             Self::Probe(index) => write!(out, "{}: probes", name(index)),
@@ -230,6 +238,11 @@ impl fmt::Display for Outside {
             Self::Kill(index) => write!(out, "{}: killed", name(index)),
             Self::LoseEar(index) => write!(out, "{}: ear lost", name(index)),
             Self::GiveUp(index) => write!(out, "{}: no longer waits for its record", name(index)),
+            Self::Unlist(index) => write!(
+                out,
+                "{}: its read cannot tell who is in progress",
+                name(index)
+            ),
             Self::FailRead(index) => write!(out, "{}: its read fails", name(index)),
             Self::Defer(index) => write!(out, "{}: has no verdict, puts off", name(index)),
             Self::Fail(owner) => write!(out, "{}: its batch fails", whose(owner)),

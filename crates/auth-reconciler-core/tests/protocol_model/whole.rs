@@ -4,62 +4,72 @@
 use crate::holds;
 use crate::scenarios::{
     converging, failed_batch, failed_read, failover, late_commits, late_record, lost_ids,
-    lost_leadership, lost_records, lost_writes, put_off, takeover,
+    lost_leadership, lost_records, lost_writes, new_table, put_off, takeover, unlisted,
 };
 
 #[test]
 fn it_holds_through_takeovers() {
-    holds(takeover(), 90_000);
+    holds(takeover(), 140_000);
 }
 
 #[test]
 fn it_holds_while_instances_converge() {
-    holds(converging(), 50_000);
+    holds(converging(), 100_000);
 }
 
 #[test]
 fn it_holds_against_late_records() {
-    holds(late_record(), 60_000);
+    holds(late_record(), 220_000);
 }
 
 #[test]
 fn it_holds_when_writes_are_lost() {
-    holds(lost_writes(), 80_000);
+    holds(lost_writes(), 130_000);
 }
 
 #[test]
 fn it_holds_through_failovers() {
-    holds(failover(), 10_000);
+    holds(failover(), 15_000);
 }
 
 #[test]
 fn it_holds_when_records_are_lost() {
-    holds(lost_records(), 110_000);
+    holds(lost_records(), 220_000);
 }
 
 #[test]
 fn it_holds_when_leadership_is_lost() {
-    holds(lost_leadership(), 160_000);
+    holds(lost_leadership(), 250_000);
 }
 
 #[test]
 fn it_holds_when_batches_fail() {
-    holds(failed_batch(), 10_000);
+    holds(failed_batch(), 30_000);
 }
 
 #[test]
 fn it_holds_when_ids_commit_late() {
-    holds(late_commits(), 110_000);
+    holds(late_commits(), 90_000);
 }
 
 #[test]
 fn it_holds_when_a_read_fails() {
-    holds(failed_read(), 110_000);
+    holds(failed_read(), 130_000);
+}
+
+#[test]
+fn it_holds_when_a_read_cannot_tell_who_is_in_progress() {
+    holds(unlisted(), 170_000);
 }
 
 #[test]
 fn it_holds_when_changes_are_put_off() {
     holds(put_off(), 30_000);
+}
+
+#[test]
+fn it_holds_when_a_table_is_watched() {
+    holds(new_table(), 60_000);
 }
 
 #[test]

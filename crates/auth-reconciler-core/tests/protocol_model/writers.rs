@@ -21,8 +21,27 @@ pub(crate) enum Write {
     Delete,
     /// Inserts the row again, with a wrong key.
     Insert,
+    /// Watches the table of the row (`watch()`): a change for the row that is there.
+    Watch,
+    /// Writes a row of another table: a ring, and an id less.
+    Other,
     /// Asks for a look (`reconcile()`): a change, and no write of the row.
     Ask,
+}
+
+impl Write {
+    /// Whether it writes the row, which is locked until it commits.
+    fn locks_row(self) -> bool {
+        match self {
+            Self::Key
+            | Self::Account
+            | Self::Drift
+            | Self::Restart
+            | Self::Delete
+            | Self::Insert => true,
+            Self::Watch | Self::Other | Self::Ask => false,
+        }
+    }
 }
 
 /// A foreign transaction that has drawn its id.
@@ -40,13 +59,15 @@ impl Daemons {
     /// commits at once.
     pub(crate) fn write(&self, state: &mut State, write: Write) -> bool {
         let fits = match write {
-            Write::Insert => state.db.row.is_none(),
+            Write::Watch => !state.db.watched && !watching(state),
+            Write::Other => true,
+            Write::Ask => state.db.watched,
+            Write::Insert => state.db.watched && state.db.row.is_none(),
             Write::Key | Write::Account | Write::Drift | Write::Restart | Write::Delete => {
-                state.db.row.is_some()
+                state.db.watched && state.db.row.is_some()
             }
-            Write::Ask => true,
         };
-        let waits = write != Write::Ask && (self.row_locked(state) || row_busy(state));
+        let waits = write.locks_row() && (self.row_locked(state) || row_busy(state));
         let Some(slot) = state.open.iter().position(Option::is_none) else {
             return false;
         };
@@ -83,15 +104,21 @@ impl Daemons {
         if writer.write == Write::Restart {
             state.api = Api::Starting;
         }
-        enter_log(state, writer.change);
-        if writer.write != Write::Ask {
+        state.db.watched |= writer.write == Write::Watch;
+        if writer.write != Write::Other {
+            enter_log(state, writer.change);
+        }
+        if writer.write.locks_row() {
             state.db.writes = writer.change + 1;
         }
         if !self.async_writers {
             self.flush(state);
         }
         for process in 0..self.processes {
-            state.processes[process].ringing |= self.did(state, process, SessionStep::Listen);
+            let listens = self.did(state, process, SessionStep::Listen);
+            let process = &mut state.processes[process];
+            process.ringing |= listens;
+            process.ringing_to_list |= listens && writer.write == Write::Watch;
         }
         true
     }
@@ -151,7 +178,7 @@ fn written(row: Option<Row>, write: Write) -> Option<Row> {
             status: wrong(row.status),
             ..row
         }),
-        Write::Account | Write::Restart | Write::Ask => row,
+        Write::Account | Write::Restart | Write::Watch | Write::Other | Write::Ask => row,
         Write::Delete => None,
     }
 }
@@ -162,7 +189,13 @@ pub(crate) fn row_busy(state: &State) -> bool {
         .open
         .iter()
         .flatten()
-        .any(|writer| writer.write != Write::Ask)
+        .any(|writer| writer.write.locks_row())
+}
+
+/// Whether somebody is about to watch the table.
+fn watching(state: &State) -> bool {
+    let mut open = state.open.iter().flatten();
+    open.any(|writer| writer.write == Write::Watch)
 }
 
 /// The change of a row that has just been inserted, committed before the history begins.
