@@ -36,6 +36,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod window;
 
 use noise::{Act, Noise};
 pub use own::Kind;

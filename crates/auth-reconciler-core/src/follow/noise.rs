@@ -5,13 +5,15 @@
 //! answer. How many lines a probe causes is learnt per life of the container and kind of answer; what is
 //! beyond that number, and what comes outside windows, is news. When in doubt (nothing learnt yet, or
 //! another number than usual) the window's end leads to one look: whatever was told in the window,
-//! that look sees. Nothing is missed by a wrong guess; it costs a token (see [`super::tokens`]).
+//! that look sees. Nothing is missed by a wrong guess; it costs a token (see [`super::tokens`]). Where counts contradict
+//! each other they tell nothing: what is said in a window leads to a look only while tokens are plenty.
 
 use std::time::Duration;
 
-use super::own::{Kind, Own};
+use super::own::{Kind, Own, Says};
 use super::tail::Tail;
 use super::tokens::Tokens;
+use super::window::{Hint, Window};
 use crate::queue::Moment;
 
 /// A probe that is not answered by then is one of an API that hangs, or is slow.
@@ -49,27 +51,6 @@ enum Look {
     },
     /// Its probe has ended; it has not.
     Ending,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    lines: u32,
-    /// When it ends; while its probe is out, only the first part of one has an end.
-    ends: Option<Moment>,
-    kind: Option<Kind>,
-    /// The part of a look that began [`UNANSWERED`] after its probe was sent.
-    late: bool,
-    /// A surplus or an unusual count led to its look: it is counted to its end before it leads to another.
-    to_its_end: bool,
-    /// Not all of it was heard, or more than is its own, so it teaches nothing.
-    part: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Hint {
-    to_its_end: bool,
-    /// Its token was taken when a probe was given up for it.
-    paid: bool,
 }
 
 /// What is known of one container's output in this life of it.
@@ -137,7 +118,7 @@ impl Noise {
             window.part = true;
         }
         if !std::mem::replace(&mut self.heard, true) || !self.rests {
-            self.news(false);
+            self.news(Says::News, false);
         }
     }
 
@@ -171,7 +152,7 @@ impl Noise {
             }
             None => {
                 self.tail.outside(now);
-                self.news(false);
+                self.news(Says::News, false);
             }
         }
     }
@@ -246,7 +227,7 @@ impl Noise {
             let told = window.lines > 0;
             self.window = None;
             if told {
-                self.news(false);
+                self.news(Says::News, false);
             }
         }
     }
@@ -267,6 +248,7 @@ impl Noise {
                 self.hint = Some(Hint {
                     to_its_end,
                     paid: true,
+                    vague: false,
                 });
                 false
             }
@@ -275,7 +257,7 @@ impl Noise {
         self.give_up = None;
         self.look = Look::Idle;
         if untold {
-            self.news(false);
+            self.news(Says::News, false);
         }
     }
 
@@ -288,7 +270,7 @@ impl Noise {
         match self.look {
             Look::Idle => {
                 let hint = self.hint?;
-                if !hint.paid && !self.tokens.take(now) {
+                if !hint.paid && !self.tokens.take(now, hint.keep()) {
                     return None;
                 }
                 self.hint = None;
@@ -299,13 +281,14 @@ impl Noise {
                 Some(Act::Look)
             }
             Look::Out { .. } => {
-                if !self.tokens.take(now) {
+                if !self.tokens.take(now, 0) {
                     return None;
                 }
                 self.give_up = None;
                 self.hint = Some(Hint {
                     to_its_end: true,
                     paid: true,
+                    vague: false,
                 });
                 Some(Act::GiveUp)
             }
@@ -327,15 +310,19 @@ impl Noise {
                     return Some(now);
                 }
                 let spaced = self.looked_at.map_or(now, |at| at + SPACING);
-                Some(spaced.max(self.tokens.next(now)))
+                Some(spaced.max(self.tokens.next(now, hint.keep())))
             }
-            Look::Out { .. } => self.give_up.map(|at| at.max(self.tokens.next(now))),
+            Look::Out { .. } => self.give_up.map(|at| at.max(self.tokens.next(now, 0))),
             Look::Asked { .. } | Look::Begun { .. } | Look::Ending => None,
         }
     }
 
     /// Something was told that no look has seen.
-    fn news(&mut self, to_its_end: bool) {
+    fn news(&mut self, says: Says, to_its_end: bool) {
+        if says == Says::Nothing {
+            return;
+        }
+        let vague = says == Says::Maybe && !self.rests;
         match &mut self.look {
             Look::Asked { .. } => {}
             Look::Begun { heard, .. } => *heard = true,
@@ -343,8 +330,10 @@ impl Noise {
                 let hint = self.hint.get_or_insert(Hint {
                     to_its_end,
                     paid: false,
+                    vague,
                 });
                 hint.to_its_end |= to_its_end;
+                hint.vague &= vague;
             }
         }
     }
@@ -355,10 +344,8 @@ impl Noise {
         let Some(kind) = window.kind.filter(|_| !window.to_its_end) else {
             return;
         };
-        let own = self.own.lines(kind, window.late);
-        if own.is_some_and(|own| window.lines > own) {
-            self.news(true);
-        }
+        let says = self.own.so_far(kind, window.late, window.lines);
+        self.news(says, true);
     }
 
     /// Ends the window whose time is over.
@@ -369,22 +356,22 @@ impl Noise {
         }
         self.window = None;
         let kind = window.kind.unwrap_or(Kind::Unanswered);
-        let own = self.own.lines(kind, window.late);
-        let unusual = match own {
-            // One that rests is not asked for what asking causes.
-            Some(own) if self.rests => window.lines > own,
-            None if self.rests => false,
-            Some(own) => own != window.lines,
-            None => window.lines > 0,
+        let (late, lines) = (window.late, window.lines);
+        // One that rests is not asked for what asking causes.
+        let says = if self.rests {
+            self.own.so_far(kind, late, lines)
+        } else {
+            self.own.in_all(kind, late, lines)
         };
-        if unusual || (window.part && window.lines > 0 && !self.rests) {
-            self.news(true);
+        self.news(says, true);
+        if window.part && !self.rests {
+            self.news(self.own.in_part(kind, late, lines), true);
         }
         if !window.part {
-            self.own.learn(kind, window.late, window.lines);
+            self.own.learn(kind, late, lines);
         }
         if let Look::Out { .. } = self.look {
-            if unusual {
+            if says == Says::News {
                 self.give_up = Some(window.ends.unwrap_or(now));
             }
             self.window = Some(Window {

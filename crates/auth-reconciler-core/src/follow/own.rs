@@ -54,6 +54,43 @@ impl Kind {
     }
 }
 
+/// What is known of the lines that a probe causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Too little was counted.
+    Nothing,
+    /// So many: another number is news.
+    Number(u32),
+    /// Now so many and now so many: only more than ever before is surely news.
+    Varies {
+        /// The most that was counted.
+        most: u32,
+    },
+}
+
+/// What a number of lines says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It is our own noise.
+    Nothing,
+    /// It may be news, or our own noise as well.
+    Maybe,
+    /// It is news.
+    News,
+}
+
+/// A whole count that is another number than the known one counts for so much, one that is this number for one less …
+const CONTRADICTION: u32 = 2;
+
+/// … and this many say that the number varies: three contradictions in a row, or some more among counts that agree.
+const ENOUGH: u32 = 6;
+
+/// So many equal counts in a row are a number, whatever was before …
+const EQUAL: u32 = 3;
+
+/// … and so many where it varied: chance does not make them.
+const EQUAL_AGAIN: u32 = 8;
+
 /// What is known of it in one life of a container.
 #[derive(Clone, Debug)]
 pub(super) struct Own(Vec<Counts>);
@@ -68,6 +105,74 @@ struct Counts {
     last: Vec<u32>,
     /// One of all was zero: whatever else was counted was news, or an accident.
     none: bool,
+    /// The most of all.
+    most: u32,
+    /// How many of the last were the same.
+    same: u32,
+    /// How much speaks against there being a number.
+    suspicion: u32,
+}
+
+impl Counts {
+    const fn new(kind: Kind, late: bool) -> Self {
+        Self {
+            kind,
+            late,
+            last: Vec::new(),
+            none: false,
+            most: 0,
+            same: 0,
+            suspicion: 0,
+        }
+    }
+
+    fn known(&self) -> (Known, Says) {
+        let otherwise = if self.suspicion > 0 {
+            Says::Maybe
+        } else {
+            Says::News
+        };
+        (self.number(), otherwise)
+    }
+
+    /// The smallest of the last three counts; unknown before there are two, but where one was zero.
+    fn number(&self) -> Known {
+        if self.suspicion >= ENOUGH {
+            return Known::Varies { most: self.most };
+        }
+        if self.none {
+            return Known::Number(0);
+        }
+        match self.last.iter().min() {
+            Some(least) if self.last.len() > 1 => Known::Number(*least),
+            Some(_) | None => Known::Nothing,
+        }
+    }
+
+    fn learn(&mut self, lines: u32) {
+        self.same = if self.last.last() == Some(&lines) {
+            self.same.saturating_add(1)
+        } else {
+            1
+        };
+        self.suspicion = match self.number() {
+            Known::Number(_) if self.same >= EQUAL => 0,
+            Known::Number(own) if own == lines => self.suspicion.saturating_sub(1),
+            Known::Number(_) => self.suspicion + CONTRADICTION,
+            Known::Nothing | Known::Varies { .. } => self.suspicion,
+        };
+        if self.last.len() == 3 {
+            self.last.remove(0);
+        }
+        self.last.push(lines);
+        self.none |= lines == 0;
+        self.most = self.most.max(lines);
+        if self.suspicion >= ENOUGH && self.same >= EQUAL_AGAIN {
+            self.suspicion = 0;
+            self.none = lines == 0;
+            self.most = lines;
+        }
+    }
 }
 
 impl Own {
@@ -75,43 +180,46 @@ impl Own {
         Self(Vec::new())
     }
 
-    /// How many lines such a probe causes: the smallest of the last three counts; unknown before there are
-    /// two, but where one was zero.
-    pub(super) fn lines(&self, kind: Kind, late: bool) -> Option<u32> {
-        let counts = self
-            .0
-            .iter()
-            .find(|counts| counts.kind == kind && counts.late == late)?;
-        if counts.none {
-            return Some(0);
+    /// What is known of such probes, and what it says where they contradict it.
+    pub(super) fn known(&self, kind: Kind, late: bool) -> (Known, Says) {
+        let mut all = self.0.iter();
+        all.find(|counts| counts.kind == kind && counts.late == late)
+            .map_or((Known::Nothing, Says::News), Counts::known)
+    }
+
+    /// What so many lines say while more may come: those beyond what such a probe causes are news.
+    pub(super) fn so_far(&self, kind: Kind, late: bool, lines: u32) -> Says {
+        match self.known(kind, late) {
+            (Known::Number(own), otherwise) if lines > own => otherwise,
+            (Known::Varies { most }, _) if lines > most => Says::News,
+            (Known::Nothing | Known::Number(_) | Known::Varies { .. }, _) => Says::Nothing,
         }
-        counts
-            .last
-            .iter()
-            .min()
-            .copied()
-            .filter(|_| counts.last.len() > 1)
+    }
+
+    /// What so many lines say when they are all: another number than the known one may hide news.
+    pub(super) fn in_all(&self, kind: Kind, late: bool, lines: u32) -> Says {
+        match self.known(kind, late) {
+            (Known::Number(own), otherwise) if lines != own => otherwise,
+            (Known::Varies { most }, _) if lines > most => Says::News,
+            (Known::Nothing | Known::Varies { .. }, otherwise) if lines > 0 => otherwise,
+            (Known::Nothing | Known::Number(_) | Known::Varies { .. }, _) => Says::Nothing,
+        }
+    }
+
+    /// What lines say that may belong to more than one probe.
+    pub(super) fn in_part(&self, kind: Kind, late: bool, lines: u32) -> Says {
+        let (_, otherwise) = self.known(kind, late);
+        if lines > 0 { otherwise } else { Says::Nothing }
     }
 
     /// Such a probe was followed by so many lines, all that there were.
     pub(super) fn learn(&mut self, kind: Kind, late: bool, lines: u32) {
-        let known = self
-            .0
-            .iter_mut()
-            .find(|counts| counts.kind == kind && counts.late == late);
-        if let Some(counts) = known {
-            if counts.last.len() == 3 {
-                counts.last.remove(0);
-            }
-            counts.last.push(lines);
-            counts.none |= lines == 0;
-        } else {
-            self.0.push(Counts {
-                kind,
-                late,
-                last: vec![lines],
-                none: lines == 0,
-            });
+        let mut all = self.0.iter_mut();
+        if let Some(counts) = all.find(|counts| counts.kind == kind && counts.late == late) {
+            return counts.learn(lines);
         }
+        let mut counts = Counts::new(kind, late);
+        counts.learn(lines);
+        self.0.push(counts);
     }
 }

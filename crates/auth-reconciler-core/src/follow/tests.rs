@@ -4,6 +4,7 @@ mod interleavings;
 mod late;
 mod own_noise;
 mod ready;
+mod varying;
 
 const LIMITS: Limits = Limits::with_places(2);
 

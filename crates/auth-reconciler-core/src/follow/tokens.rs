@@ -63,17 +63,16 @@ impl Tokens {
         }
     }
 
-    /// When there is one.
-    pub(super) fn next(&self, now: Moment) -> Moment {
-        if self.have > 0 {
-            now
-        } else {
-            self.counted_at + self.refill
+    /// When there is one beside those to be kept.
+    pub(super) fn next(&self, now: Moment, keep: u32) -> Moment {
+        match (keep + 1).saturating_sub(self.have) {
+            0 => now,
+            missing => self.counted_at + self.refill * missing,
         }
     }
 
-    /// Takes one, if there is one.
-    pub(super) fn take(&mut self, now: Moment) -> bool {
+    /// Takes one, if there is one beside those to be kept.
+    pub(super) fn take(&mut self, now: Moment, keep: u32) -> bool {
         if now >= self.granted_at + FRESH_FOR {
             self.have = self.have.min(self.most);
         }
@@ -86,10 +85,10 @@ impl Tokens {
             self.have += 1;
             self.counted_at += self.refill;
         }
-        let Some(left) = self.have.checked_sub(1) else {
+        if self.have <= keep {
             return false;
-        };
-        self.have = left;
+        }
+        self.have -= 1;
         true
     }
 }

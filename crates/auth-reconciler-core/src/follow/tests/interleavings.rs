@@ -37,6 +37,8 @@ pub(super) struct Run {
     net_at: u64,
     attempts: u32,
     pub(super) sent: Vec<u64>,
+    /// Where each request causes other lines than the one before.
+    varies: Option<u64>,
 }
 
 impl Run {
@@ -60,10 +62,38 @@ impl Run {
             net_at: 0,
             attempts: 0,
             sent: Vec::new(),
+            varies: None,
         }
     }
 
+    /// Each request causes none to five lines, anywhere about its answer.
+    pub(super) fn varying(logging: Logging, seed: u64) -> Self {
+        Self {
+            varies: Some(seed),
+            ..Self::of(profile(), logging)
+        }
+    }
+
+    /// A number below this one, another one each time.
+    fn draw(&mut self, below: u64) -> u64 {
+        let Some(state) = &mut self.varies else {
+            return 0;
+        };
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) % below
+    }
+
     fn send(&mut self, now: u64) {
+        if self.varies.is_some() {
+            self.logging.lines = [0; 3];
+            for _ in 0..self.draw(6) {
+                let place = usize::try_from(self.draw(3)).unwrap_or(0);
+                self.logging.lines[place] += 1;
+            }
+            self.logging.after = self.draw(51);
+        }
         let (key, Logging { lines, after, .. }) = ("a".to_owned(), self.logging);
         self.followers.begun(&key, ms(now));
         self.followers.sent(&key, ms(now));

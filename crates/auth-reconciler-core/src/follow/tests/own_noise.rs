@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::follow::noise::SPACING;
-use crate::follow::own::Own;
+use crate::follow::own::{Known, Own, Says};
 use crate::follow::tail::TAIL;
 use crate::follow::tokens::{FRESH, LASTING};
 
@@ -119,16 +119,63 @@ fn own_noise_is_the_smallest_of_the_last_three_counts_and_unknown_before_two() {
     let mut own = Own::new();
     let kind = Kind::QrReady;
     let mut known = Vec::new();
-    for counted in [4, 3, 5, 6, 7, 2, 8] {
+    for counted in [4, 3, 5, 3, 3, 6, 6, 6] {
         own.learn(kind, false, counted);
-        known.push(own.lines(kind, false));
+        known.push(own.known(kind, false).0);
     }
-    let right = [None, Some(3), Some(3), Some(3), Some(5), Some(2), Some(2)];
+    let right = [0, 3, 3, 3, 3, 3, 3, 6].map(|number| match number {
+        0 => Known::Nothing,
+        number => Known::Number(number),
+    });
     assert_eq!(known, right);
-    assert_eq!(own.lines(kind, true), None, "the late part is another");
+    assert_eq!(
+        own.known(kind, true).0,
+        Known::Nothing,
+        "the late part is another"
+    );
     own.learn(kind, false, 0);
     own.learn(kind, false, 9);
-    assert_eq!(own.lines(kind, false), Some(0), "none at all, once");
+    assert_eq!(
+        own.known(kind, false).0,
+        Known::Number(0),
+        "none at all, once"
+    );
+}
+
+#[test]
+fn counts_that_contradict_each_other_say_that_there_is_no_number_until_many_agree() {
+    let mut own = Own::new();
+    let kind = Kind::QrReady;
+    let mut learn = |counted: u32| {
+        own.learn(kind, false, counted);
+        own.known(kind, false)
+    };
+    assert_eq!(learn(2), (Known::Nothing, Says::News));
+    assert_eq!(learn(3), (Known::Number(2), Says::News));
+    assert_eq!(learn(4), (Known::Number(2), Says::Maybe));
+    assert_eq!(learn(2), (Known::Number(2), Says::Maybe));
+    assert_eq!(learn(3), (Known::Number(2), Says::Maybe));
+    assert_eq!(learn(2), (Known::Number(2), Says::Maybe));
+    assert_eq!(learn(4), (Known::Number(2), Says::Maybe));
+    assert_eq!(learn(0), (Known::Varies { most: 4 }, Says::Maybe));
+    assert_eq!(learn(5), (Known::Varies { most: 5 }, Says::Maybe));
+    let says = |lines| {
+        (
+            own.so_far(kind, false, lines),
+            own.in_all(kind, false, lines),
+        )
+    };
+    assert_eq!(says(0), (Says::Nothing, Says::Nothing));
+    assert_eq!(says(5), (Says::Nothing, Says::Maybe));
+    assert_eq!(says(6), (Says::News, Says::News), "more than ever before");
+    let mut learn = |counted: u32| {
+        own.learn(kind, false, counted);
+        own.known(kind, false)
+    };
+    for _ in 0..7 {
+        assert_eq!(learn(3), (Known::Varies { most: 5 }, Says::Maybe));
+    }
+    assert_eq!(learn(3), (Known::Number(3), Says::News));
 }
 
 #[test]

@@ -70,6 +70,22 @@ fn a_silent_one_costs_nothing_whatever_its_start_said() {
     }
 }
 
+/// An event of its own every two minutes leads to a look: what that makes it write is another number each time, and leads
+/// to no others.
+#[test]
+fn a_silent_one_whose_own_lines_vary_costs_no_more() {
+    let mut bot = Bot::new(3);
+    let mut lines = [2, 4, 1, 5, 3].into_iter().cycle();
+    for second in 10..7_200 {
+        bot.own = lines.next().unwrap_or_default();
+        if second % 121 == 10 {
+            bot.ask(second * 1_000);
+        }
+        bot.step(second * 1_000 + 100);
+    }
+    assert!(bot.looks <= 10, "{} in two hours", bot.looks);
+}
+
 #[test]
 fn a_talking_one_costs_one_look_a_minute() {
     for own in 0..=5 {
