@@ -134,6 +134,16 @@ fn a_read_is_owed_after_a_run_that_was_passed_over() {
     );
 }
 
+/// So was what was committed until then.
+#[test]
+fn a_read_is_owed_when_changes_are_put_off() {
+    breaks(
+        put_off(),
+        &[Flaw::NothingOwedAfterPutOff],
+        Promise::Converges,
+    );
+}
+
 /// The snapshot is older than the ring.
 #[test]
 fn a_ring_during_a_read_leads_to_another() {

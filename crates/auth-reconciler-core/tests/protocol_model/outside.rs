@@ -2,6 +2,7 @@
 
 use crate::model::Daemons;
 use crate::protocol::Flaw;
+use crate::put_off::forget_put_off;
 use crate::record::{Owner, run_of};
 use crate::state::{Api, Db, Process, Run, Stage, State};
 use crate::writers::{NOBODY_WRITES, Write};
@@ -61,8 +62,7 @@ impl Daemons {
             }
             Outside::RollBack(slot) => {
                 left.roll_backs -= 1;
-                self.roll_back(state, slot);
-                true
+                self.roll_back(state, slot)
             }
             Outside::ApiReady => {
                 state.api = Api::Ready;
@@ -84,8 +84,7 @@ impl Daemons {
             }
             Outside::Kill(process) => {
                 left.kills -= 1;
-                kill(state, process);
-                true
+                kill(state, process)
             }
             Outside::LoseEar(process) => {
                 left.ear_losses -= 1;
@@ -123,7 +122,9 @@ impl Daemons {
         state.db = self.without_epoch(&state.db);
         state.late = None;
         state.open = NOBODY_WRITES;
-        state.put_off = state.put_off.filter(|put_off| !put_off.entered);
+        if state.put_off.is_some_and(|put_off| put_off.entered) {
+            self.end_put_off(state);
+        }
         for index in 0..self.processes {
             let process = &mut state.processes[index];
             lose_ear(process);
@@ -173,8 +174,10 @@ fn lose_ear(process: &mut Process) {
 }
 
 /// Ends a process at once; the server still executes what it was executing for it.
-fn kill(state: &mut State, process: usize) {
+fn kill(state: &mut State, process: usize) -> bool {
+    forget_put_off(state, process);
     let died = std::mem::take(&mut state.processes[process]);
     let executing = died.run.filter(Run::is_in_transaction);
     state.late = state.late.or(executing);
+    true
 }

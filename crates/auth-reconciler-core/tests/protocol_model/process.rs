@@ -3,6 +3,7 @@
 use crate::horizon::Horizon;
 use crate::model::Daemons;
 use crate::protocol::{Flaw, SessionStep};
+use crate::put_off::forget_put_off;
 use crate::record::recording;
 use crate::state::{Process, Run, Stage, State, answer};
 
@@ -52,6 +53,7 @@ impl Daemons {
 
     /// Tables are listed; nothing is known of the log, and all of it is to be read.
     fn begin_term(&self, state: &mut State, index: usize) {
+        forget_put_off(state, index);
         let process = &mut state.processes[index];
         process.serves = state.db.watched;
         process.lists = false;

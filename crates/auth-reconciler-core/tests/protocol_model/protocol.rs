@@ -73,6 +73,8 @@ pub(crate) enum Flaw {
     AnswersOutliveTheTerm,
     /// Nothing is owed for the log reads that passed a key over.
     NothingOwedAfterEnd,
+    /// Nor for those that passed it over until it was put off.
+    NothingOwedAfterPutOff,
     /// A ring that comes before the answer to a read counts as answered by it.
     RingsDroppedDuringRead,
     /// A read that failed is not owed any more.

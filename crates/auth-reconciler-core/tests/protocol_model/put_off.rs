@@ -2,7 +2,8 @@
 //! and the process comes back to it by its own means. A later process finds it at its beginning.
 //!
 //! The server puts off as it records: through the gate, in the epoch of the run, exactly what was
-//! read; and some time after the run has ended, even after its process has died.
+//! read; and some time after the run has ended, even after its process has died. Until then the key
+//! counts as under way, or each log read would bring it again at once.
 
 use crate::model::{Daemons, Outcome, Promise};
 use crate::protocol::Flaw;
@@ -19,11 +20,13 @@ impl Daemons {
         if run.is_recording() || state.put_off.is_some() {
             return false;
         }
+        let of_this_term = process.epoch == Some(run.epoch);
         let epoch = match process.epoch {
             Some(epoch) if self.protocol.has(Flaw::PutOffInEpochOfProcess) => epoch,
             Some(_) | None => run.epoch,
         };
         state.put_off = (run.seen != 0).then(|| PutOff {
+            owner: of_this_term.then_some(index),
             ids: state.ids_of(run.seen),
             seen: run.seen,
             epoch,
@@ -41,11 +44,23 @@ impl Daemons {
         };
         let ours =
             self.protocol.has(Flaw::PutOffInAnyEpoch) || state.db.epoch == Some(put_off.epoch);
-        state.put_off = ours.then_some(PutOff {
-            entered: true,
-            ..put_off
-        });
+        if ours {
+            state.put_off = Some(PutOff {
+                entered: true,
+                ..put_off
+            });
+        } else {
+            self.end_put_off(state);
+        }
         true
+    }
+
+    /// Its process waits for it no longer: what is new was passed over meanwhile.
+    pub(crate) fn end_put_off(&self, state: &mut State) {
+        let owner = state.put_off.take().and_then(|put_off| put_off.owner);
+        if let Some(index) = owner {
+            state.processes[index].owes_log |= !self.protocol.has(Flaw::NothingOwedAfterPutOff);
+        }
     }
 
     /// The update, and its commit.
@@ -60,8 +75,15 @@ impl Daemons {
             return Some(Err(Promise::NothingLost));
         }
         let mut after = *before;
-        after.put_off = None;
         after.db.put_off |= hidden;
+        self.end_put_off(&mut after);
         Some(Ok(after))
+    }
+}
+
+/// A process forgets what it waits for, with its term or its life.
+pub(crate) fn forget_put_off(state: &mut State, index: usize) {
+    if let Some(put_off) = state.put_off.as_mut() {
+        put_off.owner = put_off.owner.filter(|owner| *owner != index);
     }
 }

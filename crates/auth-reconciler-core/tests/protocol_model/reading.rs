@@ -24,7 +24,8 @@ impl Daemons {
         if !asked && log.is_none() {
             return None;
         }
-        let found = (asked || (unread && idle)).then(|| look(before, epoch));
+        let put_off = before.put_off.and_then(|put_off| put_off.owner) == Some(index);
+        let found = (asked || (unread && idle && !put_off)).then(|| look(before, epoch));
         let mut after = *before;
         let process = &mut after.processes[index];
         if asked {

@@ -159,8 +159,8 @@ pub(crate) fn lost_leadership() -> Daemons {
     }
 }
 
-/// Foreign transactions whose ids commit in any order or never, while reads take their time; none of
-/// them counts as near, so that each that was open costs one more read.
+/// Foreign transactions whose ids commit in any order, while reads take their time. None of them
+/// counts as near, so that each that was open costs one more read.
 pub(crate) fn late_commits() -> Daemons {
     Daemons {
         start: Beginning::Ready,
@@ -168,25 +168,38 @@ pub(crate) fn late_commits() -> Daemons {
         writers_stay_open: true,
         answers_take_time: true,
         near: Some(0),
-        budget: Budget {
-            writes: 3,
-            roll_backs: 1,
-            ..QUIET
-        },
+        budget: Budget { writes: 3, ..QUIET },
         ..CALM
     }
 }
 
-/// The same with a read that fails, and with open transactions that reads begin early for.
+/// The same without locks of the row, with one that is rolled back, and with a read that fails; reads
+/// begin early for who is open.
 pub(crate) fn failed_read() -> Daemons {
     Daemons {
+        writes: &[Write::Ask],
         near: Some(1),
         budget: Budget {
-            writes: 3,
+            writes: 4,
             failed_reads: 1,
+            roll_backs: 1,
             ..QUIET
         },
         ..late_commits()
+    }
+}
+
+/// The same with a read that cannot tell who is in progress, and none that begins early.
+pub(crate) fn unlisted() -> Daemons {
+    Daemons {
+        near: Some(0),
+        budget: Budget {
+            writes: 4,
+            unlisted: 1,
+            roll_backs: 1,
+            ..QUIET
+        },
+        ..failed_read()
     }
 }
 
@@ -221,18 +234,6 @@ pub(crate) fn lost_ids() -> Daemons {
             ..QUIET
         },
         ..CALM
-    }
-}
-
-/// The same with a read that cannot tell who is in progress.
-pub(crate) fn unlisted() -> Daemons {
-    Daemons {
-        budget: Budget {
-            writes: 3,
-            unlisted: 1,
-            ..QUIET
-        },
-        ..late_commits()
     }
 }
 

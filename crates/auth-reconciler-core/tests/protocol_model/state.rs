@@ -171,6 +171,8 @@ pub(crate) struct LogPart {
 /// A process puts off what a run read and could not answer for; the server does so some time later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PutOff {
+    /// The process that waits for it, in the term in which it asked.
+    pub(crate) owner: Option<usize>,
     /// The ids of the changes, as bits.
     pub(crate) ids: u8,
     /// Ghost: which changes the run read.

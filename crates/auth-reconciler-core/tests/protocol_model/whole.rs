@@ -49,17 +49,17 @@ fn it_holds_when_batches_fail() {
 
 #[test]
 fn it_holds_when_ids_commit_late() {
-    holds(late_commits(), 90_000);
+    holds(late_commits(), 130_000);
 }
 
 #[test]
 fn it_holds_when_a_read_fails() {
-    holds(failed_read(), 130_000);
+    holds(failed_read(), 50_000);
 }
 
 #[test]
 fn it_holds_when_a_read_cannot_tell_who_is_in_progress() {
-    holds(unlisted(), 170_000);
+    holds(unlisted(), 50_000);
 }
 
 #[test]
@@ -74,5 +74,5 @@ fn it_holds_when_a_table_is_watched() {
 
 #[test]
 fn it_holds_when_ids_are_given_out_again() {
-    holds(lost_ids(), 60_000);
+    holds(lost_ids(), 80_000);
 }

@@ -124,8 +124,9 @@ impl Daemons {
     }
 
     /// A foreign transaction comes to nothing: its id was given out for nobody, and nobody rings.
-    pub(crate) fn roll_back(&self, state: &mut State, slot: usize) {
+    pub(crate) fn roll_back(&self, state: &mut State, slot: usize) -> bool {
         self.leave(state, slot);
+        true
     }
 
     /// A foreign transaction is no longer in progress.
