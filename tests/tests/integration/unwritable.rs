@@ -146,6 +146,8 @@ async fn what_the_table_refuses_is_told_and_nothing_of_the_row_reaches_the_serve
             ))
             .await?;
         ensure!((pause - 120.0).abs() < 0.1, "then after {pause} s");
+        let said = daemon.count(|line| line.is(REFUSED));
+        ensure!(said == 1, "{told}: said {said} times");
         ensure!(
             stub.counts().total() <= 3,
             "{told}: {} probes",

@@ -252,12 +252,21 @@ pub enum Notice {
     Deferred(Key, Duration),
     /// A verdict was dropped, for something happened to the container meanwhile.
     Dropped(Key),
+    /// Looks at all rows could not be queued.
+    NotQueued {
+        /// Why not.
+        failure: Failure,
+        /// The same was not met before.
+        news: bool,
+    },
     /// What became of a proposal.
     Recorded {
         /// What was proposed.
         said: Said,
         /// The answer.
         recording: Recording,
+        /// The same was not said of this table and status before.
+        news: bool,
         /// After what time it is tried again if the table refuses the status.
         retry_in: Duration,
     },

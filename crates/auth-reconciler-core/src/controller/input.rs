@@ -343,6 +343,8 @@ pub struct Backlog {
     pub keys: Vec<(Key, Cause)>,
     /// Looks at every row are owed from here on.
     pub owed: bool,
+    /// Why they are not, where they were wanted.
+    pub unqueued: Option<Failure>,
     /// Changes were counted that could not be logged, and every row was not wanted.
     pub unlogged: bool,
     /// The same may be so when transactions that run now have ended.

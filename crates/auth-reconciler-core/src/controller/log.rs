@@ -114,6 +114,10 @@ impl Controller {
         } else {
             Notice::Serving(found)
         });
+        if let Some(failure) = backlog.unqueued {
+            let news = self.troubles.failed(&failure.error, now);
+            self.say(Notice::NotQueued { failure, news });
+        }
         if backlog.unlogged {
             self.rings.counted();
         }

@@ -158,9 +158,11 @@ impl Controller {
             Recorded::Gone => Outcome::Overtaken,
             Recorded::Unwatched => Outcome::UnknownTable,
         };
+        let news = self.troubles.recorded(&said, &recording);
         self.say(Notice::Recorded {
             said,
             recording,
+            news,
             retry_in: unwritable_retry,
         });
         match (outcome, instead) {

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::{Note, Trouble};
+use super::{Note, Said, Trouble};
+use crate::AuthStatus;
 use crate::answer::Shortage;
 use crate::instance::Key;
 use crate::problem::{DOUBT, LOG_REFUSES, NOT_ASKED};
 use crate::queue::Moment;
+use crate::record::{Recorded as Outcome, Recording};
 
 /// Shortest time between two tries to ask one instance.
 const STEP: Duration = Duration::from_secs(1);
@@ -25,6 +27,15 @@ const SAME: Duration = Duration::from_secs(60);
 /// So many different failures are remembered.
 const REMEMBERED: usize = 64;
 
+/// A table refuses a status, or one of its triggers replaces it.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    watched_id: i32,
+    status: Option<AuthStatus>,
+    /// Why it refuses it.
+    why: Option<String>,
+}
+
 /// What is the matter with this process in this term.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -36,6 +47,8 @@ pub(super) struct Troubles {
     said: HashMap<Shortage, Moment>,
     /// When each way in which reconciliations fail was last met.
     failures: HashMap<String, Moment>,
+    /// What tables did not take.
+    refused: Vec<Refused>,
     /// When all of them were last tried at once.
     tried_all: Option<Moment>,
     /// The change log takes no changes.
@@ -85,6 +98,34 @@ impl Troubles {
         met.is_none_or(|met| !recent(&met))
     }
 
+    /// A verdict was recorded. Returns whether what the table made of its status is news: the same one meets look after
+    /// look, of every row, until the table takes that status.
+    pub(super) fn recorded(&mut self, said: &Said, recording: &Recording) -> bool {
+        let refused = Refused {
+            watched_id: said.key.watched_id,
+            status: said.status,
+            why: recording.refusal.clone(),
+        };
+        match recording.outcome {
+            Outcome::Overridden | Outcome::Unwritable => {
+                if self.refused.contains(&refused) || self.refused.len() >= REMEMBERED {
+                    return false;
+                }
+                self.refused.push(refused);
+            }
+            Outcome::Written => self.refused.retain(|known| {
+                known.watched_id != refused.watched_id || known.status != refused.status
+            }),
+            Outcome::Right
+            | Outcome::Busy
+            | Outcome::Gone
+            | Outcome::Unwatched
+            | Outcome::EpochEnded
+            | Outcome::Overtaken(_) => {}
+        }
+        true
+    }
+
     /// An instance was looked at. Returns who is to be tried now as well, because what was short may be there again;
     /// and whether it was the last that could not be asked.
     pub(super) fn looked(&mut self, key: &Key, now: Moment) -> (Vec<Key>, bool) {
@@ -127,9 +168,11 @@ impl Troubles {
     pub(super) fn clear(&mut self) {
         let said = std::mem::take(&mut self.said);
         let failures = std::mem::take(&mut self.failures);
+        let refused = std::mem::take(&mut self.refused);
         *self = Self {
             said,
             failures,
+            refused,
             ..Self::default()
         };
     }

@@ -334,6 +334,7 @@ impl Sim {
             faults: Vec::new(),
             keys,
             owed,
+            unqueued: None,
             unlogged: unlogged && !wanted.every_row,
             waits: false,
         }

@@ -64,6 +64,17 @@ const PIECE: &str = concat!(
 /// By what name our schema goes if somebody has renamed it.
 const RENAMED: &str = sql!("queries/renamed_schema.sql");
 
+/// The error that names it, if that is why there is none of ours.
+///
+/// # Errors
+/// The server could not be asked.
+pub(super) async fn renamed(client: &Client) -> Result<Option<SchemaError>, tokio_postgres::Error> {
+    let renamed = client.query_typed_opt(RENAMED, &[]).await?;
+    Ok(renamed.map(|row| SchemaError::Renamed {
+        name: row.get("name"),
+    }))
+}
+
 /// Checks that there is a schema of ours, of whatever version.
 pub(crate) async fn must_exist(pool: &Pool) -> Result<(), SchemaError> {
     let exists = with(pool, "look for the schema", async |client| {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::CHANNEL;
 use super::listener::{Hears, Listener, NotConnected};
 use super::pool::Session;
+use super::schema;
 use crate::mailbox::Mailbox;
 
 mod error;
@@ -106,7 +107,9 @@ impl Watcher {
             .map_err(failed("look for the schema"))?
             .get::<_, bool>(0)
         {
-            return Err(WatcherError::NoSchema);
+            let renamed = schema::renamed(listener.client()).await;
+            let renamed = renamed.map_err(failed("look for the schema"))?;
+            return Err(renamed.map_or(WatcherError::NoSchema, WatcherError::Schema));
         }
         let begin = "select auth_reconciler.begin_watching()";
         let begun = listener.client().batch_execute(begin).await;

@@ -92,11 +92,13 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
             debug!(?after, "contested: foreign writes wait");
         }
         Notice::Dropped(key) => look::dropped(key, tables),
+        Notice::NotQueued { failure, news } => say_not_queued(failure, news),
         Notice::Recorded {
             said,
             recording,
+            news,
             retry_in,
-        } => look::recorded(&said, recording, retry_in, tables),
+        } => look::recorded(&said, recording, (retry_in, news), tables),
     }
 }
 
@@ -143,6 +145,17 @@ fn say_failed(key: Key, Failure { error, advice, .. }: Failure, news: bool) {
         warn!(%instance, error, advice, "look failed, will be repeated");
     } else {
         debug!(%instance, error, "look failed as before, will be repeated");
+    }
+}
+
+fn say_not_queued(Failure { error, advice, .. }: Failure, news: bool) {
+    if news {
+        warn!(
+            error,
+            advice, "looks at all rows could not be queued; tried again with the next echo"
+        );
+    } else {
+        debug!(error, "looks at all rows could still not be queued");
     }
 }
 

@@ -1,14 +1,12 @@
 //! Finding in the database what must be looked at: after every gap in hearing, and when somebody rang for it.
 
-use auth_reconciler_core::controller::{Backlog, Wanted};
-use tracing::warn;
+use auth_reconciler_core::controller::{Backlog, Failure, Wanted};
 use uuid::Uuid;
 
 use super::context::Context;
 use crate::postgres::error::StoreError;
 use crate::postgres::tables::{Expected, Tables};
 use crate::postgres::{faults, store, unlogged};
-use crate::telemetry::chain;
 
 /// What a scan found.
 pub(super) struct Scanned {
@@ -36,15 +34,11 @@ pub(super) async fn scan(
         Vec::new()
     };
     let unlogged = unlogged::state(pool).await?;
-    let mut owed = false;
+    let (mut owed, mut unqueued) = (false, None);
     if wanted.every_row {
         match unlogged::owe_every_row(pool).await {
             Ok(()) => owed = true,
-            Err(failure) => warn!(
-                error = chain(&failure),
-                advice = failure.advice(),
-                "looks at all rows could not be queued; tried again with the next echo"
-            ),
+            Err(failure) => unqueued = Some(Failure::from(&failure)),
         }
         if owed && unlogged.owed {
             unlogged::answered(pool, epoch, &unlogged).await?;
@@ -56,6 +50,7 @@ pub(super) async fn scan(
         faults,
         keys,
         owed,
+        unqueued,
         unlogged: unlogged.owed && !wanted.every_row,
         waits: unlogged.waits || (owed && unlogged.still_runs()),
     };

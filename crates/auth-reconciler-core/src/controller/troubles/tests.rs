@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::Cause;
 
 fn key(number: u128) -> Key {
     Key {
@@ -80,4 +81,64 @@ fn a_failure_that_meets_every_look_is_said_once_until_it_was_gone_for_a_while() 
         troubles.failed(&number.to_string(), now);
     }
     assert!(troubles.failures.len() <= REMEMBERED);
+}
+
+fn of_table(watched_id: i32, status: AuthStatus) -> Said {
+    Said {
+        key: Key {
+            watched_id,
+            ..key(1)
+        },
+        status: Some(status),
+        reason: None,
+        cause: Cause::Backoff,
+        contested: false,
+    }
+}
+
+fn became(outcome: Outcome, refusal: Option<&str>) -> Recording {
+    Recording {
+        outcome,
+        from: None,
+        reaction_ms: None,
+        refusal: refusal.map(str::to_owned),
+    }
+}
+
+#[test]
+fn what_a_table_makes_of_a_status_is_said_once_until_it_takes_that_status() {
+    let mut troubles = Troubles::default();
+    let refused = became(Outcome::Unwritable, Some("constraint few refuses it"));
+    let ready = of_table(1, AuthStatus::ClientReady);
+    assert!(troubles.recorded(&ready, &refused));
+    let another_row = Said {
+        key: key(2),
+        ..ready.clone()
+    };
+    assert!(!troubles.recorded(&another_row, &refused), "of every row");
+    let otherwise = became(Outcome::Unwritable, Some("constraint many refuses it"));
+    assert!(troubles.recorded(&ready, &otherwise), "another reason");
+    let replaced = became(Outcome::Overridden, None);
+    assert!(troubles.recorded(&ready, &replaced), "another way");
+    assert!(!troubles.recorded(&ready, &replaced));
+    assert!(troubles.recorded(&of_table(2, AuthStatus::ClientReady), &refused));
+    assert!(troubles.recorded(&of_table(1, AuthStatus::Pending), &refused));
+    troubles.clear();
+    assert!(!troubles.recorded(&ready, &refused), "a term later, too");
+    // It takes another status, and one is right that nobody had to write.
+    let written = became(Outcome::Written, None);
+    assert!(troubles.recorded(&of_table(1, AuthStatus::Failed), &written));
+    assert!(troubles.recorded(&ready, &became(Outcome::Right, None)));
+    assert!(!troubles.recorded(&ready, &refused));
+    assert!(troubles.recorded(&ready, &written));
+    assert!(
+        troubles.recorded(&ready, &refused),
+        "again, after it was mended"
+    );
+    assert!(!troubles.recorded(&of_table(2, AuthStatus::ClientReady), &refused));
+    for number in 0..10_000 {
+        let why = format!("constraint {number} refuses it");
+        troubles.recorded(&ready, &became(Outcome::Unwritable, Some(&why)));
+    }
+    assert!(troubles.refused.len() <= REMEMBERED);
 }

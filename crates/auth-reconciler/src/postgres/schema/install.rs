@@ -24,7 +24,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::publication::publications;
-use super::{RENAMED, SchemaError, query, repeated, transaction};
+use super::{SchemaError, query, renamed, repeated, transaction};
 use crate::postgres::faults::{ALTERED, ALTERED_TABLES, MADE};
 
 /// A numbered step; never edited once released.
@@ -259,12 +259,8 @@ async fn index(client: &Client, name: &str, text: &str) -> Result<(), SchemaErro
 
 /// Checks that ours does not go by another name: a second one beside it would see nothing of what that one knows.
 async fn not_renamed(client: &Client) -> Result<(), SchemaError> {
-    let renamed = client.query_typed_opt(RENAMED, &[]).await.map_err(failed)?;
-    renamed.map_or(Ok(()), |row| {
-        Err(SchemaError::Renamed {
-            name: row.get("name"),
-        })
-    })
+    let renamed = renamed(client).await.map_err(failed)?;
+    renamed.map_or(Ok(()), Err)
 }
 
 /// Checks that no publication takes in what is about to be made.

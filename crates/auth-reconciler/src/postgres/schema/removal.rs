@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::install::own_names;
-use super::{PINNED, SchemaError, connect, query, repeated, transaction};
+use super::{PINNED, SchemaError, connect, query, renamed, repeated, transaction};
 use crate::postgres::pool::{no_foreign_limits, within};
 
 /// What a try to remove it begins with. No lock is waited for long: the manager queues behind it, and of two who wait for
@@ -55,16 +55,24 @@ impl Removal {
     }
 
     /// What is there; nothing if the schema is not.
+    ///
+    /// # Errors
+    /// Also where it goes by another name.
     pub(crate) async fn look(&self) -> Result<Option<Found>, SchemaError> {
         let looked = async {
             self.client.batch_execute(PINNED).await?;
             let found = self.found().await?;
+            let renamed = match &found {
+                None => renamed(&self.client).await?,
+                Some(_) => None,
+            };
             self.client.batch_execute("commit").await?;
-            Ok(found)
+            Ok((found, renamed))
         };
-        looked
+        let (found, renamed) = looked
             .await
-            .map_err(|source| query("look at what would be removed", source))
+            .map_err(|source| query("look at what would be removed", source))?;
+        renamed.map_or(Ok(found), Err)
     }
 
     async fn found(&self) -> Result<Option<Found>, tokio_postgres::Error> {

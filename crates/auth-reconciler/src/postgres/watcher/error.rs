@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{ECHO_LIMIT, LIMIT};
 use crate::postgres::remedy::{self, Act, OTHER_VERSION};
+use crate::postgres::schema::SchemaError;
 
 /// Why nothing can be watched.
 #[derive(Debug, Error)]
@@ -27,6 +28,8 @@ pub(crate) enum WatcherError {
     },
     #[error("the schema auth_reconciler is missing in this database")]
     NoSchema,
+    #[error(transparent)]
+    Schema(SchemaError),
     #[error(
         "the session did not hear its own echo within {ECHO_LIMIT:?}: LISTEN does not work on this connection, most \
          likely because a transaction pooler (PgBouncer, Supavisor) is in between"
@@ -49,6 +52,7 @@ impl WatcherError {
             Self::NoSchema => {
                 Some("run `auth-reconciler migrate`, or name the database that has it")
             }
+            Self::Schema(error) => error.advice(),
             Self::Deaf => Some(
                 "name a direct connection to the same database with --listen-url (AUTH_RECONCILER_LISTEN_URL)",
             ),

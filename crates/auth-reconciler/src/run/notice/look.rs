@@ -26,8 +26,14 @@ pub(super) fn dropped(key: Key, tables: &Tables) {
     debug!("verdict dropped: something happened to the container meanwhile");
 }
 
-/// What became of a proposal. `retry_in`: when the status is tried again if the table refuses it.
-pub(super) fn recorded(said: &Said, recording: Recording, retry_in: Duration, tables: &Tables) {
+/// What became of a proposal. `retry_in`: when the status is tried again if the table refuses it; `news`: that was not said
+/// before.
+pub(super) fn recorded(
+    said: &Said,
+    recording: Recording,
+    (retry_in, news): (Duration, bool),
+    tables: &Tables,
+) {
     let _span = of(said.key, tables).entered();
     let wanted = said.status.map_or("untouched", AuthStatus::as_str);
     let table = relation(said.key, tables);
@@ -55,6 +61,10 @@ pub(super) fn recorded(said: &Said, recording: Recording, retry_in: Duration, ta
             status = wanted,
             reason = said.reason.map(Reason::as_str),
             "status is right"
+        ),
+        Recorded::Overridden | Recorded::Unwritable if !news => debug!(
+            table,
+            wanted, "the table refuses or replaces the status as before"
         ),
         Recorded::Overridden => warn!(
             table,
