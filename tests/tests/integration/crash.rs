@@ -191,6 +191,45 @@ async fn a_server_that_crashed_is_served_again_when_it_is_back() -> Result<()> {
     Ok(())
 }
 
+/// The server ends all sessions and starts anew when one of its processes is killed, as by the machine's memory killer.
+#[tokio::test]
+async fn a_session_whose_process_is_killed_loses_nothing_and_is_told_once() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let mut scene = Scene::on(&cluster.url("postgres")).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let ids = insert_many(&scene, &stub, 20).await?;
+    scene.eventually(ALL_TRUE).await?;
+    let of_pool = "select pid from pg_stat_activity
+        where datname = current_database() and application_name like 'auth-reconciler pool %' limit 1";
+    let pid: i32 = scene.value(of_pool).await?;
+    let mark = daemon.mark();
+    for id in &ids {
+        let write = scene
+            .table
+            .write_status(&scene.manager, *id, Some("failed"));
+        write.await?;
+    }
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status()?;
+    ensure!(killed.success(), "process {pid} is the server's");
+    daemon.wait_message_after(mark, SERVING).await?;
+    scene.manager = scene.database.client().await?;
+    scene.eventually(ALL_TRUE).await?;
+    let lost = daemon.count(|line| line.is("lost the ear, making another"));
+    let starting = daemon.count(|line| {
+        line.is("no ear: changes are kept in the log until there is one")
+            && line.text.contains("starting or stopping")
+    });
+    ensure!(
+        (lost, starting.min(1)) == (1, starting),
+        "{lost}, {starting}"
+    );
+    ensure!(daemon.is_running(), "it is the same process");
+    Ok(())
+}
+
 /// Every row is changed once only, and some of them between a scan and the LISTEN of another ear: a wake that is lost
 /// there would leave its row pending for ever.
 #[tokio::test]

@@ -98,7 +98,9 @@ impl Controller {
         };
         let after = self.pause();
         self.tries = self.tries.saturating_add(1);
-        let news = self.troubles.failed(&failure.error, now);
+        // A server that starts up says so in other words each time: what mends it is the same.
+        let cause = failure.advice.unwrap_or(&failure.error);
+        let news = self.troubles.failed(cause, now);
         self.say(Notice::NoListener {
             failure,
             retry_in: after,

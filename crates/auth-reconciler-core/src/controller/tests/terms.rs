@@ -23,6 +23,34 @@ fn it_begins_by_connecting_and_leads_once_it_is_told() {
 }
 
 #[test]
+fn why_there_is_no_listener_is_said_once_for_what_mends_it() {
+    let mut controller = Controller::new(settings());
+    commands(&mut controller, ms(0));
+    let mut news = |error: &str, advice| {
+        let failure = Failure {
+            error: error.to_owned(),
+            advice,
+            ..failure(FailureKind::Passing)
+        };
+        controller.handle(Input::NotLed(failure), ms(0));
+        let said = commands(&mut controller, ms(0));
+        let [
+            Command::Say(Notice::NoListener { news, .. }),
+            Command::Connect { .. },
+        ] = said.as_slice()
+        else {
+            panic!("{said:?}");
+        };
+        *news
+    };
+    let wait = Some("the server is starting or stopping");
+    assert!(news("in recovery mode", wait));
+    assert!(!news("not yet accepting connections", wait));
+    assert!(news("no such role", Some("create it")), "another");
+    assert!(news("odd", None) && news("odder", None) && !news("odd", None));
+}
+
+#[test]
 fn a_mistake_in_the_settings_ends_it_at_the_start_and_what_passes_is_waited_for() {
     let mut controller = Controller::new(settings());
     commands(&mut controller, ms(0));
