@@ -182,12 +182,13 @@ async fn migrate_when_there(
         failures = failures.saturating_add(1);
         let error = telemetry::chain(failure);
         let advice = failure.advice();
-        // Each reason once, not with each try.
-        if told == error {
+        // Each reason once, not with each try; what one advice mends is one, in whatever words.
+        let cause = advice.unwrap_or(&error).to_owned();
+        if told == cause {
             debug!(error, retry_in = ?wait, "the database still cannot be migrated");
         } else {
             warn!(error, advice, retry_in = ?wait, "the database cannot be migrated yet: waiting for it");
-            told = error;
+            told = cause;
         }
         tokio::time::sleep(wait).await;
     }

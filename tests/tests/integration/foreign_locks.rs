@@ -80,6 +80,15 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
         .await?;
     let held = daemon.wait_message(HELD).await?;
     ensure!(held.text.contains("a thief"), "{}", held.text);
+    // Two more echoes, at least: what stands is not said again with each.
+    for (change, told) in [
+        ("disable", "a watched table is not as it was"),
+        ("enable", "no longer so of a watched table"),
+    ] {
+        let alter = format!("alter table {} {change} trigger user", scene.table.name());
+        scene.manager.batch_execute(&alter).await?;
+        daemon.wait_message(told).await?;
+    }
     thief
         .batch_execute("select pg_advisory_unlock_all()")
         .await?;

@@ -137,17 +137,19 @@ impl Follower<'_> {
             let (watcher, leaderless, now, missed) = match begun.await {
                 Ok(begun) => begun,
                 Err(why) => {
+                    let advice = why.advice();
                     let why = crate::telemetry::chain(&why);
-                    // Each reason once.
-                    if why != told {
+                    // Each reason once; what one advice mends is one, in whatever words.
+                    let cause = advice.unwrap_or(&why).to_owned();
+                    if cause != told {
                         let event = Event::StillDisconnected {
                             at: Utc::now(),
-                            why: why.clone(),
+                            why,
                         };
                         if !self.screen.show(&[event]).await {
                             return None;
                         }
-                        told = why;
+                        told = cause;
                     }
                     continue;
                 }
