@@ -1,17 +1,20 @@
 -- What is kept of what happened. Written and pruned in the transaction of a record or not at all: a quiet
 -- fleet costs nothing, and without a daemon nothing but the change log grows.
 
-create or replace function auth_reconciler.answer(watched_id integer, changes bigint[])
-returns table (instance_id uuid, noticed_at timestamptz)
+create or replace function auth_reconciler.answer_changes(
+    watched_id integer, changes bigint[], out instance_ids uuid[], out noticed_at timestamptz[]
+)
 -- Not in the language SQL, of which each call would be planned anew.
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 begin
-    return query
+    if changes = '{}' then
+        return;
+    end if;
     with answered as (
-        delete from auth_reconciler.change as c where c.id = any (answer.changes) returning c.*
+        delete from auth_reconciler.change as c where c.id = any (answer_changes.changes) returning c.*
     ),
     alike as (
         select
@@ -29,21 +32,24 @@ begin
         insert into auth_reconciler.journal
             (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, message, application, role)
         select
-            answer.watched_id, n.instance_id, n.at, n.act, n.cause, n.times, n.first_at, n.from_status, n.to_status,
-            n.note, n.application, n.role
+            answer_changes.watched_id, n.instance_id, n.at, n.act, n.cause, n.times, n.first_at, n.from_status,
+            n.to_status, n.note, n.application, n.role
         from alike as n
         where n.place <= 20
         order by n.last desc
+    ),
+    oldest as (
+        select n.instance_id, min(n.first_at) as at from alike as n group by n.instance_id
     )
-    select n.instance_id, min(n.first_at) from alike as n group by n.instance_id;
+    select array_agg(o.instance_id), array_agg(o.at) into instance_ids, noticed_at from oldest as o;
 end
 $body$;
 
-comment on function auth_reconciler.answer(integer, bigint[]) is
-    'Takes the changes that looks have read out of the log and notes them in the journal, those alike of an instance as one entry. Returns the instances that had any, with the time of the oldest. Call it behind the fence.';
+comment on function auth_reconciler.answer_changes(integer, bigint[]) is
+    'Takes the changes that looks have read out of the log and notes them in the journal, those alike of an instance as one entry. Returns the instances that had any, with the time of the oldest of each. Call it behind the fence.';
 
 create or replace function auth_reconciler.prune(
-    watched_id integer, instances uuid[], per_instance integer, max_age interval
+    watched_id integer, instances uuid[], per_instance integer, max_age interval, looks integer
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -51,7 +57,7 @@ as $body$
 declare
     -- Once, for a bound that changes from row to row bounds no scan of an index.
     oldest constant timestamptz := clock_timestamp() - max_age;
-    count constant integer := cardinality(instances);
+    count constant integer := cardinality(instances) * looks;
     pruned uuid;
 begin
     -- One by one, see fence(); and in the order of an index that has all of it, or all entries are walked in that of their
@@ -74,7 +80,7 @@ begin
             offset prune.per_instance limit 1
         );
     end loop;
-    -- Some old ones of any instance go with each batch, more than it can add, so the whole shrinks by
+    -- Some old ones of any instance go with them, more than so many looks can add, so the whole shrinks by
     -- itself. One at a time: the others must neither wait for it nor meet it in another order.
     if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then
         return;
@@ -90,5 +96,5 @@ begin
 end
 $body$;
 
-comment on function auth_reconciler.prune(integer, uuid[], integer, interval) is
-    'Keeps the history of instances within its count, and takes some of what is too old with it.';
+comment on function auth_reconciler.prune(integer, uuid[], integer, interval, integer) is
+    'Keeps the history of instances within its count, and takes some of what is too old with it. looks: how many looks may have added to it for each of them.';

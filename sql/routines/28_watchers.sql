@@ -26,10 +26,12 @@ $body$;
 comment on function auth_reconciler.begin_watching() is
     'Has records ring on the channel auth_reconciler_watch with the number of each transition, until this session ends. LISTEN first and read afterwards: then nothing is missed. Through a transaction pooler it would be left behind in a session of somebody else.';
 
-create or replace function auth_reconciler.tell_watchers(transition_id bigint) returns void
+create or replace function auth_reconciler.tell_watchers(transition_ids bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
+declare
+    transition_id bigint;
 begin
     -- One expression: nothing can end this statement between taking the first lock and giving it back. Two
     -- records that ask in the same moment may take each other for a watcher, and ring for nobody.
@@ -40,9 +42,13 @@ begin
     end) then
         return;
     end if;
-    perform pg_notify('auth_reconciler_watch', transition_id::text);
+    foreach transition_id in array transition_ids loop
+        perform pg_notify('auth_reconciler_watch', transition_id::text);
+    end loop;
 end
 $body$;
 
-comment on function auth_reconciler.tell_watchers(bigint) is
-    'Rings for those who follow transitions, if anybody does. Never waits.';
+comment on function auth_reconciler.tell_watchers(bigint[]) is
+    'Rings for those who follow transitions, if anybody does. Never waits. Call it once in a transaction.';
+
+drop function if exists auth_reconciler.tell_watchers(bigint);

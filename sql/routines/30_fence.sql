@@ -14,8 +14,9 @@ comment on function auth_reconciler.key_class() is
 create or replace function auth_reconciler.key_hash(watched_id integer, instance_id uuid) returns integer
 language sql
 immutable
--- Two instances with one hash wait for each other for a moment, nothing more.
-return hashtext(watched_id || '/' || instance_id);
+-- Two instances with one hash wait for each other for a moment, nothing more. With casts: what joins text to something
+-- else is not immutable, and a function of that kind is not inlined but planned with each call.
+return hashtext(watched_id::text || '/' || instance_id::text);
 
 comment on function auth_reconciler.key_hash(integer, uuid) is 'Second number of the advisory lock on a key.';
 
@@ -56,20 +57,15 @@ comment on function auth_reconciler.lock_keys(auth_reconciler.proposal[]) is
     'Locks the keys of a batch, which comes in their order, so that there is one record of an instance at a time, also when there is no row of ours yet that could be locked. Never waits: one that somebody else records is busy.';
 
 create or replace function auth_reconciler.lock_differing(
-    relation text, places integer[], inout work auth_reconciler.proposal[]
+    relation text, places integer[], ids uuid[], wanted text[], inout work auth_reconciler.proposal[]
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    ids constant uuid[] := array(select (work[place].verdict).instance_id from unnest(places) as place);
-    wanted constant text[] := array(select (work[place].verdict).auth_status from unnest(places) as place);
     seen record;
     place integer;
 begin
-    if places = '{}' then
-        return;
-    end if;
     for seen in execute format(
         'select w.id, w.auth_status::text as status from %s as w '
         'where w.id = any ($1) and w.auth_status::text is distinct from ($2)[array_position($1, w.id)] '
@@ -83,8 +79,8 @@ begin
 end
 $body$;
 
-comment on function auth_reconciler.lock_differing(text, integer[], auth_reconciler.proposal[]) is
-    'Locks those of the watched rows whose status is not the verdict, and waits for none.';
+comment on function auth_reconciler.lock_differing(text, integer[], uuid[], text[], auth_reconciler.proposal[]) is
+    'Locks those of these watched rows whose status is not the verdict, and waits for none. places: where they are in the batch.';
 
 create or replace function auth_reconciler.refusal(
     p auth_reconciler.proposal, out known auth_reconciler.instance, out refused text
@@ -129,32 +125,19 @@ $body$;
 comment on function auth_reconciler.refusal(auth_reconciler.proposal) is
     'Locks our own row of an instance and returns it, with what speaks against a verdict on it: busy, version or change; null if nothing does.';
 
-create or replace function auth_reconciler.lock_rows(relation text, inout work auth_reconciler.proposal[])
+create or replace function auth_reconciler.look_at_others(
+    relation text, others integer[], expected integer[], inout work auth_reconciler.proposal[]
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    -- Those that are expected to be written, as it was when they were read.
-    expected constant integer[] := array(
-        select p.ordinality
-        from unnest(work) with ordinality as p
-        where p.outcome is null and (p.verdict).auth_status is distinct from p.status
-            and (p.verdict).auth_status is not null
-    );
-    others integer[];
+    ids constant uuid[] := array(select (work[o].verdict).instance_id from unnest(others) as o);
     differ integer[] := '{}';
-    ids uuid[];
     seen record;
     place integer;
 begin
-    work := auth_reconciler.lock_differing(relation, expected, work);
-    others := array(
-        select p.ordinality from unnest(work) with ordinality as p where p.outcome is null and p.writes is not true);
-    if others = '{}' then
-        return;
-    end if;
     -- One that was not locked is right, held by somebody else, or not there.
-    ids := array(select (work[o].verdict).instance_id from unnest(others) as o);
     for seen in execute format(
         'select p.id, w.id is not null as present, w.auth_status::text as status '
         'from unnest($1) as p (id) left join %s as w on w.id = p.id', relation)
@@ -178,13 +161,52 @@ begin
             end if;
         end if;
     end loop;
+    if differ = '{}' then
+        return;
+    end if;
     -- Whether one is written is decided with its lock and not again: a change after the fence must not be overwritten.
-    work := auth_reconciler.lock_differing(relation, differ, work);
-    for place in select d from unnest(differ) as d loop
+    work := auth_reconciler.lock_differing(
+        relation, differ,
+        array(select (work[d].verdict).instance_id from unnest(differ) as d),
+        array(select (work[d].verdict).auth_status from unnest(differ) as d),
+        work);
+    foreach place in array differ loop
         if work[place].writes is not true then
             work[place].outcome := 'held';
         end if;
     end loop;
+end
+$body$;
+
+comment on function auth_reconciler.look_at_others(text, integer[], integer[], auth_reconciler.proposal[]) is
+    'What becomes of those whose watched row was not locked: it is right, "held" by somebody else, gone, or it has changed since it was read and is locked after all. expected: those that were to be locked.';
+
+create or replace function auth_reconciler.lock_rows(relation text, inout work auth_reconciler.proposal[])
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    expected integer[];
+    ids uuid[];
+    wanted text[];
+    others integer[] := '{}';
+begin
+    -- Those that are expected to be written, as it was when they were read.
+    select array_agg(p.ordinality), array_agg((p.verdict).instance_id), array_agg((p.verdict).auth_status)
+    into expected, ids, wanted
+    from unnest(work) with ordinality as p
+    where p.outcome is null and (p.verdict).auth_status is distinct from p.status and (p.verdict).auth_status is not null;
+    if expected is not null then
+        work := auth_reconciler.lock_differing(relation, expected, ids, wanted, work);
+    end if;
+    for place in 1 .. cardinality(work) loop
+        if work[place].outcome is null and work[place].writes is not true then
+            others := others || place;
+        end if;
+    end loop;
+    if others <> '{}' then
+        work := auth_reconciler.look_at_others(relation, others, coalesce(expected, '{}'), work);
+    end if;
 end
 $body$;
 
@@ -196,21 +218,50 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    p auth_reconciler.proposal;
     seen record;
 begin
-    -- One by one: a plan for all of them, made while the table was small, would read all of it when it has grown.
-    for place in 1 .. cardinality(work) loop
-        p := work[place];
-        continue when p.outcome is distinct from 'held' and p.outcome is not null;
-        seen := auth_reconciler.refusal(p);
-        p.known := seen.known;
-        if p.outcome is null then
-            p.outcome := seen.refused;
+    -- As in refusal(), all of them at once. By offset 0 each is looked up for itself: a join that was planned while the
+    -- tables were small would read all of them when they have grown.
+    for seen in
+        select p.ordinality as place, i.known
+        from unnest(work) with ordinality as p
+        cross join lateral (
+            select r as known
+            from auth_reconciler.instance as r
+            where r.watched_id = (p.verdict).watched_id and r.instance_id = (p.verdict).instance_id
+            offset 0
+            for update skip locked
+        ) as i
+        where p.outcome is null or p.outcome = 'held'
+    loop
+        work[seen.place].known := seen.known;
+    end loop;
+    -- In a new statement, which sees what was committed before the locks were held.
+    for seen in
+        select p.ordinality as place, p.outcome,
+            case
+                when (p.known).version is null and exists (
+                    select
+                    from auth_reconciler.instance as i
+                    where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
+                ) then 'busy'
+                when (p.known).version is distinct from (p.verdict).version then 'version'
+                when exists (
+                    select c.id
+                    from auth_reconciler.change as c
+                    where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
+                        and c.kept is not true
+                    except select unnest(p.changes)
+                ) then 'change'
+            end as refused
+        from unnest(work) with ordinality as p
+        where p.outcome is null or p.outcome = 'held'
+    loop
+        if seen.outcome is null then
+            work[seen.place].outcome := seen.refused;
         elsif seen.refused <> 'change' then
-            p.outcome := 'busy';
+            work[seen.place].outcome := 'busy';
         end if;
-        work[place] := p;
     end loop;
 end
 $body$;

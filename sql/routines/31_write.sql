@@ -58,14 +58,16 @@ declare
     failed text;
     failed_in text;
     failed_constraint text;
+    -- What is assigned to it is done without the executor, which `perform` calls.
+    nothing text;
 begin
     -- Caught here, or the server would log the failing row with its key.
     begin
         -- It only saves the triggers of other writes a look, see is_ours().
-        perform set_config('auth_reconciler.writing', pg_current_xact_id()::text, true);
+        nothing := set_config('auth_reconciler.writing', pg_current_xact_id()::text, true);
         -- The table's own triggers run in it, deferred ones too, and find what they name without its
         -- schema where the session would find it, not where our statements do.
-        perform pg_catalog.set_config(
+        nothing := set_config(
             'search_path',
             coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
             true);
@@ -75,8 +77,8 @@ begin
             written := written operator(pg_catalog.||) done.status;
         end loop;
         set constraints all immediate;
-        perform pg_catalog.set_config('search_path', kept_path, true);
-        perform set_config('auth_reconciler.writing', '', true);
+        nothing := pg_catalog.set_config('search_path', kept_path, true);
+        nothing := set_config('auth_reconciler.writing', '', true);
     -- OTHERS has neither of the first two, and a trigger may end with either.
     exception when query_canceled or assert_failure or others then
         written_ids := null;
@@ -108,8 +110,7 @@ as $body$
 declare
     ids uuid[];
     statuses text[];
-    written_ids uuid[];
-    written text[];
+    wrote record;
     refusal text;
 begin
     select array_agg((p.verdict).instance_id), array_agg((p.verdict).auth_status) into ids, statuses
@@ -122,8 +123,8 @@ begin
             set writing = statuses[place]
             where i.watched_id = write.watched_id and i.instance_id = ids[place];
         end loop;
-        select w.written_ids, w.written, w.refusal into written_ids, written, refusal
-        from auth_reconciler.write_statuses(relation, ids, statuses) as w;
+        wrote := auth_reconciler.write_statuses(relation, ids, statuses);
+        refusal := wrote.refusal;
     end if;
     for place in 1 .. cardinality(work) loop
         continue when work[place].outcome is not null;
@@ -134,7 +135,7 @@ begin
         elsif refusal is not null then
             work[place].outcome := 'unwritable: ' || refusal;
         else
-            work[place].written := written[array_position(written_ids, (work[place].verdict).instance_id)];
+            work[place].written := wrote.written[array_position(wrote.written_ids, (work[place].verdict).instance_id)];
             -- A BEFORE trigger of somebody else may have replaced the value, or stopped the write.
             work[place].outcome := case
                 when work[place].written is distinct from (work[place].verdict).auth_status then 'overridden'

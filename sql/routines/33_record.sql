@@ -9,7 +9,7 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     watched constant integer := (work[1].verdict).watched_id;
-    stands auth_reconciler.proposal[];
+    moved bigint[];
 begin
     work := auth_reconciler.lock_keys(work);
     work := auth_reconciler.lock_rows(p_relation, work);
@@ -18,13 +18,14 @@ begin
     work := auth_reconciler.begin_instances(work);
     work := auth_reconciler.write(watched, p_relation, work);
     work := auth_reconciler.conclude(
-        p_relation, p_epoch, (p_settings ->> 'overridden_retry_ms')::double precision, work);
-    stands := array(select p from unnest(work) as p where auth_reconciler.stands(p.outcome));
-    if stands <> '{}' then
-        perform auth_reconciler.note(
-            watched, stands, (p_settings ->> 'history_per_instance')::integer,
-            (p_settings ->> 'history_max_age_ms')::double precision * interval '1 ms');
+        p_relation, (p_settings ->> 'overridden_retry_ms')::double precision, work);
+    moved := auth_reconciler.note(watched, p_epoch, work);
+    if moved is not null then
+        perform auth_reconciler.tell_watchers(moved);
     end if;
+    perform auth_reconciler.prune_some(
+        watched, work, (p_settings ->> 'history_per_instance')::integer,
+        (p_settings ->> 'history_max_age_ms')::double precision * interval '1 ms');
 end
 $body$;
 
@@ -131,7 +132,7 @@ begin
     -- One that came and went between two looks: nothing to tell, and no record follows that would prune what is told.
     delete from auth_reconciler.change as c
     where c.id in (select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is null);
-    perform auth_reconciler.answer(
+    perform auth_reconciler.answer_changes(
         p_watched_id,
         array(select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is not null));
     insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
@@ -182,3 +183,9 @@ drop function if exists auth_reconciler.write_status(integer, text, uuid, text);
 drop function if exists auth_reconciler.answer(integer, uuid, bigint[]);
 drop function if exists auth_reconciler.prune(integer, uuid, integer, interval);
 drop function if exists auth_reconciler.lock_key(integer, uuid);
+drop function if exists auth_reconciler.answer(integer, bigint[]);
+drop function if exists auth_reconciler.prune(integer, uuid[], integer, interval);
+drop function if exists auth_reconciler.lock_differing(text, integer[], auth_reconciler.proposal[]);
+drop function if exists auth_reconciler.concluded(text, uuid, double precision, auth_reconciler.proposal);
+drop function if exists auth_reconciler.conclude(text, uuid, double precision, auth_reconciler.proposal[]);
+drop function if exists auth_reconciler.note(integer, auth_reconciler.proposal[], integer, interval);

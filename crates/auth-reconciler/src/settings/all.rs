@@ -223,7 +223,7 @@ settings! {
     }
     "History" of RUN {
         HISTORY_PER_INSTANCE: u32 = count(1, 100_000), "history-per-instance", "AUTH_RECONCILER_HISTORY_PER_INSTANCE", "200",
-            "Transitions kept for each instance, and entries of its journal";
+            "Transitions kept for each instance, and entries of its journal; not pruned with each look, so for a while it may be some more";
         HISTORY_MAX_AGE: Duration = time(minutes(1), years(10)), "history-max-age", "AUTH_RECONCILER_HISTORY_MAX_AGE", "30d",
             "Age beyond which both are removed";
     }

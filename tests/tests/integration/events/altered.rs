@@ -119,7 +119,7 @@ async fn what_is_dropped_of_our_schema_is_told_and_made_anew() -> Result<()> {
             drop_functions("missing_triggers"),
             "function missing_triggers(regclass, boolean) (missing)",
         ),
-        (drop_functions("prune"), "function prune(integer, uuid[], integer, interval) (missing)"),
+        (drop_functions("prune"), "function prune(integer, uuid[], integer, interval, integer) (missing)"),
         (
             drop_functions("altered_routines"),
             "function altered_routines(text) (missing)",

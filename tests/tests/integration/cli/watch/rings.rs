@@ -73,7 +73,10 @@ async fn what_was_silent_before_it_came_is_waited_for() -> Result<()> {
         .await?;
     let id: i64 = row.get(0);
     transaction
-        .execute("select auth_reconciler.tell_watchers($1)", &[&id])
+        .execute(
+            "select auth_reconciler.tell_watchers($1)",
+            &[&[id].as_slice()],
+        )
         .await?;
     let heard = Eavesdropper::on(&scene, "auth_reconciler_watch").await?;
 
@@ -84,7 +87,9 @@ async fn what_was_silent_before_it_came_is_waited_for() -> Result<()> {
     // Others do not wait for it in turn: they ring.
     let other = scene.database.client().await?;
     other
-        .batch_execute("set statement_timeout = '10s'; select auth_reconciler.tell_watchers(77)")
+        .batch_execute(
+            "set statement_timeout = '10s'; select auth_reconciler.tell_watchers(array[77])",
+        )
         .await?;
     heard.hears("77").await?;
     transaction.commit().await?;

@@ -74,6 +74,12 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         ("record", record("{one}", &read_changes("{one}"), "failed")),
         ("first record", record("{two}", &read_changes("{two}"), "client_ready")),
         ("refused record", record("{one}", "array[-1]", "failed")),
+        // It is so already.
+        ("record of what stands", record("{one}", &read_changes("{one}"), "pending")),
+        (
+            "record of what was right when it was read",
+            record("{one}", &read_changes("{one}"), "failed").replace("'changes'", "'status', 'failed', 'changes'"),
+        ),
         // Longer than the column.
         ("unwritable record", record("{one}", &read_changes("{one}"), &"x".repeat(60))),
         (
