@@ -94,6 +94,7 @@ grant execute on function
     auth_reconciler.note(integer, uuid, auth_reconciler.proposal[]),
     auth_reconciler.note_engine(uuid, text, boolean, text),
     auth_reconciler.note_trouble(uuid, text, text),
+    auth_reconciler.prepared(text, text, text),
     auth_reconciler.processes(),
     auth_reconciler.prune(integer, uuid[], integer, interval, integer),
     auth_reconciler.prune_some(integer, auth_reconciler.proposal[], integer, interval),

@@ -56,6 +56,31 @@ $body$;
 comment on function auth_reconciler.lock_keys(auth_reconciler.proposal[]) is
     'Locks the keys of a batch, which comes in their order, so that there is one record of an instance at a time, also when there is no row of ours yet that could be locked. Never waits: one that somebody else records is busy.';
 
+create or replace function auth_reconciler.prepared(purpose text, relation text, statement text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    prepared_as constant text := format('%s_%s', purpose, md5(relation));
+    setting constant text := 'auth_reconciler.' || prepared_as;
+    nothing text;
+begin
+    if current_setting(setting, true) = relation then
+        return prepared_as;
+    end if;
+    -- What is prepared stays when a transaction is undone, and what was set does not.
+    if exists (select from pg_prepared_statements as s where s.name = prepared_as) then
+        execute format('deallocate %I', prepared_as);
+    end if;
+    execute format('prepare %I %s', prepared_as, statement);
+    nothing := set_config(setting, relation, false);
+    return prepared_as;
+end
+$body$;
+
+comment on function auth_reconciler.prepared(text, text, text) is
+    'Prepares a statement on a watched table, once in a session, and returns its name: to parse and plan it with each record costs more than to run it.';
+
 create or replace function auth_reconciler.lock_differing(
     relation text, places integer[], ids uuid[], wanted text[], inout work auth_reconciler.proposal[]
 )
@@ -63,17 +88,22 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    seen record;
+    locked uuid[];
+    statuses text[];
     place integer;
 begin
-    for seen in execute format(
-        'select w.id, w.auth_status::text as status from %s as w '
-        'where w.id = any ($1) and w.auth_status::text is distinct from ($2)[array_position($1, w.id)] '
-        'order by w.id for no key update skip locked', relation)
-        using ids, wanted
-    loop
-        place := places[array_position(ids, seen.id)];
-        work[place].status := seen.status;
+    execute format(
+        'execute %I (%L, %L)',
+        auth_reconciler.prepared('lock', relation, format(
+            '(uuid[], text[]) as select array_agg(l.id), array_agg(l.status) from ('
+            'select w.id, w.auth_status::text as status from %s as w '
+            'where w.id = any ($1) and w.auth_status::text is distinct from ($2)[array_position($1, w.id)] '
+            'order by w.id for no key update skip locked) as l', relation)),
+        ids, wanted)
+        into locked, statuses;
+    for i in 1 .. coalesce(cardinality(locked), 0) loop
+        place := places[array_position(ids, locked[i])];
+        work[place].status := statuses[i];
         work[place].writes := true;
     end loop;
 end

@@ -50,10 +50,11 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     kept_path constant text := current_setting('search_path');
-    change_statuses constant text := format(
+    update_rows constant text := format(
         'update %s as w set auth_status = ($2)[pg_catalog.array_position($1, w.id)], updated_at = localtimestamp '
         'where w.id operator(pg_catalog.=) any ($1) returning w.id, w.auth_status::pg_catalog.text as status',
         relation);
+    change_statuses text := update_rows;
     done record;
     failed text;
     failed_in text;
@@ -63,6 +64,12 @@ declare
 begin
     -- Caught here, or the server would log the failing row with its key.
     begin
+        -- For a single row it is prepared. Nothing can loop over the rows of what is prepared, and many are worth a plan.
+        if cardinality(ids) = 1 then
+            change_statuses := format(
+                'execute %I (%L, %L)',
+                auth_reconciler.prepared('write', relation, '(uuid[], text[]) as ' || update_rows), ids, statuses);
+        end if;
         -- It only saves the triggers of other writes a look, see is_ours().
         nothing := set_config('auth_reconciler.writing', pg_current_xact_id()::text, true);
         -- The table's own triggers run in it, deferred ones too, and find what they name without its
@@ -72,10 +79,16 @@ begin
             coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
             true);
         -- Nothing is named in here until the path is ours again, but what is qualified.
-        for done in execute change_statuses using ids, statuses loop
-            written_ids := written_ids operator(pg_catalog.||) done.id;
-            written := written operator(pg_catalog.||) done.status;
-        end loop;
+        if pg_catalog.cardinality(ids) operator(pg_catalog.>) 1 then
+            for done in execute change_statuses using ids, statuses loop
+                written_ids := written_ids operator(pg_catalog.||) done.id;
+                written := written operator(pg_catalog.||) done.status;
+            end loop;
+        else
+            execute change_statuses into done;
+            written_ids := array[done.id];
+            written := array[done.status];
+        end if;
         set constraints all immediate;
         nothing := pg_catalog.set_config('search_path', kept_path, true);
         nothing := set_config('auth_reconciler.writing', '', true);

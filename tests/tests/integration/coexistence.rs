@@ -2,7 +2,7 @@
 //! write, locked tables, rings that are lost on the way.
 
 use anyhow::Result;
-use auth_reconciler_tests::daemon::Daemon;
+use auth_reconciler_tests::daemon::{Daemon, LogLine};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use uuid::Uuid;
 
@@ -30,6 +30,34 @@ async fn a_renamed_column_fails_nobody() -> Result<()> {
     let renamed = "select count(*) from message_instances where id_of_old = $1";
     let count: i64 = scene.manager.query_one(renamed, &[&id]).await?.get(0);
     assert_eq!(count, 1);
+    Ok(())
+}
+
+/// What a session has prepared is gone after each write: it begins anew, and no look fails for it.
+#[tokio::test]
+async fn a_trigger_that_drops_what_our_session_has_prepared_fails_no_look() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create function public.reset_it() returns trigger language plpgsql as
+                'begin deallocate all; return null; end';
+             create trigger reset_it after update of auth_status on public.message_instances
+                for each row execute function public.reset_it()",
+        )
+        .await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let id = scene.instance(stub.port()).await?;
+    scene.eventually(ALL_TRUE).await?;
+    let written = "update public.message_instances set auth_status = 'failed' where id = $1";
+    for _ in 0..3 {
+        scene.manager.execute(written, &[&id]).await?;
+        scene.eventually(ALL_TRUE).await?;
+    }
+    let failed = |line: &LogLine| matches!(line.level(), Some("WARN" | "ERROR"));
+    let failed: Vec<_> = daemon.log().into_iter().filter(failed).collect();
+    assert!(failed.is_empty(), "{failed:?}");
     Ok(())
 }
 

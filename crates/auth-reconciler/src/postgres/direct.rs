@@ -60,8 +60,9 @@ pub(crate) fn open(database: &Database, size: usize) -> Result<Pool, OpenError> 
         .map_err(OpenError::Build)
 }
 
-/// Runs a statement that is prepared when a session first runs it. What was prepared may have become stale: of a result
-/// whose columns have changed, or in a session that was reset. Then it is prepared once more.
+/// Runs a statement that is prepared when a session first runs it. What was prepared, here or by our functions, may have
+/// become stale: of a result whose columns have changed, or in a session that somebody has reset, as a trigger of the
+/// manager's may. Then the session begins anew.
 pub(super) async fn query(
     client: &Object,
     statement: &str,
@@ -72,7 +73,9 @@ pub(super) async fn query(
     let prepared = client.prepare_typed_cached(statement, &types).await?;
     match client.query(&prepared, &values).await {
         Err(error) if error.as_db_error().is_some_and(is_stale) => {
-            client.statement_cache.remove(statement, &types);
+            client.statement_cache.clear();
+            client.batch_execute("discard all").await?;
+            client.batch_execute(SESSION).await?;
             let prepared = client.prepare_typed_cached(statement, &types).await?;
             client.query(&prepared, &values).await
         }

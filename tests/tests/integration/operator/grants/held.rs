@@ -85,6 +85,7 @@ const FUNCTIONS: &[&str] = &[
     "note_engine",
     "note_trouble",
     "pause",
+    "prepared",
     "processes",
     "prune",
     "prune_some",
