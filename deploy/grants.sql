@@ -31,6 +31,7 @@ $body$;
 -- From nothing, so that what an earlier version needed does not stay.
 revoke all on schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
 revoke all on all tables in schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
+revoke all on all sequences in schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
 revoke all on all functions in schema auth_reconciler from auth_reconciler, auth_reconciler_reader;
 revoke all on :table from auth_reconciler, auth_reconciler_reader;
 
@@ -55,6 +56,8 @@ grant select (type_instance) on :table to auth_reconciler;
 grant select on auth_reconciler.migration, auth_reconciler.watched_table to auth_reconciler;
 grant select, insert, delete on auth_reconciler.change, auth_reconciler.transition, auth_reconciler.journal
     to auth_reconciler;
+-- How far the log has come.
+grant select on sequence auth_reconciler.change_id_seq to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.instance to auth_reconciler;
 grant select, delete on auth_reconciler.pause to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.owed to auth_reconciler;
@@ -98,6 +101,7 @@ grant execute on function
     auth_reconciler.processes(),
     auth_reconciler.prune(integer, uuid[], integer, interval, integer),
     auth_reconciler.prune_some(integer, auth_reconciler.proposal[], integer, interval),
+    auth_reconciler.put_off(uuid, bigint[]),
     auth_reconciler.record_batch(uuid, integer, jsonb, jsonb),
     auth_reconciler.record_steps(uuid, text, jsonb, auth_reconciler.proposal[]),
     auth_reconciler.remove_records(integer, integer),

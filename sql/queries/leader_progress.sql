@@ -3,22 +3,50 @@
 select
     e.pid,
     e.backend_start,
-    coalesce(
-        (
-            select c.id
-            from (select first.* from auth_reconciler.change as first order by first.id limit 2000) as c
-            left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
-            where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
-                and not (c.cause = 'drift' and coalesce(i.hold_until > now(), false))
-                and not exists (
-                    select from auth_reconciler.pause as p
-                    where p.watched_id = c.watched_id and p.instance_id = c.instance_id
+    (
+        select min(waits.id)
+        from auth_reconciler.watched_table as w
+        cross join lateral (
+            -- What the leader has put off it has read: it looks at that again by itself.
+            select coalesce(
+                (
+                    select c.id
+                    from (
+                        select first.*, + first.id as number
+                        from auth_reconciler.change as first
+                        where first.watched_id = w.id and not first.put_off and first.instance_id is not null
+                        order by number
+                        limit 2000
+                    ) as c
+                    left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
+                    where not (c.cause = 'drift' and coalesce(i.hold_until > now(), false))
+                        and not exists (
+                            select from auth_reconciler.pause as p
+                            where p.watched_id = c.watched_id and p.instance_id = c.instance_id
+                        )
+                    order by c.number
+                    limit 1
+                ),
+                -- Where so many are held back one after the other, what stands behind them is taken to wait.
+                (
+                    select c.id
+                    from auth_reconciler.change as c
+                    where c.watched_id = w.id and not c.put_off and c.instance_id is not null
+                    order by + c.id
+                    offset 1999
+                    limit 1
                 )
-            order by c.id
-            limit 1
-        ),
-        -- Where so many are held back one after the other, what stands behind them is taken to wait.
-        (select c.id from auth_reconciler.change as c order by c.id offset 1999 limit 1)
+            ) as id
+            union all
+            -- That the table was truncated. There are few of them, and another index has them.
+            select t.id
+            from (
+                select c.id
+                from auth_reconciler.change as c
+                where c.watched_id = w.id and c.instance_id is null
+                offset 0
+            ) as t
+        ) as waits
     ) as oldest_change,
     (
         select min(due.next_attempt_at)

@@ -57,6 +57,13 @@ wanted (privilege, remedy, held) as (
             ('select', 'reconcilers'), ('select', 'instances')
     ) as needed (act, name) on needed.name = c.relname
     union all
+    select format('select on sequence auth_reconciler.%s', c.relname),
+        format('grant select on sequence auth_reconciler.%s to %I', c.relname, reader.name),
+        has_sequence_privilege(reader.oid, c.oid, 'select')
+    from ours
+    cross join reader
+    join pg_catalog.pg_class as c on c.relnamespace = ours.oid and c.relname = 'change_id_seq' and c.relkind = 'S'
+    union all
     select format('execute on function %s', p.oid::regprocedure),
         format('grant execute on function %s to %I', p.oid::regprocedure, reader.name),
         has_function_privilege(reader.oid, p.oid, 'execute')
@@ -66,7 +73,7 @@ wanted (privilege, remedy, held) as (
     where p.proname in (
         'record_batch', 'record_steps', 'forget_batch', 'forget_rows', 'enter_gate', 'lock_keys', 'lock_differing', 'lock_rows', 'prepared',
         'look_at_others', 'fence', 'refusal', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
-        'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'prune', 'prune_some', 'take_over',
+        'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'prune', 'prune_some', 'put_off', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
         'processes', 'tell_watchers', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',

@@ -38,17 +38,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    -- Rings in one transaction before a single call for a scan takes their place.
-    max_rings constant integer := 64;
     watched constant integer := tg_argv[0]::integer;
     -- What this transaction has come to with the log: its id, and "can" or "cannot". Local to it and undone
     -- with a savepoint, as the lock is; with the id because anybody may set it, and reset beforehand. "cannot" is
-    -- sealed, for it leaves out who wrote what.
+    -- sealed, for it leaves out who wrote what. That there is an id before a number of the log is drawn, readers rely on:
+    -- what they do not see below a number that was drawn belongs to a transaction that they do.
     this_transaction constant text := pg_current_xact_id()::text;
     logged constant text := current_setting('auth_reconciler.logged', true);
     ids uuid[];
     causes text[];
-    rings integer;
+    is_first boolean := false;
     acting text;
     written_by text;
     ours boolean := false;
@@ -143,6 +142,7 @@ begin
                 current_setting('application_name'), written_by
             from unnest(ids, causes) as told (id, cause);
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
+            is_first := true;
         exception when others then
             perform set_config('auth_reconciler.logged', this_transaction || ' cannot ' || (
                     select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
@@ -158,23 +158,22 @@ begin
             return null;
         end;
     end if;
-    -- Anybody may set it: what is no number of ours is none.
-    rings := coalesce(substring(current_setting('auth_reconciler.rings', true) from '^[0-9]{1,4}$'), '0')::integer;
-    for i in 1 .. cardinality(ids) loop
-        if ids[i] is null or rings >= max_rings then
-            -- Equal notifications of one transaction are sent once.
-            perform pg_notify('auth_reconciler', 'scan');
-        else
-            rings := rings + 1;
-            perform set_config('auth_reconciler.rings', rings::text, true);
+    -- Equal notifications of one transaction are sent once, and sending them costs all who commit: so the first row is
+    -- told, and that there are more, with one word.
+    if tg_op = 'TRUNCATE' then
+        perform pg_notify('auth_reconciler', 'scan');
+    elsif is_first then
+        for i in 1 .. cardinality(ids) loop
             perform pg_notify('auth_reconciler', watched || '/' || ids[i] || '/' || causes[i]);
-        end if;
-    end loop;
+        end loop;
+    else
+        perform pg_notify('auth_reconciler', 'log');
+    end if;
     return null;
 end
 $body$;
 
 comment on function auth_reconciler.log_change() is
-    'Trigger of the watched tables: appends the change to the log and rings with the key. Runs with the rights of its owner, so writers need none of ours.';
+    'Trigger of the watched tables: appends the change to the log and rings, with the key for the first row of a transaction and with one word for all others. Runs with the rights of its owner, so writers need none of ours.';
 
 revoke all on function auth_reconciler.log_change() from public;

@@ -31,14 +31,13 @@ set enable_seqscan = off
 as $body$
 declare
     watched constant integer := tg_argv[0]::integer;
-    -- As in log_change(), and counted together with its rings.
-    max_rings constant integer := 64;
-    -- As in log_change(): only the first line of a transaction is written in a block with EXCEPTION.
+    -- As in log_change(): only the first line of a transaction is written in a block with EXCEPTION, and rings with its
+    -- key; and there is an id before a number of the log is drawn.
     this_transaction constant text := pg_current_xact_id()::text;
     logged constant text := current_setting('auth_reconciler.logged', true);
     -- A look takes milliseconds; one that waits for an API that hangs knows no better than the writer.
     patience constant interval := '5 s';
-    rings integer;
+    word text;
     acting text;
     written_by text;
     from_value text;
@@ -119,6 +118,7 @@ begin
             (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
         values (
             watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
+        word := 'log';
     else
         begin
             insert into auth_reconciler.change
@@ -126,6 +126,7 @@ begin
             values (
                 watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
             perform set_config('auth_reconciler.logged', this_transaction || ' can', true);
+            word := watched || '/' || new.id || '/drift';
         exception when others then
             perform set_config('auth_reconciler.logged', this_transaction || ' cannot ' || (
                     select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
@@ -141,13 +142,7 @@ begin
             return came;
         end;
     end if;
-    rings := coalesce(substring(current_setting('auth_reconciler.rings', true) from '^[0-9]{1,4}$'), '0')::integer;
-    if rings >= max_rings then
-        perform pg_notify('auth_reconciler', 'scan');
-    else
-        perform set_config('auth_reconciler.rings', (rings + 1)::text, true);
-        perform pg_notify('auth_reconciler', watched || '/' || new.id || '/drift');
-    end if;
+    perform pg_notify('auth_reconciler', word);
     return new;
 end
 $body$;

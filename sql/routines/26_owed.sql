@@ -61,6 +61,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 begin
+    -- Before a number of the log is drawn, see log_change().
+    perform pg_current_xact_id();
     insert into auth_reconciler.change (watched_id, instance_id, cause, changed_at)
     select task.watched_id, place.id, task.work, case when task.work = 'truncate' then task.since else clock_timestamp() end
     from unnest(ids) with ordinality as place (id, number)
@@ -122,8 +124,8 @@ declare
     led_in uuid;
     done integer;
 begin
-    -- A daemon knows of what it has queued itself; so only the one that leads may do it, and whoever takes over waits
-    -- until this transaction has ended, and then reads the log.
+    -- Of looks that could not be logged only the daemon that is told knows; so only the one that leads may do it, and
+    -- whoever takes over waits until this transaction has ended, and then reads the log.
     if epoch is not null then
         select l.epoch into led_in from auth_reconciler.leadership as l for share;
         if led_in is distinct from epoch then
@@ -150,8 +152,8 @@ begin
         done := cardinality(queued);
         task.told_to := case when unlogged is null then task.told_to else epoch end;
         task.after_id := case when done < batch then null else queued[done] end;
-        if epoch is null then
-            perform pg_notify('auth_reconciler', 'scan');
+        if unlogged is null and done > 0 then
+            perform pg_notify('auth_reconciler', 'log');
         end if;
     end if;
     outcome := case

@@ -62,7 +62,11 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $body$
     with truncation as (
-        delete from auth_reconciler.change as c where c.instance_id is null returning c.watched_id, c.changed_at
+        -- Per table, along the index: the log may be large.
+        delete from auth_reconciler.change as c
+        using auth_reconciler.watched_table as w
+        where c.watched_id = w.id and c.instance_id is null
+        returning c.watched_id, c.changed_at
     ),
     owed as (
         insert into auth_reconciler.owed (watched_id, name, work, since)

@@ -76,6 +76,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $body$
 begin
+    -- Before a number of the log is drawn, see log_change().
+    perform pg_current_xact_id();
     insert into auth_reconciler.change (watched_id, instance_id, cause, application, role, note)
     values (
         watched_id, instance_id, 'operator', current_setting('application_name'), auth_reconciler.operator_name(),
@@ -123,6 +125,8 @@ declare
     rows_queued bigint;
     total bigint := 0;
 begin
+    -- Before a number of the log is drawn, see log_change().
+    perform pg_current_xact_id();
     for watched in
         select w.* from auth_reconciler.watched_table as w
         where exists (select from pg_class as c where c.oid = w.relation)
@@ -144,7 +148,7 @@ begin
         get diagnostics rows_queued = row_count;
         total := total + rows_queued;
     end loop;
-    perform pg_notify('auth_reconciler', 'scan');
+    perform pg_notify('auth_reconciler', 'log');
     return format('%s instances will be looked at', total);
 end
 $body$;

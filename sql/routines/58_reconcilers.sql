@@ -12,6 +12,7 @@ as $body$
         from auth_reconciler.change as c
         left join auth_reconciler.instance as i on i.watched_id = c.watched_id and i.instance_id = c.instance_id
         where c.watched_id in (select w.id from auth_reconciler.watched_table as w)
+            and not c.put_off
             and c.changed_at > stands_still.last_sign
             and c.changed_at < statement_timestamp() - interval '10 s'
             and not (c.cause = 'drift' and coalesce(i.hold_until > statement_timestamp(), false))

@@ -158,6 +158,7 @@ from (select
         when auth_reconciler.nobody_leads() then 'no daemon leads'
         when max(i.hold_until) > now() and bool_and(c.cause = 'drift') then
             'contested: looked at in ' || date_trunc('second', max(i.hold_until) - now())
+        when bool_and(c.put_off) then 'a look could not answer for it, and another one will'
         else 'a look is due'
     end as why,
     min(c.changed_at) as since,

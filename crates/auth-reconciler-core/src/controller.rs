@@ -44,7 +44,7 @@ use crate::batch::Bound;
 use crate::chance::Chance;
 use crate::follow::{self, Followers};
 use crate::instance::Key;
-use crate::queue::{self, Moment, Queue};
+use crate::queue::{self, Claim, Moment, Queue};
 use crate::record::Proposal;
 use crate::rings::Rings;
 use crate::verdict::Policy;
@@ -55,10 +55,13 @@ mod command;
 mod doubt;
 mod engine;
 mod faults;
+mod horizon;
 mod input;
 mod log;
+mod notified;
 mod output;
 mod phase;
+mod reading;
 mod reconciled;
 mod recording;
 mod run;
@@ -76,11 +79,13 @@ pub use command::{
 pub use engine::FIRST_SIGHT;
 pub use input::{
     Backlog, ChangeSet, Done, EngineNews, EngineStatus, Failure, FailureKind, Fault, FollowerEnded,
-    Hindrance, Input, Inspected, Notified, Probed, ReadBatch, Round, Sight, Sounds,
+    Hindrance, Input, Inspected, Notified, Probed, Round, Sight, Sounds,
 };
+pub use reading::{LogRead, LogSeen, ReadBatch, Taken, TakenInstance};
 
 use batch::Batches;
 use input::{Outcome, Output, Reconciled};
+use log::Log;
 use phase::Phase;
 use run::Run;
 use troubles::Troubles;
@@ -147,10 +152,10 @@ pub struct Controller {
     every_row: bool,
     /// What rang and is not heeded yet.
     rings: Rings,
-    /// The log is to be read with the next echo.
-    unread: bool,
-    /// What was read and left in the log, by those of whom something was left.
-    left: HashMap<Key, ChangeSet>,
+    /// With the next echo it is to be seen whether changes could not be logged.
+    uncounted: bool,
+    /// The change log, as far as this term knows it.
+    log: Log,
     /// What was told of watched tables that are not as they were; what their triggers missed is in no log.
     faults: Vec<Fault>,
     /// Nothing new begins any more.
@@ -187,8 +192,8 @@ impl Controller {
             witnesses: Witnesses::believing_after(settings.policy.believe_silence_after),
             every_row: false,
             rings: Rings::default(),
-            unread: false,
-            left: HashMap::new(),
+            uncounted: false,
+            log: Log::default(),
             faults: Vec::new(),
             stopping: false,
             out: VecDeque::from([connect]),
@@ -204,6 +209,7 @@ impl Controller {
             Input::Notified(notified) => self.notified(notified, now),
             Input::Engine(news) => self.engine_news(news, now),
             Input::Sounds(sounds) => self.hear(sounds),
+            Input::PutOff(result) => self.was_put_off(result, now),
             Input::Stop => self.stopping = true,
             Input::Read(read) => self.read(read, now),
             Input::Inspected(inspected) => self.inspected(*inspected, now),
@@ -232,6 +238,7 @@ impl Controller {
             }
             self.ask_canaries(now);
             self.heed_rings(now);
+            self.log.end_rest(now);
             self.begin_what_is_due(now);
             let command = self.next_work(now).or_else(|| self.next_batch(now));
             if command.is_some() {
@@ -253,10 +260,11 @@ impl Controller {
         // While the first looks wait, the queue has nothing to do.
         let held = term.engine.held_until(now);
         let all = [
-            held.or_else(|| self.queue.deadline()),
+            held.or_else(|| self.queue.deadline(self.claim())),
             self.followers.deadline(),
             self.witnesses.deadline(),
             self.rings.deadline(),
+            self.log.deadline(),
             term.echo_due,
         ];
         all.into_iter().flatten().min()
@@ -289,7 +297,8 @@ impl Controller {
             return;
         }
         let epoch = term.epoch;
-        while let Some(command) = self.queue.next(now) {
+        let claim = self.claim();
+        while let Some(command) = self.queue.next(claim, now) {
             match command {
                 queue::Command::Start { key, wake } => self.begin(key, wake, epoch, now),
                 queue::Command::GiveWay { key } => self.ask_to_end(key, Stop::GiveWay),
@@ -302,8 +311,24 @@ impl Controller {
         if let Some(proposals) = self.begin_record(now) {
             return Some(Command::Record(proposals));
         }
-        let (batch, keys) = self.reads.begin(|waiting| waiting.len().min(MOST_READ))?;
-        Some(Command::Read { batch, keys })
+        if let Some(put_off) = self.begin_put_off() {
+            return Some(put_off);
+        }
+        let batch = self.reads.may_begin()?;
+        let log = if self.stopping {
+            None
+        } else {
+            self.begin_log_read(batch, now)
+        };
+        let keys = self
+            .reads
+            .begin_with(log.is_some(), |waiting| waiting.len().min(MOST_READ))?;
+        Some(Command::Read { batch, keys, log })
+    }
+
+    /// What the log asks of the queue.
+    fn claim(&self) -> Claim {
+        self.log.claim(self.settings.limits.slots)
     }
 
     /// Looks at an instance, if its table is served.

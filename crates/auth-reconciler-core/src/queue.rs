@@ -67,6 +67,15 @@ impl Limits {
     }
 }
 
+/// What is asked of the slots for keys that are not in the queue, but in a log that is read when there is room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Slots that are spoken for, as a read is under way.
+    pub reserved: usize,
+    /// First looks that wait there, as far as is known.
+    pub waiting: usize,
+}
+
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<K> {
@@ -96,8 +105,6 @@ pub enum Next {
         /// Until then foreign writes cause no look.
         hold_drift: bool,
     },
-    /// It read nothing new: whatever was to happen before this run.
-    AsBefore,
 }
 
 /// The queue. See the module for what it guarantees.
@@ -142,15 +149,20 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     }
 
     /// The next thing to do at `now`, if there is one. Call it until it returns `None`.
-    pub fn next(&mut self, now: Moment) -> Option<Command<K>> {
+    pub fn next(&mut self, claim: Claim, now: Moment) -> Option<Command<K>> {
         self.ring_alarms(now);
-        while self.active.len() < self.limits.slots {
-            let Some(key) = self.take() else { break };
-            if let Some(start) = self.start(key, now) {
+        while let Some((key, lane)) = self.take(claim) {
+            if let Some(start) = self.start(key, lane, now) {
                 return Some(start);
             }
         }
-        self.ask_to_give_way(now)
+        self.ask_to_give_way(claim, now)
+    }
+
+    /// Slots that nobody holds.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.limits.slots.saturating_sub(self.active.len())
     }
 
     /// The run of `key` has ended.
@@ -165,11 +177,8 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         if run.lane == Lane::Retry {
             self.running_retries -= 1;
         }
-        if next != Next::AsBefore {
-            entry.drift_held = None;
-        }
+        entry.drift_held = None;
         match next {
-            Next::AsBefore => self.restore(key, run, now),
             Next::Settled => {
                 // What the container said before it converged: nothing that the run has not seen.
                 entry.wake = entry.wake.filter(|wake| wake.cause != Cause::Output);
@@ -189,10 +198,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// When [`Queue::next`] has something to do though nothing happens until then.
     #[must_use]
-    pub fn deadline(&self) -> Option<Moment> {
+    pub fn deadline(&self, claim: Claim) -> Option<Moment> {
         let alarm = self.due.first().map(|(moment, _)| *moment);
         let give_way = self
-            .may_give_way()
+            .may_give_way(claim)
             .map(|(_, run)| run.since + self.limits.patience)
             .min();
         alarm.into_iter().chain(give_way).min()
@@ -226,7 +235,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             entry.waiting = None;
             entry.wake = None;
             entry.due = None;
-            entry.behind = None;
             entry.drift_held = None;
             entry.running.is_some()
         });
@@ -258,11 +266,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let allowed = entry.pace.allowed_at(&self.limits);
         if allowed > now {
             entry.waiting = None;
-            if wake.rung {
-                self.hold_back(key, allowed, wake.cause);
-            } else {
-                self.arm(key, allowed, wake.cause);
-            }
+            self.arm(key, allowed, wake.cause);
             return;
         }
         self.ticket += 1;
@@ -293,7 +297,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        entry.behind = None;
         if let Some((armed, _)) = entry.due.take() {
             self.due.remove(&(armed, key.clone()));
         }
@@ -309,10 +312,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
                 continue;
             };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
-            if entry.behind.is_some() {
-                self.let_go(&key, now);
-                continue;
-            }
             entry.drift_held = entry.drift_held.filter(|until| *until > now);
             let wake = Wake::new(cause, moment);
             entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
@@ -322,27 +321,40 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
     }
 
-    fn take(&mut self) -> Option<K> {
-        if let Some((_, key)) = self.first.pop_first() {
-            return Some(key);
+    /// Who is next, and in which lane. Some slots are left to whoever waits in the log: of first looks these come as they
+    /// can, but retries, of which there may always be some, never take the last.
+    fn take(&mut self, claim: Claim) -> Option<(K, Lane)> {
+        let free = self.free().saturating_sub(claim.reserved);
+        let (slots, waits) = (self.limits.slots, claim.waiting > 0);
+        let left = if waits { slots / 8 } else { 0 };
+        if free > left
+            && let Some((_, key)) = self.first.pop_first()
+        {
+            return Some((key, Lane::First));
         }
-        if self.running_retries < self.limits.retry_slots {
-            return self.retry.pop_first().map(|(_, key)| key);
+        let left = if waits { left.max(1) } else { 0 };
+        if free > left && self.running_retries < self.limits.retry_slots {
+            let (_, key) = self.retry.pop_first()?;
+            return Some((key, Lane::Retry));
         }
         None
     }
 
-    fn start(&mut self, key: K, now: Moment) -> Option<Command<K>> {
-        let limits = self.limits;
+    fn start(&mut self, key: K, lane: Lane, now: Moment) -> Option<Command<K>> {
         let entry = self.entries.get_mut(&key)?;
-        let (lane, _) = entry.waiting.take()?;
+        entry.waiting = None;
         let wake = entry.wake.take()?;
+        self.run(&key, lane, now);
+        Some(Command::Start { key, wake })
+    }
+
+    fn run(&mut self, key: &K, lane: Lane, now: Moment) {
+        let limits = self.limits;
+        let entry = self.entry(key, now);
         entry.running = Some(Running {
             lane,
             since: now,
             asked_to_give_way: false,
-            pace_before: entry.pace,
-            due_before: entry.behind.unwrap_or(entry.due),
         });
         entry.pace.spend(now, &limits);
         self.active.insert(key.clone());
@@ -350,14 +362,13 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             self.running_retries += 1;
         }
         // The run answers for whatever the deadline was for.
-        self.disarm(&key);
-        Some(Command::Start { key, wake })
+        self.disarm(key);
     }
 
-    fn ask_to_give_way(&mut self, now: Moment) -> Option<Command<K>> {
+    fn ask_to_give_way(&mut self, claim: Claim, now: Moment) -> Option<Command<K>> {
         let patience = self.limits.patience;
         let (key, _) = self
-            .may_give_way()
+            .may_give_way(claim)
             .filter(|(_, run)| run.since + patience <= now)
             .min_by_key(|(_, run)| (run.lane == Lane::First, run.since))?;
         let key = key.clone();
@@ -368,13 +379,13 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     /// The runs of which one could be asked to give way: none while there are free slots, or while as
     /// many have been asked as first looks wait.
-    fn may_give_way(&self) -> impl Iterator<Item = (&K, Running)> {
+    fn may_give_way(&self, claim: Claim) -> impl Iterator<Item = (&K, Running)> {
         let runs = || {
             let entries = self.active.iter().map(|key| (key, self.entries.get(key)));
             entries.filter_map(|(key, entry)| Some((key, entry?.running?)))
         };
         let asked = runs().filter(|(_, run)| run.asked_to_give_way).count();
-        let wanted = self.active.len() >= self.limits.slots && asked < self.first.len();
+        let wanted = self.free() == 0 && asked < self.first.len() + claim.waiting;
         runs().filter(move |(_, run)| wanted && !run.asked_to_give_way)
     }
 }

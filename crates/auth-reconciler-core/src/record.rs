@@ -60,6 +60,24 @@ pub struct Recording {
     pub refusal: Option<String>,
 }
 
+impl Recording {
+    /// Whether the changes that were read are answered for: they are out of the log.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        match self.outcome {
+            Recorded::Written
+            | Recorded::Right
+            | Recorded::Overridden
+            | Recorded::Unwritable
+            | Recorded::Gone => true,
+            Recorded::Busy
+            | Recorded::Unwatched
+            | Recorded::EpochEnded
+            | Recorded::Overtaken(_) => false,
+        }
+    }
+}
+
 /// What became of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {

@@ -1,5 +1,6 @@
-//! What a ring may cost. Any role may send one, so it is believed only to say that there may be something to
-//! read: keys are read as they ring within a pace, and beyond it the change log is, where what really happened stands.
+//! What a ring may cost. Any role may send one, so it is believed only to say that there may be something to read in the
+//! change log, where what really happened stands. Reads that bring something cost nothing here; those that bring nothing keep
+//! to a pace.
 //! A change that could not be logged was counted outside its transaction, and is answered for by that count. A ring for
 //! everything without a count is heeded as well, should it come from triggers of an earlier version, but at a pace at
 //! which it harms nobody.
@@ -42,6 +43,10 @@ impl Pace {
         }
         free
     }
+
+    fn give_back(&mut self) {
+        self.full = self.full.saturating_sub(self.every);
+    }
 }
 
 /// What is to be done now.
@@ -49,6 +54,8 @@ impl Pace {
 pub struct Due {
     /// Read the change log.
     pub log: bool,
+    /// List the watched tables anew.
+    pub scan: bool,
     /// Have looks at all rows be owed.
     pub everything: bool,
 }
@@ -56,11 +63,12 @@ pub struct Due {
 /// The rings of a channel that anybody may ring, and what is owed because of them.
 #[derive(Clone, Debug)]
 pub struct Rings {
-    keys: Pace,
     readings: Pace,
+    scans: Pace,
     counted: Pace,
     uncounted: Pace,
     log_owed: bool,
+    scan_owed: bool,
     counted_owed: bool,
     uncounted_owed: bool,
 }
@@ -68,13 +76,14 @@ pub struct Rings {
 impl Default for Rings {
     fn default() -> Self {
         Self {
-            // More than a fleet brings at once; what rang for nothing costs one read.
-            keys: Pace::new(512, Duration::from_millis(4)),
-            readings: Pace::new(2, Duration::from_millis(250)),
+            // A short read each, that brings nothing.
+            readings: Pace::new(512, Duration::from_millis(4)),
+            scans: Pace::new(2, Duration::from_millis(250)),
             // Each costs a probe of every instance. While changes cannot be logged, every write of the manager's counts.
             counted: Pace::new(2, Duration::from_secs(30)),
             uncounted: Pace::new(2, Duration::from_secs(60)),
             log_owed: false,
+            scan_owed: false,
             counted_owed: false,
             uncounted_owed: false,
         }
@@ -82,25 +91,28 @@ impl Default for Rings {
 }
 
 impl Rings {
-    /// A key rang. Whether it may be read now; if not, the log will be.
-    pub fn key(&mut self, now: Moment) -> bool {
-        let admitted = self.keys.take(now);
-        self.log_owed |= !admitted;
-        admitted
-    }
-
-    /// Somebody rang for a reading of the log, or in words that are not understood.
+    /// Somebody rang.
     pub fn log(&mut self) {
         self.log_owed = true;
     }
 
-    /// Somebody rang for everything. Whether it was counted is found with a reading of the log.
+    /// What was read because somebody rang has brought something.
+    pub fn brought(&mut self) {
+        self.readings.give_back();
+    }
+
+    /// Somebody rang for a list of the tables, or in words that are not understood.
+    pub fn scan(&mut self) {
+        self.scan_owed = true;
+    }
+
+    /// Somebody rang for everything. Whether it was counted is found with a scan.
     pub fn everything(&mut self) {
-        self.log_owed = true;
+        self.scan_owed = true;
         self.uncounted_owed = true;
     }
 
-    /// A reading found that changes were counted and not answered for.
+    /// A scan found that changes were counted and not answered for.
     pub fn counted(&mut self) {
         self.counted_owed = true;
     }
@@ -110,10 +122,16 @@ impl Rings {
         let counted = self.counted_owed && self.counted.take(now);
         let everything = counted || (self.uncounted_owed && self.uncounted.take(now));
         let log = self.log_owed && self.readings.take(now);
+        let scan = self.scan_owed && self.scans.take(now);
         self.log_owed &= !log;
+        self.scan_owed &= !scan;
         self.counted_owed &= !everything;
         self.uncounted_owed &= !everything;
-        Due { log, everything }
+        Due {
+            log,
+            scan,
+            everything,
+        }
     }
 
     /// Whether somebody rang for everything and was not heeded yet.
@@ -126,8 +144,9 @@ impl Rings {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let log = self.log_owed.then(|| self.readings.next());
+        let scan = self.scan_owed.then(|| self.scans.next());
         let counted = self.counted_owed.then(|| self.counted.next());
         let uncounted = self.uncounted_owed.then(|| self.uncounted.next());
-        [log, counted, uncounted].into_iter().flatten().min()
+        [log, scan, counted, uncounted].into_iter().flatten().min()
     }
 }

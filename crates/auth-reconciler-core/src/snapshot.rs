@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub facts: Facts,
     /// Ids of the changes that a record of it answers for, in their order.
     pub changes: Vec<i64>,
+    /// Those of them that no look has put off.
+    pub unread: Vec<i64>,
     /// Version of our row that was read; `None` when there was none.
     pub version: Option<Uuid>,
     /// Number of the last change of this instance, ever.
@@ -28,15 +30,6 @@ impl Snapshot {
     #[must_use]
     pub fn is_of_nothing(&self) -> bool {
         self.facts.row.is_none() && self.version.is_none() && self.changes.is_empty()
-    }
-
-    /// Whether it shows something beside what was read before and not answered for: changes that were not known, or a
-    /// row that was not, and of which nothing is recorded.
-    #[must_use]
-    pub fn has_news(&self, before: Option<ChangeSet>) -> bool {
-        let anything =
-            !self.changes.is_empty() || (self.version.is_none() && !self.is_of_nothing());
-        anything && before != Some(self.change_set())
     }
 
     /// Its changes, told from any other set of them.

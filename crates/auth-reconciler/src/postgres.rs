@@ -16,6 +16,7 @@ pub(crate) mod inbox;
 pub(crate) mod listener;
 pub(crate) mod owed;
 pub(crate) mod pool;
+pub(crate) mod read;
 pub(crate) mod ready;
 pub(crate) mod record;
 pub(crate) mod remedy;

@@ -177,7 +177,7 @@ async fn what_a_before_trigger_changes_is_an_event() -> Result<()> {
 
 #[tokio::test]
 async fn every_row_of_a_large_transaction_is_looked_at() -> Result<()> {
-    // Past 64 the trigger rings for a scan of the change log only.
+    // Only the first row is told; the others are in the change log.
     const ROWS: i64 = 300;
     let scene = Scene::start(&[]).await?;
     let fill = format!(

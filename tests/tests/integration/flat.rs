@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::scene::Scene;
+use crate::unread::{SESSION, reading};
 
 /// Pages that a statement reads.
 async fn pages(scene: &Scene, statement: &str) -> Result<i64> {
@@ -99,12 +100,28 @@ async fn what_waits_is_seen_behind_any_number_of_changes_that_are_held_back() ->
         let seen = scene.manager.query_one(asked, &[]).await?;
         let oldest: Option<i64> = seen.try_get("oldest_change")?;
         ensure!(oldest == Some(waits), "{oldest:?} behind {held_back}");
+        // What was put off was read, and waits for nobody else.
+        scene
+            .manager
+            .batch_execute("update auth_reconciler.change set put_off = true")
+            .await?;
+        let seen = scene.manager.query_one(asked, &[]).await?;
+        let oldest: Option<i64> = seen.try_get("oldest_change")?;
+        ensure!(oldest.is_none(), "{oldest:?} is put off");
+    }
+    for changed in ["null, 'truncate'", "gen_random_uuid(), 'drift'"] {
+        scene
+            .manager
+            .batch_execute(&format!(
+                "insert into auth_reconciler.change (watched_id, instance_id, cause) values (1, {changed})"
+            ))
+            .await?;
+        let seen = scene.manager.query_one(asked, &[]).await?;
+        let oldest: Option<i64> = seen.try_get("oldest_change")?;
+        ensure!(oldest == Some(10_002), "{oldest:?} after {changed}");
     }
     Ok(())
 }
-
-/// As the sessions begin in which looks read and record.
-const SESSION: &str = "set search_path = pg_catalog, pg_temp; set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
 
 /// Five rows, in the order of their numbers, as looks have read them that found another status.
 const PROPOSED: &str = "
@@ -149,11 +166,7 @@ async fn a_session_that_began_with_small_tables_reads_and_records_as_little_when
         .await?;
     let session = scene.database.client().await?;
     session.batch_execute(SESSION).await?;
-    let read = include_str!("../../../sql/queries/read.sql")
-        .replace("{relation}", "public.message_instances")
-        .replace("{oid}", &oid.to_string())
-        .replace("{serves_api}", "true");
-    let read = session.prepare(&read).await?;
+    let read = session.prepare(&reading(oid)).await?;
     let record = session.prepare(RECORD).await?;
     let ids: Vec<uuid::Uuid> = scene
         .value("select array_agg(id) from public.message_instances")

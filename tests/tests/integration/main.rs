@@ -32,4 +32,5 @@ mod search_path;
 mod secrets;
 mod stage;
 mod tls;
+mod unread;
 mod unwritable;

@@ -8,7 +8,7 @@ use tokio_postgres::types::FromSql;
 mod actions;
 mod attack;
 mod comments;
-mod earlier;
+pub(crate) mod earlier;
 mod explain;
 mod frozen;
 pub(crate) mod grants;

@@ -34,20 +34,35 @@ impl<T> Batches<T> {
         self.next
     }
 
+    /// Number of the next batch, if one may begin: none is under way.
+    pub(super) fn may_begin(&self) -> Option<u64> {
+        (!self.under_way).then_some(self.next)
+    }
+
     /// The next batch, if none is under way and there is something for it: of those that wait, the oldest first, as many
-    /// as `room` has; it is under way then. Its number.
-    pub(super) fn begin(
+    /// as `room` has; it is under way then.
+    pub(super) fn begin(&mut self, room: impl FnOnce(&VecDeque<T>) -> usize) -> Option<Vec<T>> {
+        self.begin_with(false, room)
+    }
+
+    /// The same, also if nobody waits for it but somebody who is not in this queue.
+    pub(super) fn begin_with(
         &mut self,
+        others: bool,
         room: impl FnOnce(&VecDeque<T>) -> usize,
-    ) -> Option<(u64, Vec<T>)> {
-        if self.under_way || self.waiting.is_empty() {
+    ) -> Option<Vec<T>> {
+        if self.under_way || (self.waiting.is_empty() && !others) {
             return None;
         }
         self.under_way = true;
-        let number = self.next;
         self.next += 1;
-        let room = room(&self.waiting).clamp(1, self.waiting.len());
-        Some((number, self.waiting.drain(..room).collect()))
+        let room = room(&self.waiting).max(1).min(self.waiting.len());
+        Some(self.waiting.drain(..room).collect())
+    }
+
+    /// Nobody waits any more. What is under way goes on.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
     }
 
     /// Takes out of those that wait whom `unwanted` names, if a batch may begin now.
@@ -78,19 +93,15 @@ mod tests {
         let three = |waiting: &VecDeque<u32>| waiting.len().min(3);
         assert_eq!(batches.begin(three), None);
         batches.want(1);
-        assert_eq!(
-            batches.begin(three),
-            Some((1, vec![1])),
-            "at once, and alone"
-        );
+        assert_eq!(batches.begin(three), Some(vec![1]), "at once, and alone");
         for item in 2..=6 {
             assert_eq!(batches.want(item), 2);
             assert_eq!(batches.begin(three), None);
         }
         batches.ended();
-        assert_eq!(batches.begin(three), Some((2, vec![2, 3, 4])));
+        assert_eq!(batches.begin(three), Some(vec![2, 3, 4]));
         batches.ended();
-        assert_eq!(batches.begin(three), Some((3, vec![5, 6])));
+        assert_eq!(batches.begin(three), Some(vec![5, 6]));
         batches.ended();
         assert_eq!(batches.begin(three), None);
     }
@@ -100,6 +111,6 @@ mod tests {
         let mut batches = Batches::default();
         batches.want(1);
         batches.want(2);
-        assert_eq!(batches.begin(|_| 0), Some((1, vec![1])));
+        assert_eq!(batches.begin(|_| 0), Some(vec![1]));
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::input::{EngineStatus, Failure, Fault, Hindrance};
+use super::reading::LogRead;
 use crate::answer::Shortage;
 use crate::container::{Container, Listed, Sighting};
 use crate::instance::Key;
@@ -43,13 +44,15 @@ pub enum Command {
         /// Its session may live on at the server, and is to be ended there.
         end_session: bool,
     },
-    /// Read these instances afresh. Comes back as [`Read`](super::Input::Read) with the number of the batch; there is one
-    /// at a time.
+    /// Read instances afresh. Comes back as [`Read`](super::Input::Read) with the number of the batch; there is one at a
+    /// time.
     Read {
         /// Number of the batch.
         batch: u64,
-        /// The instances; none is twice in it.
+        /// Those that are asked for; none is twice in it.
         keys: Vec<Key>,
+        /// What the change log is to add to them.
+        log: Option<LogRead>,
     },
     /// Ask the engine for the container of an instance. Comes back as [`Inspected`](super::Input::Inspected).
     Inspect {
@@ -69,6 +72,14 @@ pub enum Command {
     },
     /// Record these behind the fence. Comes back as [`Recorded`](super::Input::Recorded); there is one batch at a time.
     Record(Vec<Proposal>),
+    /// Note that these changes were read and not answered for, as the process of this epoch: the log brings them no more
+    /// while it leads. Comes back as [`PutOff`](super::Input::PutOff); there is one batch at a time.
+    PutOff {
+        /// The epoch.
+        epoch: Uuid,
+        /// Ids of the changes.
+        changes: Vec<i64>,
+    },
     /// Follow the output of a container, and tell what is heard of it.
     Follow {
         /// The instance.

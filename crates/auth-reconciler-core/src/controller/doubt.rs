@@ -12,9 +12,6 @@ impl Controller {
     /// once, because what it was concluded from is no longer so.
     pub(super) fn weigh(&mut self, reconciled: &Reconciled, now: Moment) -> bool {
         let (key, outcome) = (&reconciled.key, &reconciled.outcome);
-        if *outcome == Outcome::NothingNew {
-            return false;
-        }
         self.witnesses.looked(key);
         if let Some(clocks) = reconciled.clocks {
             self.witnesses.read(clocks);
@@ -47,7 +44,6 @@ impl Controller {
                 }
             }
             Outcome::Overtaken
-            | Outcome::NothingNew
             | Outcome::Transient
             | Outcome::Failed(_)
             | Outcome::NotAsked(_)

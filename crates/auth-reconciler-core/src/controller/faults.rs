@@ -39,8 +39,8 @@ impl Controller {
         if self.every_row || changed {
             self.want_scan();
         }
-        if std::mem::take(&mut self.unread) {
-            self.rings.log();
+        if std::mem::take(&mut self.uncounted) {
+            self.rings.scan();
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::command::Wanted;
+use super::reading::ReadBatch;
 use crate::answer::Shortage;
 use crate::container::{Container, Listed, Sighting};
 use crate::facts::Facts;
@@ -15,7 +16,6 @@ use crate::instance::Key;
 use crate::profile::Profile;
 use crate::queue::Moment;
 use crate::record::Recording;
-use crate::snapshot::Snapshot;
 use crate::witness::{Known, Reading, Word};
 use crate::{Answer, Cause, standby};
 
@@ -52,6 +52,8 @@ pub enum Input {
         /// How many watched rows each of its transactions has locked, and for how long.
         held: Vec<(usize, Duration)>,
     },
+    /// Changes were put off. False: another epoch has begun, and nothing was done.
+    PutOff(Result<bool, Failure>),
     /// The process is to end: what is under way goes on to its end, and nothing new begins.
     Stop,
     /// Work of a term has ended.
@@ -103,9 +105,13 @@ pub struct Sight {
 /// One emptying of what the listener heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notified {
-    /// Keys that rang, each with its greatest cause.
-    pub keys: HashMap<Key, Cause>,
-    /// Read the change log: more happened than was rung for.
+    /// There may be something new in the change log.
+    pub rang: bool,
+    /// The first instances of the transactions that rang, as far as they told.
+    pub hints: BTreeSet<Key>,
+    /// Some rang without telling for whom.
+    pub untold: bool,
+    /// List the watched tables anew.
     pub scan: bool,
     /// Look at everything: a change could not be logged.
     pub resync: bool,
@@ -151,17 +157,6 @@ pub struct FollowerEnded {
     pub unreadable: Option<String>,
 }
 
-/// A batch that was read.
-#[derive(Debug)]
-pub struct ReadBatch {
-    /// Its number.
-    pub batch: u64,
-    /// The moment of the process's clock at which it was read.
-    pub at: Moment,
-    /// What was read of each. One that cannot be read takes no other with it.
-    pub snapshots: Vec<(Key, Result<Box<Snapshot>, Failure>)>,
-}
-
 /// What the engine shows of the container of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
@@ -200,10 +195,6 @@ pub(super) struct Reconciled {
     pub(super) epoch: Uuid,
     /// What was known of our own way when it began.
     pub(super) known: Known,
-    /// Nothing but rings led to it.
-    pub(super) rung: bool,
-    /// Which changes it has read, if it could read.
-    pub(super) changes: Option<ChangeSet>,
     /// The database's time and ours, as it read them.
     pub(super) clocks: Option<Reading>,
     /// What its API said that is of weight for others, and when: the record of it may take long, and the way may be lost
@@ -270,8 +261,6 @@ pub(super) enum Outcome {
     /// Neither this API nor any other that could be a witness answers: nothing is recorded until one does. Where it
     /// was asked and what came of it, in words.
     Doubted(String),
-    /// Somebody rang, and nothing is new: all is as before it.
-    NothingNew,
     /// The table is not known here: list the watched tables anew.
     UnknownTable,
     /// The database refused because another epoch has begun.

@@ -1,165 +1,297 @@
-//! The change log: who rang, when it is read, and what a reading brings.
+//! The change log is the queue: a read takes out of it instances with unread changes, as many as there is room for. Rings
+//! only say that there may be some.
+//!
+//! * After every end of a reconciliation that a read has passed over, as it was under way, a read is owed; else what
+//!   changed meanwhile would be lost.
+//! * What a look has read and could not answer for is put off: no read brings it again in this term, but the queue's own
+//!   deadline, an answer that ends a doubt, or whatever else the instance waits for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::batch::Batches;
+use super::horizon::Horizon;
 use super::phase::Phase;
-use super::{Backlog, ChangeSet, Controller, Done, Failure, Notice, Notified, Outcome, Wanted};
+use super::run::Run;
+use super::{
+    Command, Controller, Failure, FailureKind, LogRead, MOST_READ, Notice, Outcome, Taken,
+    TakenInstance,
+};
 use crate::Cause;
 use crate::instance::Key;
-use crate::queue::Moment;
+use crate::queue::{Claim, Moment};
+
+/// What a term knows of the change log.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    horizon: Horizon,
+    /// It is to be read.
+    pub(super) owed: bool,
+    /// Somebody rang since the last read of it began.
+    rang: bool,
+    /// The last read of it has left some.
+    more: bool,
+    /// The read of it that is under way.
+    reading: Option<Reading>,
+    /// Number of the last batch that it was read with.
+    last: u64,
+    /// Changes that are to be put off, by instance.
+    put_offs: Batches<(Key, Vec<i64>)>,
+    /// Of these instances some are on their way.
+    being_put_off: Vec<Key>,
+    /// Until they are, no read is to bring these.
+    putting_off: BTreeSet<Key>,
+    /// Nor these before that moment: they were brought and may not begin yet, and somebody may write ever on.
+    resting: BTreeMap<Key, Moment>,
+}
+
+/// Most instances that rest at once; each read names them all.
+const MOST_RESTING: usize = 64;
+
+/// A read of the log that is under way.
+#[derive(Debug)]
+struct Reading {
+    batch: u64,
+    after: i64,
+    /// Places that are kept free for what it brings.
+    room: usize,
+    /// It answers for somebody's ring.
+    rang: bool,
+    /// What it sees says where the next one begins.
+    counts: bool,
+}
+
+impl Log {
+    /// The term has ended. What was read in it, and what is on its way, the next one finds again.
+    pub(super) fn clear(&mut self) {
+        let mut put_offs = std::mem::take(&mut self.put_offs);
+        put_offs.clear();
+        *self = Self {
+            put_offs,
+            ..Self::default()
+        };
+    }
+
+    #[cfg(test)]
+    pub(super) const fn begin_test(&mut self) {
+        self.last = 0;
+    }
+
+    /// All of it is to be read again.
+    pub(super) fn begin_anew(&mut self) {
+        self.horizon = Horizon::default();
+        if let Some(reading) = &mut self.reading {
+            reading.counts = false;
+        }
+    }
+
+    /// Somebody rang for it.
+    pub(super) const fn rang(&mut self) {
+        self.rang = true;
+        self.owed = true;
+    }
+
+    /// When the rest of some is over.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.resting.values().copied().min()
+    }
+
+    /// Those that have rested may be brought again.
+    pub(super) fn end_rest(&mut self, now: Moment) {
+        let before = self.resting.len();
+        self.resting.retain(|_, until| *until > now);
+        self.owed |= self.resting.len() < before;
+    }
+
+    /// What it asks of the queue: places that are spoken for, and instances that wait for one.
+    pub(super) fn claim(&self, slots: usize) -> Claim {
+        Claim {
+            reserved: self.reading.as_ref().map_or(0, |reading| reading.room),
+            waiting: match (self.owed, self.more) {
+                (false, _) => 0,
+                (true, false) => 1,
+                (true, true) => slots,
+            },
+        }
+    }
+}
 
 impl Controller {
-    pub(super) fn notified(&mut self, notified: Notified, now: Moment) {
-        // First of all: what could not be logged is found by no scan after the loss of the listener.
-        if notified.resync {
-            self.rings.everything();
-        }
-        if !matches!(self.phase, Phase::Leading(_)) {
-            return;
-        }
-        if let Some(why) = notified.lost {
-            self.leave(why, false, now);
-            return;
-        }
-        for (key, cause) in notified.keys {
-            self.ring(key, cause, now);
-        }
-        if notified.scan {
-            self.rings.log();
-        }
-    }
-
-    /// Somebody rang for this key, who may be anybody.
-    fn ring(&mut self, key: Key, cause: Cause, now: Moment) {
-        if !self.serves(&key) {
-            // A table that is watched since the last scan. One that is under way may have read the log
-            // before this change was in it.
-            self.rings.log();
-        } else if self.rings.key(now) {
-            self.heed(key, cause, now);
-        }
-    }
-
-    /// There may be something to read of this key.
-    fn heed(&mut self, key: Key, cause: Cause, now: Moment) {
-        if cause == Cause::Drift {
-            self.overwritten(key);
-        }
-        self.queue.ring(key, cause, now);
-    }
-
-    /// What rang is heeded at its pace.
-    pub(super) fn heed_rings(&mut self, now: Moment) {
-        let Phase::Leading(term) = &mut self.phase else {
-            return;
-        };
-        let due = self.rings.due(now);
-        self.every_row |= due.everything;
-        term.scan_wanted |= due.log || due.everything;
-    }
-
-    pub(super) fn want_scan(&mut self) {
-        if let Phase::Leading(term) = &mut self.phase {
-            term.scan_wanted = true;
-        }
-    }
-
-    /// The scan that is wanted, if none is under way; it is then.
-    pub(super) fn begin_scan(&mut self) -> Option<Wanted> {
-        let Phase::Leading(term) = &mut self.phase else {
+    /// A read of the log, if one is owed and there is room for what it brings. Call it when no read is under way.
+    pub(super) fn begin_log_read(&mut self, batch: u64, now: Moment) -> Option<LogRead> {
+        let Phase::Leading(term) = &self.phase else {
             return None;
         };
-        if term.scanning || !term.scan_wanted {
+        let room = self.queue.free().min(MOST_READ);
+        if !self.log.owed || room == 0 || term.engine.held_until(now).is_some() {
             return None;
         }
-        term.scan_wanted = false;
-        term.scanning = true;
-        Some(Wanted {
-            unsettled: std::mem::take(&mut term.unsettled),
-            every_row: std::mem::take(&mut self.every_row),
+        let Log {
+            putting_off,
+            resting,
+            ..
+        } = &self.log;
+        let under_way: BTreeSet<Key> = self
+            .running
+            .keys()
+            .chain(putting_off)
+            .chain(resting.keys())
+            .copied()
+            .collect();
+        let after = self.log.horizon.begin();
+        // A fresh change waits behind no backlog.
+        let newest = if room == 1 {
+            usize::from(batch.is_multiple_of(2))
+        } else {
+            room.div_ceil(4)
+        };
+        self.log.owed = false;
+        self.log.last = batch;
+        self.log.reading = Some(Reading {
+            batch,
+            after,
+            room,
+            rang: std::mem::take(&mut self.log.rang),
+            counts: true,
+        });
+        Some(LogRead {
+            after,
+            oldest: room - newest,
+            newest,
+            under_way: under_way.into_iter().collect(),
         })
     }
 
-    /// A look at every row is wanted until looks at all rows are owed in the database, whichever term found that out.
-    pub(super) fn keep_what_no_scan_finds(&mut self, done: &Done) {
-        if let Done::Scanned { wanted, result } = done {
-            let owed = result.as_ref().is_ok_and(|backlog| backlog.owed);
-            self.every_row |= wanted.every_row && !owed;
-        }
-    }
-
-    pub(super) fn scanned(
+    /// A batch was read, and this of the log with it.
+    pub(super) fn log_read(
         &mut self,
-        wanted: Wanted,
-        result: Result<Backlog, Failure>,
+        batch: u64,
+        at: Moment,
+        taken: Result<Taken, Failure>,
         now: Moment,
     ) {
-        let Phase::Leading(term) = &mut self.phase else {
+        // One of an earlier term may have begun elsewhere, and found what this term finds again.
+        let Some(reading) = self.log.reading.take_if(|reading| reading.batch == batch) else {
             return;
         };
-        term.scanning = false;
-        let backlog = match result {
-            Ok(backlog) => backlog,
+        let taken = match taken {
+            Ok(taken) => taken,
             Err(failure) => return self.missed(failure, now),
         };
-        self.failures = 0;
-        term.owed.wanted = true;
-        term.tables = backlog.tables;
-        let found = backlog.keys.len();
-        let announced = std::mem::replace(&mut term.announced, true);
-        // What has ended meanwhile the next echo finds, and then every row is looked at.
-        for fault in backlog.faults {
-            self.begin_fault(fault);
+        if reading.counts {
+            self.log.horizon.seen(reading.after, &taken.seen);
         }
-        self.say(if announced {
-            Notice::Scanned(found)
-        } else {
-            Notice::Serving(found)
-        });
-        if let Some(failure) = backlog.unqueued {
-            let news = self.troubles.failed(&failure.error, now);
-            self.say(Notice::NotQueued { failure, news });
+        self.log.more = taken.more;
+        self.log.owed |= taken.more || (reading.rang && self.log.horizon.owes());
+        if reading.rang && !taken.instances.is_empty() {
+            self.rings.brought();
         }
-        if backlog.unlogged {
-            self.rings.counted();
-        }
-        // Such a change is found when its transaction has ended.
-        self.unread |= backlog.waits;
-        for (key, cause) in backlog.keys {
-            // What a dropped table has left behind stays until it is unwatched.
-            if !self.serves(&key) {
-                continue;
-            }
-            // Anybody may have this read any number of times: what a look could not answer for is not looked at
-            // anew each time.
-            if wanted.unsettled || wanted.every_row {
-                self.queue.wake(key, cause, now);
-            } else {
-                self.heed(key, cause, now);
-            }
+        for taken in taken.instances {
+            self.take(taken, batch, at, now);
         }
     }
 
-    /// Which changes were read and left in the log, so that the next look knows them again.
-    pub(super) fn remember(&mut self, key: Key, read: Option<ChangeSet>, outcome: &Outcome) {
+    /// An instance that the log has brought begins at once, unless it is to wait for something: then its changes do.
+    fn take(&mut self, taken: TakenInstance, batch: u64, at: Moment, now: Moment) {
+        let TakenInstance {
+            key,
+            unread,
+            snapshot,
+        } = taken;
+        let Phase::Leading(term) = &self.phase else {
+            return;
+        };
+        // It has begun meanwhile, and is read later than this.
+        if self.running.contains_key(&key) || !term.tables.contains(&key.watched_id) {
+            return;
+        }
+        let epoch = term.epoch;
+        let cause = snapshot
+            .as_ref()
+            .map_or(Cause::Other, |snapshot| snapshot.cause(Cause::Other));
+        let Some(wake) = self.queue.begin(&key, cause, now) else {
+            let until = now + self.settings.limits.interval;
+            if self.log.resting.len() < MOST_RESTING {
+                self.log.resting.insert(key, until);
+            }
+            return self.put_off(key, unread);
+        };
+        self.begin_with(key, wake, epoch, batch, now);
+        if let Some(run) = self.running.get_mut(&key) {
+            run.unread = unread;
+        }
+        self.first_read(key, snapshot, (batch, at), now);
+    }
+
+    /// Its changes were read and are not answered for: it is looked at again by other means than the log.
+    pub(super) fn put_off(&mut self, key: Key, unread: Vec<i64>) {
+        if !unread.is_empty() {
+            self.log.putting_off.insert(key);
+            self.log.put_offs.want((key, unread));
+        }
+    }
+
+    /// The next changes that are to be put off.
+    pub(super) fn begin_put_off(&mut self) -> Option<Command> {
+        let Phase::Leading(term) = &self.phase else {
+            return None;
+        };
+        let all = self
+            .log
+            .put_offs
+            .begin(|waiting| waiting.len().min(MOST_READ))?;
+        let (keys, changes): (Vec<Key>, Vec<Vec<i64>>) = all.into_iter().unzip();
+        self.log.being_put_off = keys;
+        Some(Command::PutOff {
+            epoch: term.epoch,
+            changes: changes.concat(),
+        })
+    }
+
+    /// They are put off, or could not be: then the log brings them again.
+    pub(super) fn was_put_off(&mut self, result: Result<bool, Failure>, now: Moment) {
+        self.log.put_offs.ended();
+        // Of an earlier term nobody is waited for.
+        let keys = std::mem::take(&mut self.log.being_put_off);
+        if keys.is_empty() {
+            return;
+        }
+        for key in &keys {
+            self.log.putting_off.remove(key);
+        }
+        // What is new of them was passed over meanwhile.
+        self.log.owed = true;
+        match result {
+            Ok(true) => {}
+            Ok(false) => self.leave("another process has taken over".to_owned(), false, now),
+            Err(failure) if failure.kind == FailureKind::Busy => {
+                if let Some(key) = keys.first() {
+                    self.say(Notice::Busy(*key, failure));
+                }
+            }
+            Err(failure) => self.missed(failure, now),
+        }
+    }
+
+    /// Its changes that no record has answered for are put off, so that the log does not bring them again at once.
+    pub(super) fn put_off_unanswered(&mut self, key: Key, run: &mut Run, outcome: &Outcome) {
+        let unread = std::mem::take(&mut run.unread);
+        // The log may hold what it was passed over for.
+        self.log.owed |= self.log.last > run.read_in;
+        if run.answered || !self.leads(run.epoch) {
+            return;
+        }
         match outcome {
-            // It has read those that are remembered, or none.
-            Outcome::NothingNew => {}
+            // It is looked at again at once, or its table is not there, or not ours to look at.
+            Outcome::Overtaken | Outcome::UnknownTable | Outcome::EpochEnded => {}
+            Outcome::Failed(failure) if failure.kind == FailureKind::NoTable => {}
             Outcome::Final
             | Outcome::Ready(_)
-            | Outcome::Overtaken
-            | Outcome::UnknownTable
-            | Outcome::EpochEnded => {
-                self.left.remove(&key);
-            }
-            Outcome::Again { .. }
+            | Outcome::Again { .. }
             | Outcome::Transient
             | Outcome::Failed(_)
             | Outcome::Unsure
             | Outcome::NotAsked(_)
-            | Outcome::Doubted(_) => {
-                if let Some(read) = read {
-                    self.left.insert(key, read);
-                }
-            }
+            | Outcome::Doubted(_) => self.put_off(key, unread),
         }
     }
 }

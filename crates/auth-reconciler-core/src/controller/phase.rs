@@ -122,7 +122,7 @@ impl Controller {
             news,
         });
         self.queue.clear();
-        self.left.clear();
+        self.log.clear();
         self.transient.clear();
         self.troubles.clear();
         self.witnesses.give_up();

@@ -18,9 +18,6 @@ const TRANSIENT: Backoff = Backoff {
 /// twice as long.
 const REFUSED: Duration = Duration::from_secs(1);
 
-/// Keys of which nobody knows a change and whose read failed, that are tried again one by one.
-const MAX_TRANSIENT: usize = 1_024;
-
 impl Controller {
     pub(super) fn reconciled(&mut self, mut ended: Reconciled, now: Moment) {
         let key = ended.key;
@@ -30,17 +27,6 @@ impl Controller {
             return;
         };
         ended.outcome = outcome;
-        let rung_for_nothing = ended.rung && ended.changes.is_none();
-        if matches!(ended.outcome, Outcome::Transient | Outcome::Failed(_))
-            && rung_for_nothing
-            && self.transient.len() >= MAX_TRANSIENT
-        {
-            // Anybody may ring for any number of keys; what really changed is in the log.
-            self.unread = true;
-            self.queue.finish(&key, Next::AsBefore, now);
-            return;
-        }
-        self.remember(key, ended.changes, &ended.outcome);
         self.note_progress(&key, &ended.outcome, now);
         let repeat = self.weigh(&ended, now);
         if ended.outcome == Outcome::EpochEnded {
@@ -106,10 +92,7 @@ impl Controller {
             | Outcome::Doubted(_)
             | Outcome::UnknownTable
             | Outcome::EpochEnded => (true, false),
-            Outcome::Transient
-            | Outcome::Failed(_)
-            | Outcome::NotAsked(_)
-            | Outcome::NothingNew => (false, false),
+            Outcome::Transient | Outcome::Failed(_) | Outcome::NotAsked(_) => (false, false),
         };
         if goes_on {
             self.transient.remove(key);
@@ -175,10 +158,9 @@ impl Controller {
                 at(now + wait, true)
             }
             Outcome::UnknownTable => {
-                self.rings.log();
+                self.rings.scan();
                 Next::Settled
             }
-            Outcome::NothingNew => Next::AsBefore,
         }
     }
 }

@@ -76,8 +76,7 @@ impl Controller {
             self.end_run(key, Outcome::Overtaken, now);
         }
         let rows = self.bound.rows();
-        let (_, proposals) = self.records.begin(|waiting| fitting(waiting, rows))?;
-        Some(proposals)
+        self.records.begin(|waiting| fitting(waiting, rows))
     }
 
     /// A batch was recorded.
@@ -105,6 +104,7 @@ impl Controller {
             run.step = step;
             return;
         };
+        run.answered = recording.as_ref().is_ok_and(Recording::answers);
         let outcome = match recording {
             Ok(recording) => self.outcome_of(*proposed, recording),
             Err(failure) => Outcome::Failed(failure),

@@ -30,16 +30,20 @@ pub(super) struct Run {
     pub(super) wake: Wake,
     /// What was known of our own way when it began.
     pub(super) known: Known,
-    /// What the one before it has read and not answered for.
-    pub(super) before: Option<ChangeSet>,
     /// The container whose output led to looks when it began.
     pub(super) followed: Option<String>,
     /// Why its probe is to end without an answer, or has ended.
     pub(super) stop: Option<Stop>,
     /// Somebody rang for a foreign write before its probe began.
     pub(super) write_rung: bool,
+    /// Number of the batch that it was read with; 0 until then.
+    pub(super) read_in: u64,
     /// Which changes it has read.
     pub(super) changes: Option<ChangeSet>,
+    /// Ids of those of its changes that were not put off.
+    pub(super) unread: Vec<i64>,
+    /// A record has answered for them.
+    pub(super) answered: bool,
     /// The database's time and ours, as it read them.
     pub(super) clocks: Option<Reading>,
     /// What its API said that is of weight for others, and when.
@@ -92,20 +96,33 @@ pub(super) struct Proposed {
 impl Controller {
     /// Has a reconciliation begin.
     pub(super) fn begin(&mut self, key: Key, wake: Wake, epoch: Uuid, now: Moment) {
+        let batch = self.reads.want(key);
+        self.begin_with(key, wake, epoch, batch, now);
+    }
+
+    /// The same for one that is read with this batch.
+    pub(super) fn begin_with(
+        &mut self,
+        key: Key,
+        wake: Wake,
+        epoch: Uuid,
+        batch: u64,
+        now: Moment,
+    ) {
         let run = Run {
             epoch,
             wake,
             known: self.witnesses.known(&key),
-            before: self.left.get(&key).copied(),
             followed: self.followers.followed(&key).map(str::to_owned),
             stop: None,
             write_rung: false,
+            read_in: 0,
             changes: None,
+            unread: Vec::new(),
+            answered: false,
             clocks: None,
             word: None,
-            step: Step::Read {
-                batch: self.reads.want(key),
-            },
+            step: Step::Read { batch },
         };
         self.followers.begun(&key, now);
         self.running.insert(key, run);
@@ -113,15 +130,14 @@ impl Controller {
 
     /// It has come to its end like this.
     pub(super) fn end_run(&mut self, key: Key, outcome: Outcome, now: Moment) {
-        let Some(run) = self.running.remove(&key) else {
+        let Some(mut run) = self.running.remove(&key) else {
             return;
         };
+        self.put_off_unanswered(key, &mut run, &outcome);
         let ended = Reconciled {
             key,
             epoch: run.epoch,
             known: run.known,
-            rung: run.wake.rung,
-            changes: run.changes,
             clocks: run.clocks,
             word: run.word,
             outcome,

@@ -20,22 +20,29 @@ impl Controller {
         for (key, snapshot) in read.snapshots {
             match self.running.get(&key).map(|run| &run.step) {
                 Some(Step::Read { batch }) if *batch <= read.batch => {
-                    self.first_read(key, snapshot, read.at, now);
+                    self.first_read(key, snapshot, (read.batch, read.at), now);
                 }
                 Some(Step::Probe { .. }) => self.read_again(key, read.batch, snapshot),
                 // It was read for a reconciliation that has ended.
                 Some(_) | None => {}
             }
         }
+        if let Some(taken) = read.log {
+            self.log_read(read.batch, read.at, taken, now);
+        }
     }
 
-    fn first_read(
+    /// What is to be reconciled was read, with this batch and at this moment.
+    pub(super) fn first_read(
         &mut self,
         key: Key,
         snapshot: Result<Box<Snapshot>, Failure>,
-        at: Moment,
+        (batch, at): (u64, Moment),
         now: Moment,
     ) {
+        if let Some(run) = self.running.get_mut(&key) {
+            run.read_in = batch;
+        }
         let mut snapshot = match snapshot {
             Ok(snapshot) => snapshot,
             Err(failure) => return self.end_run(key, Outcome::Failed(failure), now),
@@ -44,17 +51,14 @@ impl Controller {
             return;
         };
         run.changes = Some(snapshot.change_set());
+        run.unread = std::mem::take(&mut snapshot.unread);
         let wake = run.wake;
-        if wake.rung && !snapshot.has_news(run.before) {
-            return self.end_run(key, Outcome::NothingNew, now);
-        }
         let cause = snapshot.cause(wake.cause);
         if snapshot.is_of_nothing() {
             // A container without a row, or with its row in another of the watched tables.
             return self.end_run(key, Outcome::Final, now);
         }
-        // Of a ring only what was read is believed.
-        if cause > Cause::Drift || (!wake.rung && wake.cause > Cause::Drift) {
+        if cause > Cause::Drift || wake.cause > Cause::Drift {
             snapshot.facts.lift_hold();
         }
         let clocks = (at, snapshot.facts.now);

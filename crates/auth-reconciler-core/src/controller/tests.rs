@@ -8,6 +8,7 @@ use super::*;
 use crate::container::Listed;
 use crate::queue::Limits;
 
+mod log;
 mod reconciling;
 mod steps;
 mod terms;
@@ -48,16 +49,34 @@ fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-/// All that is to be done now. Reads have no result yet, but keep no other from being read.
+/// All that is to be done now. Reads have no result yet, but keep no other from being read; there is nothing in the log.
 fn commands(controller: &mut Controller, now: Moment) -> Vec<Command> {
-    let next = || {
-        let command = controller.next(now)?;
-        if matches!(command, Command::Read { .. }) {
+    let mut all = Vec::new();
+    while let Some(command) = controller.next(now) {
+        if let Command::Read { batch, keys, log } = &command {
             controller.reads.ended();
+            if log.is_some() {
+                controller.log_read(*batch, now, Ok(nothing()), now);
+            }
+            if keys.is_empty() {
+                continue;
+            }
         }
-        Some(command)
-    };
-    std::iter::from_fn(next).collect()
+        all.push(command);
+    }
+    all
+}
+
+/// What a read takes out of an empty log.
+fn nothing() -> Taken {
+    Taken {
+        instances: Vec::new(),
+        more: false,
+        seen: LogSeen {
+            in_progress: Some(Vec::new()),
+            ..LogSeen::default()
+        },
+    }
 }
 
 /// The work among it.
@@ -133,9 +152,10 @@ fn found(term: u128, unsettled: bool, every_row: bool, keys: &[(Key, Cause)]) ->
     )
 }
 
-fn rang(key: Key, cause: Cause) -> Input {
+fn rang(key: Key) -> Input {
     Input::Notified(Notified {
-        keys: [(key, cause)].into(),
+        rang: true,
+        hints: [key].into(),
         ..Notified::default()
     })
 }
@@ -158,6 +178,9 @@ fn serving(settings: Settings) -> Controller {
     commands(&mut controller, ms(0));
     controller.handle(done(1, Done::WorkedOff(Round::default())), ms(0));
     assert_eq!(commands(&mut controller, ms(0)), []);
+    // Tests count batches from here.
+    controller.reads = Batches::default();
+    controller.log.begin_test();
     controller
 }
 

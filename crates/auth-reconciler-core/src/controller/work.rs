@@ -37,7 +37,7 @@ impl Controller {
     /// Work of this term has ended.
     pub(super) fn done(&mut self, done: Done, now: Moment) {
         match done {
-            Done::Scanned { wanted, result } => self.scanned(wanted, result, now),
+            Done::Scanned { wanted: _, result } => self.scanned(result, now),
             Done::Echoed(result) => self.echoed(result, now),
             Done::Compared(result) => self.compared(result, now),
             Done::WorkedOff(round) => self.worked_off(round, now),

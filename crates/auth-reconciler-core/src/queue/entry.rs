@@ -27,9 +27,6 @@ pub(super) struct Entry {
     pub(super) wake: Option<Wake>,
     /// The deadline that is armed, and why.
     pub(super) due: Option<(Moment, Cause)>,
-    /// The armed deadline is the end of a wait that the pace asks of a ring; behind it, what was armed before, if
-    /// anything was.
-    pub(super) behind: Option<Option<(Moment, Cause)>>,
     pub(super) running: Option<Running>,
     /// Foreign writes cause no look until then.
     pub(super) drift_held: Option<Moment>,
@@ -41,10 +38,6 @@ pub(super) struct Running {
     pub(super) lane: Lane,
     pub(super) since: Moment,
     pub(super) asked_to_give_way: bool,
-    /// What had been spent before it began.
-    pub(super) pace_before: Pace,
-    /// The deadline that it took with it.
-    pub(super) due_before: Option<(Moment, Cause)>,
 }
 
 /// A token bucket that holds its debt as a moment: looks are allowed while the moment at which the

@@ -2,8 +2,6 @@
 
 use super::*;
 
-mod rings;
-
 const BURST: u32 = 1_000;
 
 fn ms(value: u64) -> Moment {
@@ -17,7 +15,7 @@ fn queue(slots: usize) -> Queue<u32> {
 /// Everything that may start at `now`.
 fn started(queue: &mut Queue<u32>, now: Moment) -> Vec<(u32, Cause)> {
     let mut keys = Vec::new();
-    while let Some(command) = queue.next(now) {
+    while let Some(command) = queue.next(Claim::default(), now) {
         match command {
             Command::Start { key, wake } => keys.push((key, wake.cause)),
             Command::GiveWay { key } => panic!("nobody need give way, {key} was asked to"),
@@ -35,12 +33,20 @@ fn doubles_merge_under_the_greatest_cause_and_since_the_first() {
     let wake = Wake {
         cause: Cause::Account,
         since: ms(10),
-        rung: false,
     };
-    assert_eq!(queue.next(ms(30)), Some(Command::Start { key: 1, wake }));
-    assert_eq!(queue.next(ms(30)), None);
+    assert_eq!(
+        queue.next(Claim::default(), ms(30)),
+        Some(Command::Start { key: 1, wake })
+    );
+    assert_eq!(queue.next(Claim::default(), ms(30)), None);
     queue.finish(&1, Next::Settled, ms(40));
-    assert_eq!((queue.next(ms(40)), queue.deadline()), (None, None));
+    assert_eq!(
+        (
+            queue.next(Claim::default(), ms(40)),
+            queue.deadline(Claim::default())
+        ),
+        (None, None)
+    );
 }
 
 #[test]
@@ -84,14 +90,18 @@ fn of_two_deadlines_the_earlier_wins_and_an_event_takes_both() {
         hold_drift: false,
     };
     queue.finish(&1, due(100), ms(1));
-    assert_eq!(queue.deadline(), Some(ms(100)));
+    assert_eq!(queue.deadline(Claim::default()), Some(ms(100)));
     assert_eq!(started(&mut queue, ms(99)), []);
     assert_eq!(started(&mut queue, ms(100)), [(1, Cause::Backoff)]);
     queue.finish(&1, due(300), ms(110));
     queue.wake(1, Cause::Account, ms(200));
     assert_eq!(started(&mut queue, ms(200)), [(1, Cause::Account)]);
     queue.finish(&1, Next::Settled, ms(210));
-    assert_eq!(queue.deadline(), None, "the run answered for the deadline");
+    assert_eq!(
+        queue.deadline(Claim::default()),
+        None,
+        "the run answered for the deadline"
+    );
 }
 
 #[test]
@@ -136,20 +146,27 @@ fn a_long_run_gives_way_to_a_first_look_after_the_patience_and_only_once() {
     started(&mut queue, ms(0));
     queue.wake(3, Cause::ApiKey, ms(100));
     queue.wake(4, Cause::ApiKey, ms(100));
-    assert_eq!(queue.next(ms(100)), None);
+    assert_eq!(queue.next(Claim::default(), ms(100)), None);
     assert_eq!(
-        queue.deadline(),
+        queue.deadline(Claim::default()),
         Some(ms(250)),
         "the queue says when to ask"
     );
     assert_eq!(
-        queue.next(ms(250)),
+        queue.next(Claim::default(), ms(250)),
         Some(Command::GiveWay { key: 1 }),
         "retries first"
     );
-    assert_eq!(queue.next(ms(250)), Some(Command::GiveWay { key: 2 }));
-    assert_eq!(queue.next(ms(250)), None);
-    assert_eq!(queue.deadline(), None, "nobody is asked twice");
+    assert_eq!(
+        queue.next(Claim::default(), ms(250)),
+        Some(Command::GiveWay { key: 2 })
+    );
+    assert_eq!(queue.next(Claim::default(), ms(250)), None);
+    assert_eq!(
+        queue.deadline(Claim::default()),
+        None,
+        "nobody is asked twice"
+    );
     let again = Next::At {
         due: ms(300),
         hold_drift: false,
@@ -168,7 +185,7 @@ fn a_storm_of_hanging_instances_delays_a_fresh_one_by_patience_not_by_time_outs(
     queue.wake(fresh, Cause::ApiKey, ms(0));
     let mut now = ms(0);
     loop {
-        while let Some(command) = queue.next(now) {
+        while let Some(command) = queue.next(Claim::default(), now) {
             match command {
                 Command::Start { key, .. } if key == fresh => {
                     assert!(now <= ms(1_000), "started only after {now:?}");
@@ -189,7 +206,9 @@ fn a_storm_of_hanging_instances_delays_a_fresh_one_by_patience_not_by_time_outs(
                 }
             }
         }
-        now = queue.deadline().expect("the fresh one still waits");
+        now = queue
+            .deadline(Claim::default())
+            .expect("the fresh one still waits");
     }
 }
 
@@ -250,7 +269,7 @@ fn looks_beyond_the_burst_are_paced_and_none_is_lost() {
         looks.len()
     );
     // The last wake came after the last look, and is not forgotten.
-    let due = queue.deadline().expect("a look is owed");
+    let due = queue.deadline(Claim::default()).expect("a look is owed");
     assert_eq!(started(&mut queue, due).len(), 1);
 }
 
@@ -296,7 +315,10 @@ fn finishing_what_does_not_run_does_nothing() {
         },
         ms(0),
     );
-    assert_eq!((queue.deadline(), queue.running()), (None, 0));
+    assert_eq!(
+        (queue.deadline(Claim::default()), queue.running()),
+        (None, 0)
+    );
 }
 
 #[test]
@@ -335,10 +357,14 @@ fn retries_leave_a_quarter_of_the_places_and_one_at_least() {
         for key in 0..slots + 10 {
             queue.wake(key, Cause::Backoff, ms(0));
         }
-        let started = std::iter::from_fn(|| queue.next(ms(0))).count();
+        let started = std::iter::from_fn(|| queue.next(Claim::default(), ms(0))).count();
         assert_eq!(started, retries, "of {slots}");
         let first = slots + 100;
         queue.wake(first, Cause::Insert, ms(0));
-        assert_eq!(queue.next(ms(0)).is_some(), slots > 1, "of {slots}");
+        assert_eq!(
+            queue.next(Claim::default(), ms(0)).is_some(),
+            slots > 1,
+            "of {slots}"
+        );
     }
 }

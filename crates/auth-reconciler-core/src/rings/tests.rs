@@ -9,18 +9,18 @@ const fn at(millis: u64) -> Moment {
 }
 
 #[test]
-fn a_flood_of_keys_costs_a_bounded_number_of_reads_and_readings_of_the_log() {
+fn a_flood_for_nothing_costs_a_bounded_number_of_reads_and_scans() {
     let mut rings = Rings::default();
-    let (mut reads, mut readings) = (0, 0);
-    // 40 a millisecond for ten seconds.
+    let (mut reads, mut scans) = (0, 0);
     for millis in 0..10_000 {
-        for _ in 0..40 {
-            reads += u32::from(rings.key(at(millis)));
-        }
-        readings += u32::from(rings.due(at(millis)).log);
+        rings.log();
+        rings.scan();
+        let due = rings.due(at(millis));
+        reads += u32::from(due.log);
+        scans += u32::from(due.scan);
     }
     assert_eq!(reads, 512 + 2_499, "the burst, and then one in 4 ms");
-    assert_eq!(readings, 41);
+    assert_eq!(scans, 41);
 }
 
 #[test]
@@ -52,10 +52,13 @@ fn a_change_that_was_counted_does_not_wait_for_what_others_ring() {
 }
 
 #[test]
-fn a_fleet_that_rings_at_its_own_pace_never_waits() {
+fn rings_of_which_each_brings_something_never_wait() {
     let mut rings = Rings::default();
-    assert!((0..500).all(|_| rings.key(at(0))));
-    assert!((0..10_000).all(|n| rings.key(at(10 + 5 * n))));
+    for n in 0..10_000 {
+        rings.log();
+        assert!(rings.due(at(n / 10)).log, "ring {n}");
+        rings.brought();
+    }
     assert_eq!(rings.deadline(), None);
     rings.log();
     assert_eq!(rings.deadline(), Some(Moment::ZERO));
@@ -63,15 +66,15 @@ fn a_fleet_that_rings_at_its_own_pace_never_waits() {
 
 #[derive(Clone, Copy, Debug)]
 enum Rung {
-    Keys(u16),
     Log,
+    Scan,
     Everything,
     Counted,
 }
 
 fn rung() -> impl Strategy<Value = (u64, Rung)> {
     let act = prop_oneof![
-        (1..2_000_u16).prop_map(Rung::Keys),
+        Just(Rung::Scan),
         Just(Rung::Log),
         Just(Rung::Everything),
         Just(Rung::Counted),
@@ -80,14 +83,14 @@ fn rung() -> impl Strategy<Value = (u64, Rung)> {
 }
 
 proptest! {
-    /// Whatever rings, and whenever: what was not admitted leads to a reading of the log within a quarter of a second, and
+    /// Whatever rings, and whenever: it leads to a read of the log in no time, to a scan within a quarter of a second, and
     /// what rang for everything to a look at everything within its pace; and when all was heeded nothing is left to wake
     /// for.
     #[test]
     fn what_rings_is_heeded_within_its_limit(script in prop::collection::vec(rung(), 1..60)) {
         let mut rings = Rings::default();
         let mut now = at(1);
-        let (mut log, mut counted, mut everything) = (None, None, None);
+        let (mut log, mut scan, mut counted, mut everything) = (None, None, None, None);
         let mut script = script.into_iter();
         let mut next = script.next();
         let mut until = now;
@@ -95,9 +98,11 @@ proptest! {
             // The shell asks after each event, and at each deadline.
             let due = rings.due(now);
             if due.log { log = None; }
+            if due.scan { scan = None; }
             if due.everything { (counted, everything) = (None, None); }
             let waited = |since: Option<Moment>| since.map_or(Moment::ZERO, |since| now - since);
-            prop_assert!(waited(log) <= at(250));
+            prop_assert!(waited(log) <= at(4));
+            prop_assert!(waited(scan) <= at(250));
             prop_assert!(waited(counted) <= at(30_000));
             prop_assert!(waited(everything) <= at(60_000));
             prop_assert_eq!(rings.owes_everything(), counted.or(everything).is_some());
@@ -113,14 +118,11 @@ proptest! {
                 (_, Some((pause, act))) => {
                     now = until.max(now);
                     match act {
-                        Rung::Keys(keys) => {
-                            let refused = (0..keys).filter(|_| !rings.key(now)).count();
-                            if refused > 0 { log.get_or_insert(now); }
-                        }
+                        Rung::Scan => { rings.scan(); scan.get_or_insert(now); }
                         Rung::Log => { rings.log(); log.get_or_insert(now); }
                         Rung::Everything => {
                             rings.everything();
-                            log.get_or_insert(now);
+                            scan.get_or_insert(now);
                             everything.get_or_insert(now);
                         }
                         Rung::Counted => { rings.counted(); counted.get_or_insert(now); }
@@ -131,6 +133,6 @@ proptest! {
                 (None, None) => break,
             }
         }
-        prop_assert!(log.or(counted).or(everything).is_none());
+        prop_assert!(log.or(scan).or(counted).or(everything).is_none());
     }
 }

@@ -86,7 +86,8 @@ impl Sim {
             Command::RingLeader | Command::Say(_) => {}
             Command::Depose { .. } => self.db.other_leads = false,
             Command::Leave { .. } => self.leave(),
-            Command::Read { batch, keys } => self.begin_read(batch, keys),
+            Command::Read { batch, keys, log } => self.begin_read(batch, keys, log),
+            Command::PutOff { epoch, changes } => self.begin(Act::PutOff { epoch, changes }, 0),
             Command::Inspect { key, recorded } => self.begin_inspect(key, recorded),
             Command::Probe(probe) => self.send(&probe),
             Command::Record(proposals) => self.begin_record(proposals),
@@ -213,9 +214,17 @@ impl Sim {
                 self.tell(Input::Done { epoch, done });
             }
             Act::Worked { epoch, done } => self.tell(Input::Done { epoch, done }),
-            Act::Read { batch, keys } => self.read(batch, &keys),
+            Act::Read { batch, keys, log } => self.read(batch, &keys, log),
+            Act::PutOff { epoch, changes } => {
+                let leads = epoch == Uuid::from_u128(self.db.epoch.into());
+                if leads {
+                    self.db.put_off(&changes);
+                }
+                self.tell(Input::PutOff(Ok(leads)));
+            }
             Act::Inspect { key, recorded } => self.inspect(key, recorded.as_ref()),
             Act::Record(proposals) => self.record(proposals),
+            Act::Recorded { keys, input } => self.tell_end(&keys, input),
         }
     }
 
@@ -322,7 +331,10 @@ impl Sim {
         }
         let mut keys = Vec::new();
         for (i, entries) in self.db.log.iter().enumerate() {
-            keys.extend(entries.iter().map(|entry| (key(i), entry.change.cause)));
+            let put_off = entries
+                .iter()
+                .filter(|entry| entry.put_off && wanted.unsettled);
+            keys.extend(put_off.map(|entry| (key(i), entry.change.cause)));
         }
         for (i, known) in self.db.instances.iter().enumerate() {
             if wanted.unsettled && known.as_ref().is_some_and(|known| !known.settled) {

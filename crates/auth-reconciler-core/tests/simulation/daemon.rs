@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth_reconciler_core::container::Sighting;
 use auth_reconciler_core::controller::{
-    Controller, Done, EngineNews, Input, Notified, Settings, Work,
+    Controller, Done, EngineNews, Input, LogRead, Notified, Settings, Work,
 };
 use auth_reconciler_core::facts::{Change, Facts, Row};
 use auth_reconciler_core::follow;
@@ -13,7 +13,7 @@ use auth_reconciler_core::key::ApiKey;
 use auth_reconciler_core::queue::Limits;
 use auth_reconciler_core::record::Proposal;
 use auth_reconciler_core::verdict::Policy;
-use auth_reconciler_core::{Answer, Cause, Key};
+use auth_reconciler_core::{Answer, Key};
 use uuid::Uuid;
 
 pub(crate) const BURST: u32 = 60;
@@ -72,12 +72,23 @@ pub(crate) enum Act {
     Read {
         batch: u64,
         keys: Vec<Key>,
+        log: Option<LogRead>,
+    },
+    /// Changes are put off.
+    PutOff {
+        epoch: Uuid,
+        changes: Vec<i64>,
     },
     Inspect {
         key: Key,
         recorded: Option<Sighting>,
     },
     Record(Vec<Proposal>),
+    /// A batch was recorded, and that is only told later.
+    Recorded {
+        keys: Vec<Key>,
+        input: Input,
+    },
     /// It has read what it read, and is only told later.
     Worked {
         epoch: Uuid,
@@ -130,10 +141,12 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn ring(&mut self, i: usize, cause: Cause) {
+    /// Something is in the log; sometimes it is told of whom.
+    pub(crate) fn ring(&mut self, of: Option<usize>) {
         self.notify(|heard| {
-            let kept = heard.keys.entry(key(i)).or_insert(cause);
-            *kept = (*kept).max(cause);
+            heard.rang = true;
+            heard.untold |= of.is_none();
+            heard.hints.extend(of.map(key));
         });
     }
 

@@ -18,6 +18,16 @@ pub(crate) struct DbRow {
 pub(crate) struct LogEntry {
     pub(crate) id: u64,
     pub(crate) change: Change,
+    /// It was read and not answered for.
+    pub(crate) put_off: bool,
+}
+
+/// A transaction that has drawn the id of its change, and is not committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    pub(crate) transaction: u64,
+    pub(crate) i: usize,
+    pub(crate) id: u64,
 }
 
 impl LogEntry {
@@ -52,6 +62,7 @@ pub(crate) struct Database {
     pub(crate) unlogged: bool,
     /// Looks at all rows are owed.
     pub(crate) owed: bool,
+    pub(crate) open: Vec<Open>,
     numbers: u64,
 }
 
@@ -71,6 +82,7 @@ impl Database {
             log_is_broken: false,
             unlogged: false,
             owed: false,
+            open: Vec::new(),
             numbers: 0,
         }
     }
@@ -82,8 +94,57 @@ impl Database {
 
     pub(crate) fn log(&mut self, i: usize, cause: Cause, at: DateTime<Utc>) {
         let id = self.number();
-        let change = Change { cause, at };
-        self.log[i].push(LogEntry { id, change });
+        self.log_with(id, i, cause, at);
+    }
+
+    fn log_with(&mut self, id: u64, i: usize, cause: Cause, at: DateTime<Utc>) {
+        self.log[i].push(LogEntry {
+            id,
+            change: Change { cause, at },
+            put_off: false,
+        });
+        self.log[i].sort_by_key(|entry| entry.id);
+    }
+
+    /// A transaction logs a change of this row, and takes its time.
+    pub(crate) fn open(&mut self, i: usize) {
+        let (transaction, id) = (self.number(), self.number());
+        self.open.push(Open { transaction, i, id });
+    }
+
+    /// The one that has been open for longest ends. Whose change is in the log now, if it was committed.
+    pub(crate) fn end_open(&mut self, commits: bool, at: DateTime<Utc>) -> Option<usize> {
+        if self.open.is_empty() {
+            return None;
+        }
+        let Open { i, id, .. } = self.open.remove(0);
+        commits.then(|| {
+            self.log_with(id, i, Cause::Account, at);
+            i
+        })
+    }
+
+    /// The last id that was drawn.
+    pub(crate) fn last_id(&self) -> i64 {
+        i64::try_from(self.numbers).expect("fits")
+    }
+
+    /// Unread changes beyond an id: of whom, and which. In the order of their ids.
+    pub(crate) fn unread(&self, after: i64) -> Vec<(usize, i64)> {
+        let logs = self.log.iter().enumerate();
+        let all = logs.flat_map(|(i, log)| log.iter().map(move |entry| (i, entry)));
+        let mut unread: Vec<_> = all
+            .filter(|(_, entry)| !entry.put_off && entry.number() > after)
+            .map(|(i, entry)| (i, entry.number()))
+            .collect();
+        unread.sort_unstable_by_key(|(_, id)| *id);
+        unread
+    }
+
+    pub(crate) fn put_off(&mut self, ids: &[i64]) {
+        for entry in self.log.iter_mut().flatten() {
+            entry.put_off |= ids.contains(&entry.number());
+        }
     }
 
     pub(crate) fn said(&self, i: usize) -> Option<&str> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use auth_reconciler_core::container::{Container, Sighting};
-use auth_reconciler_core::controller::{Input, Inspected, Probe, Probed, ReadBatch};
+use auth_reconciler_core::controller::{
+    Input, Inspected, LogRead, LogSeen, Probe, Probed, ReadBatch, Taken, TakenInstance,
+};
 use auth_reconciler_core::facts::{Facts, Way};
 use auth_reconciler_core::follow::{Kind, Sound};
 use auth_reconciler_core::record::{Proposal, Recorded, Recording};
@@ -17,16 +19,16 @@ use crate::ledger::Judged;
 use crate::sim::{Event, Sim};
 
 impl Sim {
-    pub(crate) fn begin_read(&mut self, batch: u64, keys: Vec<Key>) {
+    pub(crate) fn begin_read(&mut self, batch: u64, keys: Vec<Key>, log: Option<LogRead>) {
         let once: BTreeSet<&Key> = keys.iter().collect();
         assert_eq!(once.len(), keys.len(), "an instance is read twice at once");
         if self.prompt && !self.timed {
-            return self.read(batch, &keys);
+            return self.read(batch, &keys, log);
         }
-        self.begin(Act::Read { batch, keys }, 0);
+        self.begin(Act::Read { batch, keys, log }, 0);
     }
 
-    pub(crate) fn read(&mut self, batch: u64, keys: &[Key]) {
+    pub(crate) fn read(&mut self, batch: u64, keys: &[Key], log: Option<LogRead>) {
         let slots = self.slots;
         let daemon = self.daemon.as_ref();
         let under_way = daemon.map_or(0, |daemon| daemon.controller.in_flight());
@@ -35,35 +37,79 @@ impl Sim {
             let i = index(key);
             (*key, Ok(Box::new(self.snapshot(i))))
         });
-        let read = ReadBatch {
+        let snapshots = snapshots.collect();
+        let log = log.map(|log| self.take(keys, &log));
+        let taken = log.iter().flat_map(|taken| &taken.instances);
+        let all: Vec<Key> = keys
+            .iter()
+            .copied()
+            .chain(taken.map(|taken| taken.key))
+            .collect();
+        self.note_reads(&all);
+        self.tell(Input::Read(ReadBatch {
             batch,
             at: self.moment(),
-            snapshots: snapshots.collect(),
-        };
-        let now = self.now;
-        let rows: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                (
-                    index(key),
-                    self.db.rows[index(key)].as_ref().and_then(|row| row.key),
-                )
-            })
-            .collect();
-        if let Some(daemon) = &mut self.daemon {
-            for (i, key) in rows {
-                let look = daemon.looks.entry(i).or_default();
-                // One that is asked is read once more, and that is no look of its own.
-                if look.out.is_none() {
-                    *look = Look {
-                        read_at: now,
-                        key,
-                        ..Look::default()
-                    };
-                }
+            snapshots,
+            log: log.map(Ok),
+        }));
+    }
+
+    /// What the log adds to those that are asked for.
+    fn take(&mut self, asked: &[Key], log: &LogRead) -> Taken {
+        let unread = self.db.unread(log.after);
+        let mut order: Vec<usize> = Vec::new();
+        for (i, _) in &unread {
+            let passed_over = asked.contains(&key(*i)) || log.under_way.contains(&key(*i));
+            if !order.contains(i) && !passed_over {
+                order.push(*i);
             }
         }
-        self.tell(Input::Read(read));
+        let (oldest, newest) = (log.oldest.min(order.len()), log.newest);
+        let newest = order.len().saturating_sub(newest).max(oldest);
+        let taken = order.iter().take(oldest).chain(&order[newest..]);
+        let instances: Vec<_> = taken
+            .map(|i| TakenInstance {
+                key: key(*i),
+                unread: unread
+                    .iter()
+                    .filter(|(of, _)| of == i)
+                    .map(|(_, id)| *id)
+                    .collect(),
+                snapshot: Ok(Box::new(self.snapshot(*i))),
+            })
+            .collect();
+        let in_progress = self.db.open.iter().map(|open| open.transaction);
+        let told = self.rng.below(8) > 0;
+        Taken {
+            more: instances.len() < order.len(),
+            instances,
+            seen: LogSeen {
+                first_unread: unread.first().map(|(_, id)| *id),
+                last_id: self.db.last_id(),
+                in_progress: told.then(|| in_progress.collect()),
+            },
+        }
+    }
+
+    /// These were read now.
+    fn note_reads(&mut self, keys: &[Key]) {
+        let now = self.now;
+        for key in keys {
+            let i = index(key);
+            let key = self.db.rows[i].as_ref().and_then(|row| row.key);
+            let Some(daemon) = &mut self.daemon else {
+                return;
+            };
+            let look = daemon.looks.entry(i).or_default();
+            // One that is asked is read once more, and that is no look of its own.
+            if look.out.is_none() {
+                *look = Look {
+                    read_at: now,
+                    key,
+                    ..Look::default()
+                };
+            }
+        }
     }
 
     fn snapshot(&self, i: usize) -> Snapshot {
@@ -83,6 +129,11 @@ impl Sim {
                 paused: None,
             },
             changes: self.db.log[i].iter().map(|entry| entry.number()).collect(),
+            unread: self.db.log[i]
+                .iter()
+                .filter(|entry| !entry.put_off)
+                .map(|entry| entry.number())
+                .collect(),
             version: known.map(|known| uuid(known.version)),
             generation: 0,
             unwritable_for: None,
@@ -184,7 +235,7 @@ impl Sim {
     }
 
     /// What may end reconciliations, and with one of them a doubt: the answer that did voids what was counted in it.
-    fn tell_end(&mut self, keys: &[Key], input: Input) {
+    pub(crate) fn tell_end(&mut self, keys: &[Key], input: Input) {
         let doubts = |sim: &Self| {
             let daemon = sim.daemon.as_ref();
             daemon.is_some_and(|daemon| daemon.controller.in_doubt())
@@ -231,7 +282,12 @@ impl Sim {
         });
         let recordings = recordings.collect();
         let held = Vec::new();
-        self.tell_end(&keys, Input::Recorded { recordings, held });
+        let input = Input::Recorded { recordings, held };
+        if !self.timed && self.rng.below(4) == 0 {
+            self.begin(Act::Recorded { keys, input }, 0);
+        } else {
+            self.tell_end(&keys, input);
+        }
     }
 
     /// One of a batch, behind its own fence.

@@ -55,6 +55,10 @@ pub(crate) enum Op {
     OtherLeads(bool),
     /// Changes cannot be logged, or can be again.
     BreakLog(bool),
+    /// A transaction draws the id of a change of this row, and is not committed yet.
+    Open(usize),
+    /// The one that has been open for longest is committed, or not.
+    EndOpen(bool),
 }
 
 /// What comes by the clock.
@@ -168,7 +172,8 @@ impl Sim {
             Op::LoseListener => self.lose_listener(),
             Op::LoseRings => {
                 if let Some(daemon) = &mut self.daemon {
-                    daemon.heard.keys.clear();
+                    daemon.heard.rang = false;
+                    daemon.heard.hints.clear();
                 }
                 self.lose_listener();
             }
@@ -184,6 +189,13 @@ impl Sim {
                 self.db.other_leads = leads;
             }
             Op::BreakLog(broken) => self.db.log_is_broken = broken,
+            Op::Open(i) => self.db.open(i),
+            Op::EndOpen(commits) => {
+                let at = self.time();
+                if let Some(i) = self.db.end_open(commits, at) {
+                    self.ring(i);
+                }
+            }
         }
     }
 
@@ -291,6 +303,10 @@ impl Sim {
         self.apply(Op::Start);
         self.apply(Op::OtherLeads(false));
         self.apply(Op::BreakLog(false));
+        while !self.db.open.is_empty() {
+            self.settle();
+            self.apply(Op::EndOpen(true));
+        }
         self.apply(Op::Net(Net::Fine));
         self.apply(Op::Sees(Some(0)));
         let end = self.now + 3_600_000;
@@ -353,6 +369,13 @@ impl Sim {
         }
     }
 
+    fn ring(&mut self, i: usize) {
+        let of = (self.rng.below(2) == 0).then_some(i);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.ring(of);
+        }
+    }
+
     fn log(&mut self, i: usize, cause: Cause) {
         let at = self.time();
         if self.db.log_is_broken {
@@ -363,8 +386,6 @@ impl Sim {
             return;
         }
         self.db.log(i, cause, at);
-        if let Some(daemon) = &mut self.daemon {
-            daemon.ring(i, cause);
-        }
+        self.ring(i);
     }
 }

@@ -85,6 +85,16 @@ impl StoreError {
         class.is_some_and(|class| !OF_ALL.contains(&class))
     }
 
+    /// Whether the server was not even asked, or has not answered.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Pool { .. } | Self::Timeout { .. } => true,
+            Self::Query { source, .. } => source.as_db_error().is_none(),
+            Self::Hidden { .. } | Self::Answer { .. } => false,
+            Self::Shared(error) => error.is_of_the_way(),
+        }
+    }
+
     /// Whether it is the refusal to read what row level security hides.
     pub(super) fn hides_rows(&self) -> bool {
         // Its words are in the language of the server.

@@ -1,20 +1,29 @@
 //! What the ear heard and nobody has fetched yet.
 //!
-//! Bounded by [`MAX_KEYS`], for any role may ring.
+//! A ring says that there may be something new in the change log. The words:
+//!
+//! * `watched/id/cause`: the first row of a transaction. What happened to it stands in the log; that it was this one is a
+//!   hint for whoever is being asked just now.
+//! * `log`: further rows of it.
+//! * `scan`, and whatever is not understood (triggers of an earlier or a later version): the watched tables may be others,
+//!   too.
+//! * `resync`: a change could not be logged.
+//!
+//! Bounded by [`MAX_HINTS`], for any role may ring.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use auth_reconciler_core::Key;
 use auth_reconciler_core::controller::Notified;
-use auth_reconciler_core::{Cause, Key};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::listener::Hears;
 use crate::mailbox::Mailbox;
 
-/// Keys that are kept apart between two fetches; more than are read without a reading of the log.
-const MAX_KEYS: usize = 1_024;
+/// Keys that are kept apart between two fetches.
+const MAX_HINTS: usize = 1_024;
 
 /// Shared by the ear's connection, which fills it, and the loop, which empties it.
 #[derive(Debug, Default)]
@@ -24,8 +33,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes in the payload of one notification. What is not understood asks for a scan: somebody
-    /// rang.
+    /// Takes in the payload of one notification.
     fn notification(&self, payload: &str) {
         if let Some(nonce) = payload.strip_prefix("echo/") {
             // Those of other processes are for their ears.
@@ -38,20 +46,19 @@ impl Inbox {
             }
             return;
         }
-        self.heard.put(|heard| match parse_key(payload) {
-            // Any role may ring: beyond what a fleet can mean, one scan takes the place of all others.
-            Some((key, _)) if heard.keys.len() >= MAX_KEYS && !heard.keys.contains_key(&key) => {
-                heard.scan = true;
+        self.heard.put(|heard| {
+            heard.rang = true;
+            match (parse_key(payload), payload) {
+                (Some(key), _) if heard.hints.len() < MAX_HINTS => {
+                    heard.hints.insert(key);
+                }
+                (Some(_), _) | (None, "log") => heard.untold = true,
+                (None, "resync") => heard.resync = true,
+                (None, _) => {
+                    heard.untold = true;
+                    heard.scan = true;
+                }
             }
-            Some((key, cause)) => {
-                heard
-                    .keys
-                    .entry(key)
-                    .and_modify(|kept| *kept = (*kept).max(cause))
-                    .or_insert(cause);
-            }
-            None if payload == "resync" => heard.resync = true,
-            None => heard.scan = true,
         });
     }
 
@@ -95,50 +102,74 @@ impl Hears for Inbox {
 }
 
 /// `watched_id/instance_id/cause`
-fn parse_key(payload: &str) -> Option<(Key, Cause)> {
+fn parse_key(payload: &str) -> Option<Key> {
     let mut parts = payload.splitn(3, '/');
     let watched_id = parts.next()?.parse().ok()?;
     let instance_id = Uuid::parse_str(parts.next()?).ok()?;
-    Some((
-        Key {
-            watched_id,
-            instance_id,
-        },
-        Cause::parse(parts.next()?),
-    ))
+    parts.next().map(|_cause| Key {
+        watched_id,
+        instance_id,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[tokio::test]
-    async fn doubles_merge_and_the_greatest_cause_stays() {
+    async fn the_first_rows_of_transactions_are_hints_and_nothing_else() {
         let inbox = Inbox::default();
         let id = Uuid::from_u128(7);
         inbox.notification(&format!("3/{id}/drift"));
         inbox.notification(&format!("3/{id}/account"));
-        inbox.notification(&format!("3/{id}/drift"));
         let heard = inbox.fetch().await;
-        let expected = HashMap::from([(
-            Key {
-                watched_id: 3,
-                instance_id: id,
-            },
-            Cause::Account,
-        )]);
-        assert_eq!(heard.keys, expected);
-        assert!(!heard.scan && !heard.resync && heard.lost.is_none());
+        let key = Key {
+            watched_id: 3,
+            instance_id: id,
+        };
+        let expected = Notified {
+            rang: true,
+            hints: BTreeSet::from([key]),
+            ..Notified::default()
+        };
+        assert_eq!(heard, expected);
     }
 
     #[tokio::test]
-    async fn a_flood_is_kept_as_one_ring_for_the_log() {
+    async fn further_rows_tell_nothing_but_that_there_are_some() {
+        let inbox = Inbox::default();
+        inbox.notification("log");
+        let expected = Notified {
+            rang: true,
+            untold: true,
+            ..Notified::default()
+        };
+        assert_eq!(inbox.fetch().await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_could_not_be_logged_asks_for_everything() {
+        let inbox = Inbox::default();
+        inbox.notification("resync");
+        let expected = Notified {
+            rang: true,
+            resync: true,
+            ..Notified::default()
+        };
+        assert_eq!(inbox.fetch().await, expected);
+    }
+
+    #[tokio::test]
+    async fn of_a_flood_no_more_is_kept_than_that_there_was_one() {
         let inbox = Inbox::default();
         for id in 0..400_000 {
             inbox.notification(&format!("1/{}/drift", Uuid::from_u128(id)));
         }
         let heard = inbox.fetch().await;
-        assert!(heard.scan && heard.keys.len() <= MAX_KEYS);
+        assert!(heard.rang && heard.untold && !heard.scan);
+        assert!(heard.hints.len() <= MAX_HINTS);
     }
 
     #[tokio::test]
@@ -146,7 +177,8 @@ mod tests {
         for payload in ["", "scan", "x/y/z", "3/not-a-uuid/drift", "3"] {
             let inbox = Inbox::default();
             inbox.notification(payload);
-            assert!(inbox.fetch().await.scan, "{payload}");
+            let heard = inbox.fetch().await;
+            assert!(heard.rang && heard.untold && heard.scan, "{payload}");
         }
     }
 }

@@ -13,7 +13,9 @@ const PIECE: i32 = 2_000;
 pub(crate) struct Piece {
     /// What comes of the work it belongs to.
     pub(crate) outcome: Outcome,
-    /// Rows that must be looked at. A change of each is in the log now, if it could be logged.
+    /// Looks that were queued.
+    pub(crate) queued: usize,
+    /// Of these rows they could not be logged: who leads looks at them all the same.
     pub(crate) keys: Vec<Key>,
     /// Why they could not.
     pub(crate) unlogged: Option<String>,
@@ -56,10 +58,12 @@ pub(crate) async fn piece(
 }
 
 fn read(row: &Row) -> Piece {
-    let queued: Option<Vec<Uuid>> = row.get("queued");
+    let queued: Vec<Uuid> = row.get::<_, Option<_>>("queued").unwrap_or_default();
     let watched: Option<i32> = row.get("watched_id");
-    let ids = watched.into_iter().flat_map(|watched_id| {
-        queued.iter().flatten().map(move |id| Key {
+    let unlogged: Option<String> = row.get("unlogged");
+    let watched_id = watched.filter(|_| unlogged.is_some());
+    let unlogged_keys = watched_id.into_iter().flat_map(|watched_id| {
+        queued.iter().map(move |id| Key {
             watched_id,
             instance_id: *id,
         })
@@ -71,7 +75,8 @@ fn read(row: &Row) -> Piece {
             "later" => Outcome::Later,
             _ => Outcome::Busy,
         },
-        keys: ids.collect(),
-        unlogged: row.get("unlogged"),
+        keys: unlogged_keys.collect(),
+        queued: queued.len(),
+        unlogged,
     }
 }

@@ -262,7 +262,7 @@ async fn work_off(client: &Client) -> Result<Vec<String>, SchemaError> {
                 within(client, PIECE, piece).await.map_err(failed)
             })
             .await?;
-            queued += piece.keys.len();
+            queued += piece.queued;
             if piece.outcome != Outcome::More {
                 break;
             }

@@ -1,6 +1,5 @@
-//! Snapshots of any number of instances, as they are now.
+//! Snapshots, as the rows of a read statement tell them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use auth_reconciler_core::container::Container;
@@ -14,71 +13,13 @@ use serde::Deserialize;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::direct;
 use super::error::StoreError;
-use super::halves::halved;
-use super::pool::{bare, read_with};
-use super::tables::{Table, Tables};
+use super::pool::read_with;
+use super::tables::Table;
 
-const ACT: &str = "read an instance";
+pub(super) const ACT: &str = "read an instance";
 
-/// Reads these instances afresh, with one statement for each of their tables. The results are in the order of the keys; one
-/// that cannot be read takes no other with it.
-pub(crate) async fn read_all(
-    pool: &Pool,
-    tables: &Tables,
-    keys: &[Key],
-) -> Vec<Result<Snapshot, StoreError>> {
-    let mut of_tables: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for (place, key) in keys.iter().enumerate() {
-        of_tables.entry(key.watched_id).or_default().push(place);
-    }
-    let mut snapshots: Vec<_> = keys.iter().map(|_| None).collect();
-    for (watched_id, places) in of_tables {
-        let Some(table) = tables.get(&watched_id) else {
-            continue;
-        };
-        let read = halved(places.len(), StoreError::may_be_of_one, |some| {
-            let id = |place: usize| keys[places[place]].instance_id;
-            let ids: Vec<Uuid> = some.into_iter().map(id).collect();
-            async move {
-                let snapshots = read_table(pool, (&watched_id, table), &ids).await?;
-                Ok(snapshots.into_iter().map(Some).collect())
-            }
-        });
-        for (place, snapshot) in places.iter().zip(read.await) {
-            snapshots[*place] = snapshot.map(|snapshot| {
-                snapshot.unwrap_or_else(|failure| Err(StoreError::Shared(failure)))
-            });
-        }
-    }
-    snapshots
-        .into_iter()
-        .map(|snapshot| snapshot.unwrap_or_else(|| Err(unread())))
-        .collect()
-}
-
-/// One statement. It fails as a whole, or each row is read or not by itself.
-async fn read_table(
-    pool: &Pool,
-    (watched_id, table): (&i32, &Table),
-    ids: &[Uuid],
-) -> Result<Vec<Result<Snapshot, StoreError>>, StoreError> {
-    let rows = bare(pool, ACT, async |client| {
-        direct::query(client, &table.read, &parameters(watched_id, &ids)).await
-    })
-    .await
-    .map_err(|failure| {
-        if failure.hides_rows() {
-            hidden(table)
-        } else {
-            failure
-        }
-    })?;
-    snapshots_from(table, ids, &rows)
-}
-
-/// The same for one instance and a command, whose session may be a pooler's.
+/// Reads one instance for a command, whose session may be a pooler's.
 pub(crate) async fn read_one(pool: &Pool, table: &Table, key: Key) -> Result<Snapshot, StoreError> {
     let ids: &[Uuid] = &[key.instance_id];
     let rows = read_with(pool, ACT, async |client| {
@@ -88,14 +29,17 @@ pub(crate) async fn read_one(pool: &Pool, table: &Table, key: Key) -> Result<Sna
     })
     .await?;
     let snapshot = snapshots_from(table, ids, &rows)?.pop();
-    snapshot.unwrap_or_else(|| Err(unread()))
+    snapshot.unwrap_or_else(|| Err(left_out()))
 }
 
-fn parameters<'a>(watched_id: &'a i32, ids: &'a &[Uuid]) -> [(&'a (dyn ToSql + Sync), Type); 2] {
+pub(super) fn parameters<'a>(
+    watched_id: &'a i32,
+    ids: &'a &[Uuid],
+) -> [(&'a (dyn ToSql + Sync), Type); 2] {
     [(watched_id, Type::INT4), (ids, Type::UUID_ARRAY)]
 }
 
-fn unread() -> StoreError {
+pub(super) fn left_out() -> StoreError {
     StoreError::Answer {
         act: ACT,
         what: "no row for a key".to_owned(),
@@ -103,32 +47,36 @@ fn unread() -> StoreError {
 }
 
 /// The answer for each id; a statement that leaves one out has failed as a whole.
-fn snapshots_from(
+pub(super) fn snapshots_from(
     table: &Table,
     ids: &[Uuid],
     rows: &[tokio_postgres::Row],
 ) -> Result<Vec<Result<Snapshot, StoreError>>, StoreError> {
     let mut snapshots: Vec<_> = ids.iter().map(|_| None).collect();
     for row in rows {
-        let place: i64 = row.get("place");
-        let place = usize::try_from(place - 1).ok();
+        let place = row.get::<_, Option<i64>>("place");
+        let place = place.and_then(|place| usize::try_from(place - 1).ok());
         if let Some(snapshot) = place.and_then(|place| snapshots.get_mut(place)) {
-            *snapshot = Some(if row.get("filtered") {
-                Err(hidden(table))
-            } else {
-                snapshot_from(row)
-            });
+            *snapshot = Some(snapshot_from(table, row));
         }
     }
     let all: Option<Vec<_>> = snapshots.into_iter().collect();
-    all.ok_or_else(unread)
+    all.ok_or_else(left_out)
 }
 
 /// A hidden row must not pass for a deleted one.
-fn hidden(table: &Table) -> StoreError {
+pub(super) fn hidden(table: &Table) -> StoreError {
     StoreError::Hidden {
         table: table.relation.clone(),
     }
+}
+
+/// Ids of the changes that a row tells and that no look has put off.
+pub(super) fn unread_from(row: &tokio_postgres::Row) -> Vec<i64> {
+    let (mut ids, put_off): (Vec<i64>, Vec<i64>) = (row.get("change_ids"), row.get("put_off_ids"));
+    // Both are in the order of their numbers.
+    ids.retain(|id| put_off.binary_search(id).is_err());
+    ids
 }
 
 /// Our own row, under the names of its columns.
@@ -150,7 +98,14 @@ impl InstanceRow {
     }
 }
 
-fn snapshot_from(row: &tokio_postgres::Row) -> Result<Snapshot, StoreError> {
+/// What a row tells.
+pub(super) fn snapshot_from(
+    table: &Table,
+    row: &tokio_postgres::Row,
+) -> Result<Snapshot, StoreError> {
+    if row.get("filtered") {
+        return Err(hidden(table));
+    }
     let query = |source| StoreError::Query { act: ACT, source };
     let recorded: Option<&str> = row.try_get("recorded").map_err(query)?;
     let recorded: Option<InstanceRow> =
@@ -211,6 +166,7 @@ fn snapshot_with(
             paused: row.try_get("paused")?,
         },
         changes: row.try_get("change_ids")?,
+        unread: unread_from(row),
         version,
         generation: row.try_get("generation")?,
         unwritable_for,

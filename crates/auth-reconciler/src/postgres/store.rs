@@ -9,12 +9,11 @@ use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::CHANNEL;
 use super::error::StoreError;
-use super::faults;
 use super::listener::Identity;
-use super::pool::with;
+use super::pool::{bare, with};
 use super::tables::{Expected, Table, Tables, Watched};
+use super::{CHANNEL, direct, faults};
 
 /// What was recorded of the containers of all instances whose status is ours to keep.
 pub(crate) async fn recorded_containers(pool: &Pool) -> Result<Vec<RecordedContainer>, StoreError> {
@@ -131,7 +130,8 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Expected), St
     Ok((Arc::new(tables.collect::<HashMap<_, _>>()), expected))
 }
 
-/// Every key with changes and, if so wanted, every one that was not recorded as final, each with its cause.
+/// Every key with changes that were put off and, if so wanted, every one that was not recorded as final, each with its
+/// cause. All else that is in the log a read takes from there.
 pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Cause)>, StoreError> {
     with(pool, "take truncations out of the log", async |client| {
         client
@@ -158,6 +158,23 @@ pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Ca
             (key, Cause::parse(row.get(2)))
         })
         .collect())
+}
+
+/// Marks changes that were read and could not be answered for, as the process of this epoch, which looks again by itself.
+/// Returns false if it no longer leads.
+pub(crate) async fn put_off(
+    sessions: &Pool,
+    epoch: Uuid,
+    changes: &[i64],
+) -> Result<bool, StoreError> {
+    bare(sessions, "put changes off", async |client| {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&epoch, Type::UUID), (&changes, Type::INT8_ARRAY)];
+        let statement = "select auth_reconciler.put_off($1, $2)";
+        direct::query(client, statement, &parameters).await
+    })
+    .await
+    .map(|rows| rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Rings with a nonce. Reads no table.

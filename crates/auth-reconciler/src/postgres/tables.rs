@@ -1,17 +1,25 @@
-//! The watched tables as the database names them, each with its read statement.
+//! The watched tables as the database names them, each with its read statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
 
+/// Those that are asked for.
+const ASKED: &str = "unnest($2::uuid[]) with ordinality as wanted (instance_id, place)";
+
+/// Those, and what is taken from the change log beside them, of the one table that is served.
+const ASKED_AND_TAKEN: &str = include_str!("../../../../sql/queries/wanted.sql");
+
 /// One watched table.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// Name, qualified and quoted.
     pub(crate) relation: String,
-    /// The statement that reads one look's facts.
+    /// The statement that reads the facts of looks.
     pub(crate) read: String,
+    /// The same, for what is taken from the log as well.
+    pub(crate) read_with_log: String,
 }
 
 /// What was watched, to compare the catalog with; a table that was dropped among it.
@@ -47,10 +55,16 @@ impl Table {
         } else {
             "true"
         };
-        let read = READ
-            .replace("{relation}", &relation)
-            .replace("{oid}", &oid.to_string())
-            .replace("{serves_api}", serves_api);
-        Self { relation, read }
+        let read = |wanted| {
+            READ.replace("{wanted}", wanted)
+                .replace("{relation}", &relation)
+                .replace("{oid}", &oid.to_string())
+                .replace("{serves_api}", serves_api)
+        };
+        Self {
+            read: read(ASKED),
+            read_with_log: read(ASKED_AND_TAKEN),
+            relation,
+        }
     }
 }

@@ -153,9 +153,9 @@ impl Daemon {
                 tokio::spawn(async move { standby::depose(&context.pool, leader, news).await });
             }
             Command::Leave { end_session } => self.leave(end_session),
-            Command::Read { batch, keys } => {
+            Command::Read { batch, keys, log } => {
                 let (context, tables) = (Arc::clone(&self.context), Arc::clone(&self.tables));
-                self.step(steps::read(context, tables, (batch, keys), self.clock));
+                self.step(steps::read(context, tables, (batch, keys, log), self.clock));
             }
             Command::Inspect { key, recorded } => {
                 let span = notice::look::of(key, &self.tables);
@@ -171,6 +171,9 @@ impl Daemon {
             }
             Command::Record(proposals) => {
                 self.step(steps::record(Arc::clone(&self.context), proposals));
+            }
+            Command::PutOff { epoch, changes } => {
+                self.step(steps::put_off(Arc::clone(&self.context), epoch, changes));
             }
             Command::Follow {
                 key,

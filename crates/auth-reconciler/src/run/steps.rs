@@ -7,48 +7,88 @@ use std::time::Instant;
 use auth_reconciler_core::answer::Shortage;
 use auth_reconciler_core::container::{Container, Sighting};
 use auth_reconciler_core::controller::{
-    Failure, FailureKind, Input, Inspected, Probe, Probed, ReadBatch, Stop,
+    Failure, FailureKind, Input, Inspected, LogRead, Probe, Probed, ReadBatch, Stop, Taken,
+    TakenInstance,
 };
 use auth_reconciler_core::follow::{Kind, Sound};
 use auth_reconciler_core::record::Proposal;
+use auth_reconciler_core::snapshot::Snapshot;
 use auth_reconciler_core::{Answer, Key};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tracing::{debug, error};
+use uuid::Uuid;
 
 use super::context::Context;
 use super::patience::asked_to_end;
 use crate::clock::Clock;
 use crate::docker::sightings::Sightings;
-use crate::postgres::record;
-use crate::postgres::snapshot;
+use crate::postgres::error::StoreError;
 use crate::postgres::tables::Tables;
+use crate::postgres::{read, record, store};
 use crate::probe;
 use crate::witness;
 
-/// Reads these instances. Whatever happens, each of them has a result.
+/// Reads these instances, and what is wanted of the change log. Whatever happens, each of them has a result.
 pub(super) async fn read(
     context: Arc<Context>,
     tables: Tables,
-    (batch, keys): (u64, Vec<Key>),
+    (batch, keys, log): (u64, Vec<Key>, Option<LogRead>),
     clock: Clock,
 ) -> Input {
-    let read = spared(snapshot::read_all(&context.sessions, &tables, &keys)).await;
-    let results = keys
-        .iter()
-        .zip(read.unwrap_or_default())
-        .map(|(key, read)| match read {
-            _ if !tables.contains_key(&key.watched_id) => Err(unknown_table()),
-            read => read
-                .map(Box::new)
-                .map_err(|failure| Failure::from(&failure)),
-        });
+    let read = spared(read::read_all(
+        &context.sessions,
+        &tables,
+        &keys,
+        log.as_ref(),
+    ))
+    .await;
+    let (asked, taken) = read.map_or_else(
+        || (Vec::new(), log.map(|_| Err(panicked()))),
+        |read| (read.asked, read.log.map(of_the_log)),
+    );
+    let results = keys.iter().zip(asked).map(|(key, read)| {
+        if tables.contains_key(&key.watched_id) {
+            told(read)
+        } else {
+            Err(unknown_table())
+        }
+    });
     let snapshots = results.collect();
     Input::Read(ReadBatch {
         batch,
         at: clock.now(),
         snapshots: each(&keys, snapshots),
+        log: taken,
     })
+}
+
+fn of_the_log(taken: Result<read::Taken, StoreError>) -> Result<Taken, Failure> {
+    let taken = taken.map_err(|failure| Failure::from(&failure))?;
+    let instances = taken.instances.into_iter().map(|brought| TakenInstance {
+        key: brought.key,
+        unread: brought.unread,
+        snapshot: told(brought.snapshot),
+    });
+    Ok(Taken {
+        instances: instances.collect(),
+        more: taken.more,
+        seen: taken.seen,
+    })
+}
+
+fn told(read: Result<Snapshot, StoreError>) -> Result<Box<Snapshot>, Failure> {
+    read.map(Box::new)
+        .map_err(|failure| Failure::from(&failure))
+}
+
+/// Marks changes that were read and could not be answered for.
+pub(super) async fn put_off(context: Arc<Context>, epoch: Uuid, changes: Vec<i64>) -> Input {
+    let put_off = spared(store::put_off(&context.sessions, epoch, &changes)).await;
+    Input::PutOff(put_off.map_or_else(
+        || Err(panicked()),
+        |put_off| put_off.map_err(|failure| Failure::from(&failure)),
+    ))
 }
 
 /// Records these. Whatever happens, each of them has a result.

@@ -27,7 +27,7 @@ const WE_WAIT: &str = "select exists (
     where datname = current_database() and application_name like 'auth-reconciler migrate%')";
 
 /// The manager's patience. No write that goes through took longer. It waits for no disk, whose slowness is not ours.
-const SHORT: &str =
+pub(crate) const SHORT: &str =
     "set lock_timeout = '100ms'; set statement_timeout = '150ms'; set synchronous_commit = off";
 
 /// What stands in for a daemon reads as it would: the version that its record must still find, what it answers for, and
@@ -54,7 +54,7 @@ const BEGIN: &str =
     "begin; set local row_security = off; set local search_path = pg_catalog, pg_temp;
     set local statement_timeout = '8s'; set local lock_timeout = '1s'";
 
-async fn install(scene: &Scene, version: usize) -> Result<()> {
+pub(crate) async fn install(scene: &Scene, version: usize) -> Result<()> {
     let script = format!(
         "begin; {}; insert into auth_reconciler.migration (version, name, routines)
          select n, 'earlier', 'earlier' from generate_series(1, {version}) as n;

@@ -152,12 +152,22 @@ async fn backlog_names_what_waits_and_why() -> Result<()> {
         "5|2|account, api_key|00:05:00|no daemon leads 9|1|insert|00:00:00|no daemon leads"
     );
     scene.manager.execute(LEAD, &[]).await?;
-    let why: Vec<String> = value(
-        &scene.manager,
-        "select array_agg(distinct why) from auth_reconciler.backlog",
-    )
-    .await?;
-    assert_eq!(why, ["a look is due"]);
+    let why = "select array_agg(why order by since) from auth_reconciler.backlog";
+    let said: Vec<String> = value(&scene.manager, why).await?;
+    assert_eq!(said, ["a look is due", "a look is due"]);
+    // One of its changes is new, and then all of them were read.
+    for (put_off, first) in [
+        ("cause = 'account'", "a look is due"),
+        (
+            "cause = 'api_key'",
+            "a look could not answer for it, and another one will",
+        ),
+    ] {
+        let mark = format!("update auth_reconciler.change set put_off = true where {put_off}");
+        scene.manager.batch_execute(&mark).await?;
+        let said: Vec<String> = value(&scene.manager, why).await?;
+        assert_eq!(said, [first, "a look is due"]);
+    }
     Ok(())
 }
 

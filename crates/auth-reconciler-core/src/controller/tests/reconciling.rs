@@ -6,18 +6,18 @@ use crate::problem::{COLUMN_ADDED, FOREIGN_LOCK, LOG_REFUSES, NOT_ASKED};
 
 /// Has `key` reconciled.
 fn begin(controller: &mut Controller, key: Key, now: Moment) {
-    controller.handle(rang(key, Cause::ApiKey), now);
+    controller.wake(key, Cause::ApiKey, now);
     assert_eq!(reconciled_keys(commands(controller, now)), [key]);
 }
 
 #[test]
-fn a_ring_leads_to_one_reconciliation_of_its_key_and_one_more_for_what_rang_meanwhile() {
+fn an_event_leads_to_one_reconciliation_of_its_key_and_one_more_for_what_came_meanwhile() {
     let mut controller = serving(settings());
     begin(&mut controller, key(1), ms(1));
     let run = &controller.running[&key(1)];
     assert_eq!((run.epoch, run.wake.cause), (epoch(1), Cause::ApiKey));
     for _ in 0..3 {
-        controller.handle(rang(key(1), Cause::Account), ms(2));
+        controller.wake(key(1), Cause::Account, ms(2));
         assert_eq!(commands(&mut controller, ms(2)), [], "never twice at once");
     }
     controller.end_run(key(1), Outcome::Final, ms(3));
@@ -29,13 +29,13 @@ fn a_ring_leads_to_one_reconciliation_of_its_key_and_one_more_for_what_rang_mean
 }
 
 #[test]
-fn a_ring_for_a_table_that_is_not_served_has_the_log_read() {
+fn a_ring_for_a_table_that_is_not_served_has_the_tables_listed_anew() {
     let mut controller = serving(settings());
     let elsewhere = Key {
         watched_id: 2,
         ..key(1)
     };
-    controller.handle(rang(elsewhere, Cause::ApiKey), ms(1));
+    controller.handle(rang(elsewhere), ms(1));
     let read = commands(&mut controller, ms(1));
     assert_eq!(work(&read), [scan(false, false)]);
     assert_eq!(reconciled_keys(read), []);
@@ -125,28 +125,6 @@ fn a_table_that_is_gone_has_the_tables_listed_anew() {
     let next = commands(&mut controller, ms(2));
     assert_eq!(work(&next), [scan(false, false)]);
     assert_eq!(notices(&next), [], "the scan tells what is the matter");
-}
-
-#[test]
-fn what_was_read_and_left_in_the_log_is_known_to_the_next_one_and_forgotten_once_it_is_answered() {
-    let mut controller = serving(settings());
-    begin(&mut controller, key(1), ms(1));
-    assert_eq!(controller.running[&key(1)].before, None);
-    let read = Some(ChangeSet::of(&[3, 4]));
-    let end = |controller: &mut Controller, outcome, now| {
-        if let Some(run) = controller.running.get_mut(&key(1)) {
-            run.changes = read;
-        }
-        controller.end_run(key(1), outcome, now);
-        commands(controller, now);
-    };
-    let doubted = Outcome::Doubted("nowhere".to_owned());
-    end(&mut controller, doubted, ms(2));
-    begin(&mut controller, key(1), ms(3));
-    assert_eq!(controller.running[&key(1)].before, read);
-    end(&mut controller, Outcome::Final, ms(4));
-    begin(&mut controller, key(1), ms(5));
-    assert_eq!(controller.running[&key(1)].before, None);
 }
 
 #[test]
@@ -388,7 +366,10 @@ fn one_whose_container_was_not_shown_is_looked_at_again_soon_and_then_ever_more_
             controller.end_run(key(1), outcome.clone(), now);
             commands(&mut controller, now);
             // The echo is not of it.
-            let due = controller.queue.deadline().expect("it is looked at again");
+            let due = controller
+                .queue
+                .deadline(Claim::default())
+                .expect("it is looked at again");
             pauses.push(due - now);
             now = due;
             assert_eq!(reconciled_keys(commands(&mut controller, now)), [key(1)]);

@@ -15,7 +15,7 @@ fn time() -> DateTime<Utc> {
 }
 
 /// A row with a key, of which a change is in the log.
-fn snapshot(change: i64) -> Box<Snapshot> {
+pub(super) fn snapshot(change: i64) -> Box<Snapshot> {
     Box::new(Snapshot {
         facts: Facts {
             now: time(),
@@ -40,6 +40,7 @@ fn snapshot(change: i64) -> Box<Snapshot> {
             paused: None,
         },
         changes: vec![change],
+        unread: vec![change],
         version: None,
         generation: change,
         unwritable_for: None,
@@ -49,7 +50,7 @@ fn snapshot(change: i64) -> Box<Snapshot> {
 /// The reads among the commands: each with the number of its batch.
 fn reads(commands: &[Command]) -> Vec<(u64, Vec<Key>)> {
     let reads = commands.iter().filter_map(|command| {
-        let Command::Read { batch, keys } = command else {
+        let Command::Read { batch, keys, .. } = command else {
             return None;
         };
         Some((*batch, keys.clone()))
@@ -69,10 +70,11 @@ fn read(batch: u64, snapshots: Vec<(Key, Box<Snapshot>)>, at: Moment) -> Input {
             .into_iter()
             .map(|(key, snapshot)| (key, Ok(snapshot)))
             .collect(),
+        log: None,
     })
 }
 
-fn probed(key: Key, answer: Option<Answer>, at: Moment) -> Input {
+pub(super) fn probed(key: Key, answer: Option<Answer>, at: Moment) -> Input {
     Input::Probed(Box::new(Probed {
         key,
         answer,
@@ -81,7 +83,7 @@ fn probed(key: Key, answer: Option<Answer>, at: Moment) -> Input {
     }))
 }
 
-fn became(key: Key, outcome: Recorded) -> (Key, Result<Recording, Failure>) {
+pub(super) fn became(key: Key, outcome: Recorded) -> (Key, Result<Recording, Failure>) {
     let recording = Recording {
         outcome,
         from: None,
@@ -91,7 +93,7 @@ fn became(key: Key, outcome: Recorded) -> (Key, Result<Recording, Failure>) {
     (key, Ok(recording))
 }
 
-fn proposals(commands: Vec<Command>) -> Vec<crate::record::Proposal> {
+pub(super) fn proposals(commands: Vec<Command>) -> Vec<crate::record::Proposal> {
     let records = commands.into_iter().filter_map(|command| {
         let Command::Record(proposals) = command else {
             return None;
@@ -103,7 +105,7 @@ fn proposals(commands: Vec<Command>) -> Vec<crate::record::Proposal> {
 
 /// Its probe is out.
 fn asked(controller: &mut Controller, key: Key, now: Moment) {
-    controller.handle(rang(key, Cause::ApiKey), now);
+    controller.wake(key, Cause::ApiKey, now);
     let batches = reads(&next_all(controller, now));
     let (batch, keys) = batches.first().expect("a read").clone();
     assert_eq!(keys, [key]);
@@ -114,7 +116,7 @@ fn asked(controller: &mut Controller, key: Key, now: Moment) {
 }
 
 #[test]
-fn a_ring_is_read_asked_and_recorded_and_nothing_is_left() {
+fn one_that_is_woken_is_read_asked_and_recorded_and_nothing_is_left() {
     let mut controller = serving(settings());
     asked(&mut controller, key(1), ms(1));
     controller.handle(probed(key(1), Some(Answer::Ready), ms(3)), ms(3));
@@ -144,11 +146,11 @@ fn a_ring_is_read_asked_and_recorded_and_nothing_is_left() {
 #[test]
 fn what_is_wanted_while_a_batch_is_read_goes_with_the_next() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::ApiKey), ms(1));
+    controller.wake(key(1), Cause::ApiKey, ms(1));
     let first = reads(&next_all(&mut controller, ms(1)));
     assert_eq!(first, [(1, vec![key(1)])], "at once, and alone");
     for number in 2..=4 {
-        controller.handle(rang(key(number), Cause::ApiKey), ms(1));
+        controller.wake(key(number), Cause::ApiKey, ms(1));
         assert_eq!(reads(&next_all(&mut controller, ms(1))), []);
     }
     controller.handle(read(1, vec![(key(1), snapshot(1))], ms(2)), ms(2));
@@ -265,9 +267,9 @@ const OVERWRITTEN: Command = Command::EndProbe {
 #[test]
 fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_beside_it() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    controller.wake(key(1), Cause::Operator, ms(1));
     next_all(&mut controller, ms(1));
-    controller.handle(rang(key(1), Cause::Drift), ms(2));
+    controller.handle(rang(key(1)), ms(2));
     next_all(&mut controller, ms(2));
     controller.handle(read(1, vec![(key(1), failed(1))], ms(3)), ms(3));
     let told = next_all(&mut controller, ms(3));
@@ -282,17 +284,17 @@ fn a_foreign_write_that_is_rung_for_before_the_probe_has_the_row_read_again_besi
 #[test]
 fn whoever_goes_on_ringing_puts_off_no_foreign_write_and_has_nothing_read_twice_in_a_batch() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    controller.wake(key(1), Cause::Operator, ms(1));
     next_all(&mut controller, ms(1));
     controller.handle(read(1, vec![(key(1), failed(1))], ms(2)), ms(2));
     next_all(&mut controller, ms(2));
-    controller.handle(rang(key(1), Cause::Drift), ms(3));
+    controller.handle(rang(key(1)), ms(3));
     assert_eq!(
         reads(&next_all(&mut controller, ms(3))),
         [(2, vec![key(1)])]
     );
     for _ in 0..3 {
-        controller.handle(rang(key(1), Cause::Drift), ms(4));
+        controller.handle(rang(key(1)), ms(4));
         next_all(&mut controller, ms(4));
     }
     controller.handle(read(2, vec![(key(1), snapshot(2))], ms(5)), ms(5));
@@ -305,12 +307,12 @@ fn whoever_goes_on_ringing_puts_off_no_foreign_write_and_has_nothing_read_twice_
 #[test]
 fn one_of_a_table_that_is_served_no_longer_is_not_waited_for_in_a_doubt() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::Operator), ms(1));
+    controller.wake(key(1), Cause::Operator, ms(1));
     next_all(&mut controller, ms(1));
     controller.end_run(key(1), Outcome::Doubted("nowhere".to_owned()), ms(2));
     assert!(controller.in_doubt());
     next_all(&mut controller, ms(2));
-    controller.handle(rang(key(1), Cause::Operator), ms(3));
+    controller.wake(key(1), Cause::Operator, ms(3));
     next_all(&mut controller, ms(3));
     controller.end_run(key(1), Outcome::UnknownTable, ms(4));
     assert!(!controller.in_doubt());
@@ -320,9 +322,9 @@ fn one_of_a_table_that_is_served_no_longer_is_not_waited_for_in_a_doubt() {
 #[test]
 fn a_snapshot_of_an_earlier_batch_is_not_taken() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::ApiKey), ms(1));
+    controller.wake(key(1), Cause::ApiKey, ms(1));
     next_all(&mut controller, ms(1));
-    controller.handle(rang(key(2), Cause::ApiKey), ms(2));
+    controller.wake(key(2), Cause::ApiKey, ms(2));
     next_all(&mut controller, ms(2));
     let stale = vec![(key(1), snapshot(1)), (key(2), snapshot(2))];
     controller.handle(read(1, stale, ms(3)), ms(3));
@@ -333,7 +335,7 @@ fn a_snapshot_of_an_earlier_batch_is_not_taken() {
 #[test]
 fn a_probe_that_is_to_give_way_before_it_is_sent_knows_it_from_the_beginning() {
     let mut controller = serving(settings());
-    controller.handle(rang(key(1), Cause::ApiKey), ms(1));
+    controller.wake(key(1), Cause::ApiKey, ms(1));
     next_all(&mut controller, ms(1));
     controller.ask_to_end(key(1), Stop::GiveWay);
     controller.handle(read(1, vec![(key(1), snapshot(1))], ms(2)), ms(2));
@@ -377,7 +379,7 @@ fn asked_to_stop_it_brings_what_is_under_way_to_its_record_and_begins_nothing() 
     let mut controller = serving(settings());
     asked(&mut controller, key(1), ms(1));
     controller.handle(Input::Stop, ms(2));
-    controller.handle(rang(key(2), Cause::ApiKey), ms(2));
+    controller.wake(key(2), Cause::ApiKey, ms(2));
     assert_eq!(next_all(&mut controller, 2 * ECHO), [], "nothing new");
     controller.handle(probed(key(1), Some(Answer::Ready), ms(3)), ms(3));
     assert_eq!(proposals(next_all(&mut controller, ms(3))).len(), 1);

@@ -288,7 +288,7 @@ fn a_list_is_compared_after_the_one_before_it_and_finds_what_ran_meanwhile() {
         has_engine: true,
         ..settings()
     });
-    controller.handle(rang(key(7), Cause::ApiKey), FIRST_SIGHT);
+    controller.wake(key(7), Cause::ApiKey, FIRST_SIGHT);
     let begun = commands(&mut controller, FIRST_SIGHT);
     assert_eq!(reconciled_keys(begun), [key(7)]);
     let list = |id: &str| EngineNews {

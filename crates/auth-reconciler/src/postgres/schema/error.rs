@@ -1,5 +1,7 @@
 //! Why the schema is not as it must be, and what an operator does about it.
 
+use std::time::Duration;
+
 use postgres_url::TlsError;
 use thiserror::Error;
 
@@ -52,6 +54,11 @@ pub(crate) enum SchemaError {
          replicating for good; nothing was changed"
     )]
     Published { publications: String },
+    #[error(
+        "the change log is large, and a transaction of this database was open for more than {limit:?} while its index \
+         was made; nothing is lost, and no daemon of this version can lead until it is done"
+    )]
+    OldTransaction { limit: Duration },
     #[error("somebody built on schema auth_reconciler: {names}; nothing was removed")]
     BuiltOn { names: String },
     #[error("a daemon leads ({holder}); nothing was removed")]
@@ -111,6 +118,7 @@ impl SchemaError {
             Self::TriggersMissing { .. }
             | Self::RowsHidden { .. }
             | Self::ColumnChanged { .. }
+            | Self::OldTransaction { .. }
             | Self::Tls(_)
             | Self::Connect { .. }
             | Self::Query { .. }
@@ -127,6 +135,10 @@ impl SchemaError {
             Self::TriggersMissing { .. } => {
                 Some("run `auth-reconciler migrate`, which attaches them and looks at every row")
             }
+            Self::OldTransaction { .. } => Some(
+                "let that transaction end, or end it (the oldest of pg_stat_activity by xact_start), then run \
+                 `auth-reconciler migrate` again",
+            ),
             Self::ColumnChanged { .. } => {
                 Some("do what the line says, then run `auth-reconciler migrate`")
             }

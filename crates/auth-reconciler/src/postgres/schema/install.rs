@@ -14,6 +14,8 @@
 //!    that out.
 //! 2. **Indexes** on what was recorded, which take as long as there are rows. Meanwhile nobody records, the former daemon's
 //!    epoch having ended, and the manager's triggers, which only read that table, do not wait.
+//!    The one on the log, into which those triggers write, is made with their writes going on, which waits for every
+//!    transaction that was open before and keeps nobody waiting; where the log is small, it was made with its columns.
 //! 3. **Routines.** Functions and views are replaced. This waits for readers of our views, and holds
 //!    nothing of the manager's meanwhile. A view that cannot be replaced is dropped and made anew.
 //!
@@ -26,6 +28,8 @@ use tokio_postgres::types::Type;
 use super::publication::publications;
 use super::{SchemaError, query, renamed, repeated, transaction};
 use crate::postgres::faults::{ALTERED, ALTERED_TABLES, MADE};
+
+mod indexes;
 
 /// A numbered step; never edited once released.
 struct Migration {
@@ -73,18 +77,11 @@ const MIGRATIONS: &[Migration] = &[
         text: "",
         log: sql!("migrations/0007_not_ready_since_log.sql"),
     },
-];
-
-/// Indexes on `instance`, by name.
-const INDEXES: &[(&str, &str)] = &[
-    (
-        "instance_due_idx",
-        sql!("migrations/0005_flat_due_index.sql"),
-    ),
-    (
-        "instance_ready_idx",
-        sql!("migrations/0005_flat_ready_index.sql"),
-    ),
+    Migration {
+        name: "0008_unread",
+        text: "",
+        log: sql!("migrations/0008_unread_log.sql"),
+    },
 ];
 
 /// Notes what was made.
@@ -123,6 +120,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/24_faults.sql"),
     sql!("routines/25_history.sql"),
     sql!("routines/26_owed.sql"),
+    sql!("routines/27_put_off.sql"),
     sql!("routines/28_watchers.sql"),
     sql!("routines/29_unwritable.sql"),
     sql!("routines/30_fence.sql"),
@@ -181,9 +179,7 @@ pub(super) async fn install(
 ) -> Result<String, SchemaError> {
     let known = needed_version();
     let before = repeated(async || tables(client, into_publication).await).await?;
-    for (name, text) in INDEXES {
-        repeated(async || index(client, name, text).await).await?;
-    }
+    indexes::make(client).await?;
     let replaced = repeated(async || {
         let replaced = replace_routines(client, "").await;
         match replaced {
@@ -237,22 +233,6 @@ async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaEr
             client.batch_execute(&script).await.map_err(failed)?;
         }
         Ok(found)
-    })
-    .await
-}
-
-/// One try at an index, if it is missing. Who records waits for it, and nobody of the manager's; so it is waited for long
-/// enough to have a vacuum that is under way give way.
-async fn index(client: &Client, name: &str, text: &str) -> Result<(), SchemaError> {
-    transaction(client, BEGIN, failed, async || {
-        let named = format!("auth_reconciler.{name}");
-        let asked = "select pg_catalog.to_regclass($1) is null";
-        let missing = client.query_typed_one(asked, &[(&named, Type::TEXT)]).await;
-        if missing.map_err(failed)?.get(0) {
-            let script = format!("set local lock_timeout = '3s';\n{text}");
-            client.batch_execute(&script).await.map_err(failed)?;
-        }
-        Ok(())
     })
     .await
 }

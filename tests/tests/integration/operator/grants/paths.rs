@@ -1,5 +1,7 @@
 //! The daemon's ways to the database, one by one.
 
+use crate::unread::reading_with_log;
+
 /// What cannot be logged is no error there.
 const OWED: &str = "
     do $$
@@ -18,13 +20,22 @@ const OWED: &str = "
 
 /// What the daemon does, statement by statement, each in a transaction of its own that is rolled back. `{one}` is
 /// recorded and has a change, `{two}` is new, `{gone}` is recorded and paused and has no row.
-pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
-    let read = include_str!("../../../../../sql/queries/read.sql")
-        .replace("{relation}", "public.message_instances")
-        .replace("{oid}", &scene_oid.to_string())
-        .replace("{serves_api}", "'api' = any (w.type_instance::text[])")
+pub(super) fn main_paths(scene_oid: u32) -> Vec<Path> {
+    [reads(scene_oid), records(), notes(), commands()].concat()
+}
+
+/// What it is for, and its statement.
+type Path = (&'static str, String);
+
+/// What is found out.
+fn reads(scene_oid: u32) -> Vec<Path> {
+    let read = reading_with_log(scene_oid)
         .replace("$1", "1")
-        .replace("$2", "array['{one}']");
+        .replace("$2", "array['{one}']::uuid[]")
+        .replace("$3", "0")
+        .replace("$4", "1")
+        .replace("$5", "1")
+        .replace("$6", "'{}'");
     let faults = include_str!("../../../../../sql/queries/table_faults.sql")
         .replace("$1", "array[1]")
         .replace("$2", "array['public.message_instances']")
@@ -33,6 +44,64 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
     let check = include_str!("../../../../../sql/queries/table_state.sql")
         .replace("$1", "'public'")
         .replace("$2", "'message_instances'");
+    vec![
+        ("read", read),
+        (
+            "owe looks at every row",
+            include_str!("../../../../../sql/queries/owe_all_rows.sql").to_owned(),
+        ),
+        (
+            "backlog",
+            include_str!("../../../../../sql/queries/backlog.sql").replace("$1", "true"),
+        ),
+        (
+            "installed",
+            include_str!("../../../../../sql/queries/installed.sql").to_owned(),
+        ),
+        (
+            "watched tables",
+            include_str!("../../../../../sql/queries/watched_tables.sql").to_owned(),
+        ),
+        ("check", check),
+        ("echo", faults),
+        (
+            "truncations",
+            "select auth_reconciler.expand_truncations()".to_owned(),
+        ),
+        ("owed", OWED.to_owned()),
+        (
+            "foreign locks",
+            "select * from auth_reconciler.foreign_locks()".to_owned(),
+        ),
+        (
+            "unlogged",
+            "select * from auth_reconciler.unlogged_state()".to_owned(),
+        ),
+        (
+            "status",
+            include_str!("../../../../../sql/queries/status.sql").to_owned(),
+        ),
+        (
+            "doctor",
+            "select * from auth_reconciler.reconcilers".to_owned(),
+        ),
+        (
+            "faults",
+            include_str!("../../../../../sql/queries/faults.sql").to_owned(),
+        ),
+        (
+            "doctor of tables",
+            include_str!("../../../../../sql/queries/all_table_faults.sql").to_owned(),
+        ),
+        (
+            "writable",
+            "select auth_reconciler.unwritable('public.message_instances')".to_owned(),
+        ),
+    ]
+}
+
+/// What becomes of verdicts.
+fn records() -> Vec<Path> {
     let record = |id: &str, changes: &str, status: &str| {
         format!(
             "select * from auth_reconciler.record_batch(
@@ -53,24 +122,6 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
         )
     };
     vec![
-        ("read", read),
-        ("owe looks at every row", include_str!("../../../../../sql/queries/owe_all_rows.sql").to_owned()),
-        ("backlog", include_str!("../../../../../sql/queries/backlog.sql").replace("$1", "true")),
-        ("installed", include_str!("../../../../../sql/queries/installed.sql").to_owned()),
-        ("watched tables", include_str!("../../../../../sql/queries/watched_tables.sql").to_owned()),
-        ("check", check),
-        ("echo", faults),
-        ("truncations", "select auth_reconciler.expand_truncations()".to_owned()),
-        (
-            "owed",
-            OWED.to_owned(),
-        ),
-        (
-            "take over",
-            "select pg_advisory_xact_lock(auth_reconciler.leadership_lock());
-             select auth_reconciler.take_over(gen_random_uuid())"
-                .to_owned(),
-        ),
         ("record", record("{one}", &read_changes("{one}"), "failed")),
         ("first record", record("{two}", &read_changes("{two}"), "client_ready")),
         ("refused record", record("{one}", "array[-1]", "failed")),
@@ -95,6 +146,22 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
                 read_changes("{gone}")
             ),
         ),
+    ]
+}
+
+/// What is noted beside them.
+fn notes() -> Vec<Path> {
+    vec![
+        (
+            "put off",
+            "select auth_reconciler.put_off((select epoch from auth_reconciler.leadership), array[1])".to_owned(),
+        ),
+        (
+            "take over",
+            "select pg_advisory_xact_lock(auth_reconciler.leadership_lock());
+             select auth_reconciler.take_over(gen_random_uuid())"
+                .to_owned(),
+        ),
         (
             "engine",
             "select auth_reconciler.note_engine((select epoch from auth_reconciler.leadership), 'off', true, null)"
@@ -105,20 +172,31 @@ pub(super) fn main_paths(scene_oid: u32) -> Vec<(&'static str, String)> {
             "select auth_reconciler.note_trouble((select epoch from auth_reconciler.leadership), 'NotAsked', null)"
                 .to_owned(),
         ),
-        ("foreign locks", "select * from auth_reconciler.foreign_locks()".to_owned()),
-        ("unlogged", "select * from auth_reconciler.unlogged_state()".to_owned()),
         (
             "unlogged answered",
             "select auth_reconciler.answered_unlogged((select epoch from auth_reconciler.leadership), 1, null)".to_owned(),
         ),
-        ("status", include_str!("../../../../../sql/queries/status.sql").to_owned()),
-        ("doctor", "select * from auth_reconciler.reconcilers".to_owned()),
-        ("faults", include_str!("../../../../../sql/queries/faults.sql").to_owned()),
-        ("doctor of tables", include_str!("../../../../../sql/queries/all_table_faults.sql").to_owned()),
-        ("writable", "select auth_reconciler.unwritable('public.message_instances')".to_owned()),
-        ("pause", "select auth_reconciler.pause('{one}', 'why')".to_owned()),
-        ("resume", "select auth_reconciler.resume('{gone}')".to_owned()),
-        ("reconcile", "select auth_reconciler.reconcile('{one}')".to_owned()),
-        ("reconcile all", "select auth_reconciler.reconcile_all()".to_owned()),
+    ]
+}
+
+/// What an operator may ask for in its name.
+fn commands() -> Vec<Path> {
+    vec![
+        (
+            "pause",
+            "select auth_reconciler.pause('{one}', 'why')".to_owned(),
+        ),
+        (
+            "resume",
+            "select auth_reconciler.resume('{gone}')".to_owned(),
+        ),
+        (
+            "reconcile",
+            "select auth_reconciler.reconcile('{one}')".to_owned(),
+        ),
+        (
+            "reconcile all",
+            "select auth_reconciler.reconcile_all()".to_owned(),
+        ),
     ]
 }

@@ -1,0 +1,68 @@
+//! The index on what is unread, made while the manager writes.
+
+use std::time::Duration;
+
+use auth_reconciler_tests::daemon::run_command;
+
+use super::*;
+use crate::lateness::Writer;
+use crate::operator::earlier;
+
+const MANY: &str = "
+    insert into auth_reconciler.change (watched_id, instance_id, cause)
+    select 1, gen_random_uuid(), 'api_key' from generate_series(1, 1000000)";
+
+const WHOLE: &str = "
+    select i.indisvalid and i.indisready from pg_index as i
+    where i.indexrelid = 'auth_reconciler.change_unread_idx'::regclass";
+
+/// README promises 200 ms, and the project 50; a loaded machine has its own delays. An index that is made while nobody may
+/// write takes more than a second.
+const WORST: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn the_manager_does_not_wait_for_the_index_of_a_long_log() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let id = scene.instance(1).await?;
+    earlier::install(&scene, 4).await?;
+    scene.manager.batch_execute(MANY).await?;
+    let writer = Writer::start(&scene, id, earlier::SHORT).await?;
+    writer.go_on(100).await;
+    let before = writer.lap();
+    scene.migrate().await?;
+    writer.go_on(2).await;
+    let worst = writer.lap();
+    let written = writer.stop().await?;
+    println!("{written} writes, the worst {before:?} before and {worst:?} while it was done");
+    ensure!(worst < WORST, "a write took {worst:?}");
+    ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
+    let all: i64 = scene
+        .value("select count(*) from auth_reconciler.change where cause <> 'watch' and not put_off")
+        .await?;
+    ensure!(all == 1_000_000 + i64::from(written), "{all} of {written}");
+    Ok(())
+}
+
+/// Whoever ends `migrate` while it waits for an old transaction leaves half of an index behind.
+#[tokio::test]
+async fn an_index_that_was_left_unfinished_is_made_anew() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene
+        .manager
+        .batch_execute(
+            "update pg_index set indisvalid = false
+             where indexrelid = 'auth_reconciler.change_unread_idx'::regclass",
+        )
+        .await?;
+    scene.migrate().await?;
+    ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
+    scene
+        .manager
+        .batch_execute("drop index auth_reconciler.change_unread_idx")
+        .await?;
+    let done = run_command(scene.url(), &["migrate"], &[]).await?;
+    ensure!(done.code == Some(0), "{}", done.stderr);
+    ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
+    Ok(())
+}
