@@ -3,9 +3,10 @@
 //! Written by the harness and read by the program, both from here, so that they cannot disagree. They travel as
 //! environment variables, because that is how a container is told anything; times are whole milliseconds.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -31,6 +32,25 @@ pub enum Telegram {
     Fails,
     /// It does not answer.
     Hangs,
+}
+
+impl Telegram {
+    /// The word for it in variables and calls.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Answers => "answers",
+            Self::Fails => "fails",
+            Self::Hangs => "hangs",
+        }
+    }
+
+    /// What a word means; `None` if it is none of these.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Answers, Self::Fails, Self::Hangs];
+        all.into_iter().find(|one| one.word() == word)
+    }
 }
 
 /// How it logs each request that it serves.
@@ -172,11 +192,6 @@ impl InstanceSettings {
     #[must_use]
     pub fn to_environment(&self) -> Vec<(&'static str, String)> {
         let millis = |time: Duration| time.as_millis().to_string();
-        let telegram = match self.telegram {
-            Telegram::Answers => "answers",
-            Telegram::Fails => "fails",
-            Telegram::Hangs => "hangs",
-        };
         let mut all = vec![
             ("INSTANCE_ID", self.id.to_string()),
             ("INSTANCE_PORT", self.port.to_string()),
@@ -190,7 +205,7 @@ impl InstanceSettings {
             ("INSTANCE_LISTENS_AFTER", millis(self.listens_after)),
             ("INSTANCE_ASKS_AFTER", millis(self.asks_after)),
             ("INSTANCE_TELEGRAM_TAKES", millis(self.telegram_takes)),
-            ("INSTANCE_TELEGRAM", telegram.to_owned()),
+            ("INSTANCE_TELEGRAM", self.telegram.word().to_owned()),
             (
                 "INSTANCE_READY_AFTER_ACCOUNT",
                 millis(self.ready_after_account),
@@ -215,34 +230,18 @@ impl InstanceSettings {
     /// # Errors
     /// When a value cannot be read, or `INSTANCE_ID` or `INSTANCE_PORT` is missing; the value is not shown.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let wrong = |name: &str| format!("{name} is missing or cannot be read");
-        let id = given("INSTANCE_ID").and_then(|id| id.parse().ok());
-        let port = given("INSTANCE_PORT").and_then(|port| port.parse().ok());
+        let all = Variables(variable);
+        let id = all.parsed("INSTANCE_ID")?;
+        let port = all.parsed("INSTANCE_PORT")?;
         let mut settings = Self::new(
             id.with_context(|| wrong("INSTANCE_ID"))?,
             port.with_context(|| wrong("INSTANCE_PORT"))?,
         );
-        let text = |name: &str, into: &mut String| {
-            if let Some(value) = given(name) {
-                *into = value;
-            }
-        };
-        text("INSTANCE_TABLE", &mut settings.table);
-        text("INSTANCE_TOKEN", &mut settings.token);
-        text("INSTANCE_ACCOUNT", &mut settings.account);
-        let flag = |name: &str, into: &mut bool| {
-            if let Some(value) = given(name) {
-                *into = value.parse().with_context(|| wrong(name))?;
-            }
-            anyhow::Ok(())
-        };
-        flag("INSTANCE_WRITES_KEY", &mut settings.writes_key)?;
-        flag("INSTANCE_WRITES_ACCOUNT", &mut settings.writes_account)?;
-        let time = |name: &str| {
-            let millis = given(name).map(|value| value.parse().with_context(|| wrong(name)));
-            anyhow::Ok(millis.transpose()?.map(Duration::from_millis))
-        };
+        all.change("INSTANCE_TABLE", &mut settings.table)?;
+        all.change("INSTANCE_TOKEN", &mut settings.token)?;
+        all.change("INSTANCE_ACCOUNT", &mut settings.account)?;
+        all.change("INSTANCE_WRITES_KEY", &mut settings.writes_key)?;
+        all.change("INSTANCE_WRITES_ACCOUNT", &mut settings.writes_account)?;
         for (name, into) in [
             ("INSTANCE_KEY_AFTER", &mut settings.key_after),
             ("INSTANCE_LISTENS_AFTER", &mut settings.listens_after),
@@ -254,30 +253,64 @@ impl InstanceSettings {
             ),
             ("INSTANCE_EXITS_AFTER", &mut settings.exits_after),
         ] {
-            *into = time(name)?.unwrap_or(*into);
+            *into = all.time(name)?.unwrap_or(*into);
         }
-        settings.account_after_ready = time("INSTANCE_ACCOUNT_AFTER_READY")?;
-        settings.provider = match given("INSTANCE_PROVIDER").as_deref() {
-            None | Some("telegram") => Provider::Telegram,
-            Some("whatsappweb") => Provider::WhatsAppWeb,
-            Some(_) => bail!(wrong("INSTANCE_PROVIDER")),
+        settings.account_after_ready = all.time("INSTANCE_ACCOUNT_AFTER_READY")?;
+        let provider = |name: &str| {
+            let known = [Provider::Telegram, Provider::WhatsAppWeb];
+            known.into_iter().find(|provider| provider.name() == name)
         };
-        settings.telegram = match given("INSTANCE_TELEGRAM").as_deref() {
-            None | Some("answers") => Telegram::Answers,
-            Some("fails") => Telegram::Fails,
-            Some("hangs") => Telegram::Hangs,
-            Some(_) => bail!(wrong("INSTANCE_TELEGRAM")),
-        };
-        if let Some(text) = given("INSTANCE_REQUESTS") {
-            settings.requests =
-                RequestLog::parse(&text).with_context(|| wrong("INSTANCE_REQUESTS"))?;
+        if let Some(provider) = all.read("INSTANCE_PROVIDER", provider)? {
+            settings.provider = provider;
         }
-        settings.database = given("INSTANCE_DATABASE_URL");
-        let began = given("INSTANCE_BEGAN").map(|began| DateTime::parse_from_rfc3339(&began));
-        let began = began.transpose().with_context(|| wrong("INSTANCE_BEGAN"))?;
+        if let Some(telegram) = all.read("INSTANCE_TELEGRAM", Telegram::of_word)? {
+            settings.telegram = telegram;
+        }
+        if let Some(requests) = all.read("INSTANCE_REQUESTS", RequestLog::parse)? {
+            settings.requests = requests;
+        }
+        settings.database = all.given("INSTANCE_DATABASE_URL");
+        let moment = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+        let began = all.read("INSTANCE_BEGAN", moment)?;
         settings.began = began.map(|began| began.with_timezone(&Utc));
         Ok(settings)
     }
+}
+
+/// The environment, in which an empty variable is as none. Its errors name a variable, and show no value.
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn given(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A value as `read` understands it.
+    fn read<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        self.given(name)
+            .map(|value| read(&value).with_context(|| wrong(name)))
+            .transpose()
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+        self.read(name, |value| value.parse().ok())
+    }
+
+    /// Replaces what is there by what is given, if anything is.
+    fn change<T: FromStr>(&self, name: &str, into: &mut T) -> Result<()> {
+        if let Some(value) = self.parsed(name)? {
+            *into = value;
+        }
+        Ok(())
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Duration>> {
+        Ok(self.parsed(name)?.map(Duration::from_millis))
+    }
+}
+
+fn wrong(name: &str) -> String {
+    format!("{name} is missing or cannot be read")
 }
 
 #[cfg(test)]

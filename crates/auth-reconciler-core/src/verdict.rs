@@ -23,9 +23,9 @@ use crate::container::{Container, Sighting};
 use crate::facts::{Facts, Recorded, Row};
 use crate::profile::Profile;
 use crate::{Answer, AuthStatus, Reason};
-use draft::{Draft, Unheard, http_reason, not_connected, provider_error, rejected, silent};
+use draft::{Draft, Unheard, http_reason, key_refused, not_connected, provider_error, silent};
 use finish::finish;
-use past::{Standing, no_evidence, standing};
+use past::{Standing, standing};
 pub use policy::Policy;
 
 mod draft;
@@ -232,25 +232,7 @@ pub fn conclude(
             Reason::AwaitingScan,
             message::AWAITING_SCAN.to_owned(),
         ),
-        Answer::Rejected { code } => {
-            let doubted = policy.in_doubt(facts);
-            let heard_as = |reason| unheard(reason, &message::http(*code));
-            match standing(facts) {
-                // That its process began is the engine's word, and needs no other.
-                Standing::OursFailed | Standing::Other if doubted => None,
-                // Somebody in between may refuse everything.
-                Standing::Ready => heard_as(Some(Reason::ApiKeyRejected)),
-                Standing::NewLife if doubted => heard_as(None),
-                // A container that has just begun may not know its key yet.
-                Standing::NewLife | Standing::Other if no_evidence(facts) => {
-                    heard_as(Some(Reason::ApiStarting))
-                }
-                Standing::OursFailed if no_evidence(facts) => heard_as(None),
-                Standing::NewLife | Standing::OursFailed | Standing::Other => {
-                    Some(rejected(facts, *code, sent))
-                }
-            }
-        }
+        Answer::Rejected { code } => key_refused(policy, facts, *code, answer, sent),
         Answer::NotConnected => Some(not_connected(policy, facts, profile)),
         Answer::ProviderError => Some(provider_error(policy, facts, profile, sent)),
         Answer::Http { code } => unheard(Some(http_reason(*code)), &message::http(*code)),

@@ -83,49 +83,63 @@ async fn latency(url: &str, client: &Client, table: &ManagerTable, port: u16) ->
     let mut times = [Times::default(), Times::default()];
     for number in 0..WARM_UP + MEASURED {
         for ((table, witness), times) in tables.iter().zip(&witnesses).zip(&mut times) {
-            let id = Uuid::new_v4();
-            table.insert(client, id, Some(port), None).await?;
-            tokio::time::sleep(PAUSE).await;
-            let mark = witness.mark();
-            table
-                .save_api_key(client, id, Some(&id.to_string()))
-                .await?;
-            let replied = Instant::now();
-            let limit = Duration::from_secs(10);
-            let saved = witness
-                .wait_for(mark, limit, "the commit of the key", |seen| seen.id == id)
-                .await?;
-            let ready = witness.wait_status_after(mark, id, "client_ready").await?;
+            let (by_witness, by_reply) = become_ready(client, table, port, witness).await?;
             if number >= WARM_UP {
-                times.witness.push(ready.at - saved.at);
-                times
-                    .reply
-                    .push(ready.at.saturating_duration_since(replied));
+                times.witness.push(by_witness);
+                times.reply.push(by_reply);
             }
         }
     }
     for witness in witnesses {
         witness.remove().await?;
     }
+    print_times(times);
+    print_reactions(client).await
+}
+
+/// One instance gets its key while nobody does anything: the time until it is ready, by the witness and from the
+/// writer's reply.
+async fn become_ready(
+    client: &Client,
+    table: &ManagerTable,
+    port: u16,
+    witness: &Watcher,
+) -> Result<(Duration, Duration)> {
+    let id = Uuid::new_v4();
+    table.insert(client, id, Some(port), None).await?;
+    tokio::time::sleep(PAUSE).await;
+    let mark = witness.mark();
+    table
+        .save_api_key(client, id, Some(&id.to_string()))
+        .await?;
+    let replied = Instant::now();
+    let limit = Duration::from_secs(10);
+    let saved = witness
+        .wait_for(mark, limit, "the commit of the key", |seen| seen.id == id)
+        .await?;
+    let ready = witness.wait_status_after(mark, id, "client_ready").await?;
+    Ok((
+        ready.at - saved.at,
+        ready.at.saturating_duration_since(replied),
+    ))
+}
+
+fn print_times([ours, floor]: [Times; 2]) {
     println!(
         "api_key committed -> client_ready committed, {MEASURED} instances one by one, in ms\n"
     );
     println!("                                  median      p90      p99      max");
-    let [ours, floor] = times;
     let (ours, ours_by_reply) = (Figures::of(ours.witness), Figures::of(ours.reply));
     let (floor, floor_by_reply) = (Figures::of(floor.witness), Figures::of(floor.reply));
     ours.print("auth-reconciler");
     floor.print("floor (echo)");
-    println!(
-        "  {:<28}  {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
-        "ratio",
-        ours.0[0] / floor.0[0],
-        ours.0[1] / floor.0[1],
-        ours.0[2] / floor.0[2],
-        ours.0[3] / floor.0[3]
-    );
+    Figures(std::array::from_fn(|one| ours.0[one] / floor.0[one])).print("ratio");
     ours_by_reply.print("auth-reconciler, from reply");
     floor_by_reply.print("floor (echo), from reply");
+}
+
+/// What the daemon itself says that it took.
+async fn print_reactions(client: &Client) -> Result<()> {
     let row = client
         .query_one(
             "select percentile_cont(0.5) within group (order by reaction_ms),
@@ -142,7 +156,7 @@ async fn latency(url: &str, client: &Client, table: &ManagerTable, port: u16) ->
     Ok(())
 }
 
-/// Median, 90th and 99th percentile and maximum, in milliseconds.
+/// Median, 90th and 99th percentile and maximum, in milliseconds; or the ratios of two such.
 struct Figures([f64; 4]);
 
 impl Figures {

@@ -158,24 +158,27 @@ async fn migrate_twice_and_at_once_is_migrate_once() -> Result<()> {
     scene.eventually(ALL_TRUE).await
 }
 
+/// `migrate` does not touch a table, and says so in these words.
+async fn refuses(scene: &Scene, table: &str, words: &[&str]) -> Result<()> {
+    let settings = [("AUTH_RECONCILER_TABLE", table)];
+    let done = run_command(scene.url(), &["migrate"], &settings).await?;
+    ensure!(done.code == Some(1), "{table}: exit {:?}", done.code);
+    for word in words {
+        ensure!(
+            done.stderr.contains(word),
+            "{table}: {word} is missing in {}",
+            done.stderr
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn migrate_names_what_is_in_its_way() -> Result<()> {
     let scene = Scene::shared().await?;
     let before = catalog(&scene.manager).await?;
-    let refused = async |table: &str, words: &[&str]| {
-        let settings = [("AUTH_RECONCILER_TABLE", table)];
-        let done = run_command(scene.url(), &["migrate"], &settings).await?;
-        ensure!(done.code == Some(1), "{table}: exit {:?}", done.code);
-        for word in words {
-            ensure!(
-                done.stderr.contains(word),
-                "{table}: {word} is missing in {}",
-                done.stderr
-            );
-        }
-        anyhow::Ok(())
-    };
-    refused(
+    refuses(
+        &scene,
         "public.no_such_table",
         &["public.no_such_table", "AUTH_RECONCILER_TABLE"],
     )
@@ -193,7 +196,8 @@ async fn migrate_names_what_is_in_its_way() -> Result<()> {
              create view public.seen as select * from public.message_instances",
         )
         .await?;
-    refused(
+    refuses(
+        &scene,
         "public.half",
         &[
             "public.half",
@@ -204,8 +208,8 @@ async fn migrate_names_what_is_in_its_way() -> Result<()> {
         ],
     )
     .await?;
-    refused("public.no_key", &["no unique index", "primary key"]).await?;
-    refused("public.seen", &["is not a table"]).await?;
+    refuses(&scene, "public.no_key", &["no unique index", "primary key"]).await?;
+    refuses(&scene, "public.seen", &["is not a table"]).await?;
 
     scene.migrate().await?;
     scene
@@ -215,7 +219,8 @@ async fn migrate_names_what_is_in_its_way() -> Result<()> {
         )
         .await?;
     let newer = catalog(&scene.manager).await?;
-    refused(
+    refuses(
+        &scene,
         "public.message_instances",
         &["version 999", "newer program"],
     )
@@ -252,83 +257,85 @@ async fn uninstall_leaves_no_trace() -> Result<()> {
     Ok(())
 }
 
+/// Catalogs of which the rows are counted.
+const COUNTED: &[&str] = &[
+    "pg_aggregate",
+    "pg_am",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_cast",
+    "pg_collation",
+    "pg_constraint",
+    "pg_conversion",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_index",
+    "pg_inherits",
+    "pg_init_privs",
+    "pg_largeobject_metadata",
+    "pg_namespace",
+    "pg_operator",
+    "pg_policy",
+    "pg_publication",
+    "pg_range",
+    "pg_rewrite",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_statistic_ext",
+    "pg_trigger",
+];
+
+/// Catalogs of which the rows are named, with the columns that name them. relhastriggers is none of these: it stays until
+/// the next vacuum, for PostgreSQL itself keeps it.
+const LISTED: &[(&str, &str)] = &[
+    (
+        "pg_class",
+        "oid, relname, relnamespace, relkind, relowner, relacl, relnatts, relrowsecurity",
+    ),
+    ("pg_proc", "oid, proname, pronamespace, proacl"),
+    ("pg_type", "oid, typname, typnamespace"),
+];
+
+/// Catalogs that all databases share, with the columns that name their rows and the one that says whose a row is.
+const SHARED: &[(&str, &str, &str)] = &[
+    ("pg_shdepend", "classid, objid, refobjid, deptype", "dbid"),
+    (
+        "pg_db_role_setting",
+        "setdatabase, setrole, setconfig",
+        "setdatabase",
+    ),
+];
+
 /// What every catalog of the database holds, by name: how many rows, and which of them can be named.
 async fn catalog(client: &Client) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    let counted = [
-        "pg_aggregate",
-        "pg_am",
-        "pg_attrdef",
-        "pg_attribute",
-        "pg_cast",
-        "pg_collation",
-        "pg_constraint",
-        "pg_conversion",
-        "pg_default_acl",
-        "pg_depend",
-        "pg_description",
-        "pg_enum",
-        "pg_event_trigger",
-        "pg_extension",
-        "pg_index",
-        "pg_inherits",
-        "pg_init_privs",
-        "pg_largeobject_metadata",
-        "pg_namespace",
-        "pg_operator",
-        "pg_policy",
-        "pg_publication",
-        "pg_range",
-        "pg_rewrite",
-        "pg_seclabel",
-        "pg_sequence",
-        "pg_statistic_ext",
-        "pg_trigger",
-    ];
-    for name in counted {
+    for name in COUNTED {
         let rows: i64 = client
             .query_one(&format!("select count(*) from pg_catalog.{name}"), &[])
             .await?
             .get(0);
-        found.insert(name.to_owned(), rows.to_string());
+        found.insert((*name).to_owned(), rows.to_string());
     }
-    // relhastriggers stays until the next vacuum: PostgreSQL itself keeps it.
-    let listed = [
-        (
-            "pg_class",
-            "concat_ws(' ', oid, relname, relnamespace, relkind, relowner, relacl, relnatts, relrowsecurity)",
-        ),
-        (
-            "pg_proc",
-            "concat_ws(' ', oid, proname, pronamespace, proacl)",
-        ),
-        ("pg_type", "concat_ws(' ', oid, typname, typnamespace)"),
-        (
-            "pg_shdepend",
-            "concat_ws(' ', classid, objid, refobjid, deptype)",
-        ),
-        (
-            "pg_db_role_setting",
-            "concat_ws(' ', setdatabase, setrole, setconfig)",
-        ),
-    ];
-    for (name, row) in listed {
-        let only = match name {
-            "pg_shdepend" => {
-                "where dbid = (select oid from pg_database where datname = current_database())"
-            }
-            "pg_db_role_setting" => {
-                "where setdatabase = (select oid from pg_database where datname = current_database())"
-            }
-            _ => "",
-        };
-        let rows: String = client
-            .query_one(
-                &format!("select coalesce(string_agg(row, e'\\n' order by row), '') from (select {row} as row from pg_catalog.{name} {only}) as rows"),
-                &[],
-            )
-            .await?
-            .get(0);
+    let rows = |columns: &str, name: &str| {
+        format!("select concat_ws(' ', {columns}) as row from pg_catalog.{name}")
+    };
+    let listed = LISTED
+        .iter()
+        .map(|(name, columns)| (*name, rows(columns, name)));
+    let shared = SHARED.iter().map(|(name, columns, database)| {
+        let ours = "(select oid from pg_database where datname = current_database())";
+        let rows = rows(columns, name);
+        (*name, format!("{rows} where {database} = {ours}"))
+    });
+    for (name, rows) in listed.chain(shared) {
+        let all = format!(
+            "select coalesce(string_agg(row, e'\\n' order by row), '') from ({rows}) as rows"
+        );
+        let rows: String = client.query_one(&all, &[]).await?.get(0);
         found.insert(name.to_owned(), rows);
     }
     Ok(found)

@@ -191,15 +191,7 @@ async fn no_secret_leaves_whatever_happens() -> Result<()> {
     let mut secrets = Secrets::default();
     secrets.keep("the password", PASSWORD);
     secrets.keep("a wrong password", WRONG_PASSWORD);
-    scene
-        .manager
-        .batch_execute(&format!(
-            "create role reconciler login password '{PASSWORD}';
-             grant create on database {} to reconciler;
-             alter table public.message_instances owner to reconciler",
-            scene.database.name()
-        ))
-        .await?;
+    own_by_role_with_password(&scene).await?;
     let url = connection_url::with_user(scene.url(), "reconciler", Some(PASSWORD))?;
     let wrong = connection_url::with_user(scene.url(), "reconciler", Some(WRONG_PASSWORD))?;
     let ear = Eavesdropper::start(&scene).await?;
@@ -214,8 +206,39 @@ async fn no_secret_leaves_whatever_happens() -> Result<()> {
     daemon.wait_message("serving").await?;
     let stubs = every_kind(&scene, &mut secrets).await?;
     hostile_rows(&scene, &mut secrets, stubs[0].port()).await?;
+    every_kind_is_looked_at(&scene, &daemon).await?;
+    every_session_ends_and_returns(&scene, &daemon, &ear).await?;
 
-    // Every one was looked at; those whose write fails are told once each.
+    let cmdline = std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid()))?;
+    secrets.ensure_absent("the process list", &cmdline)?;
+    secrets.ensure_absent("a payload", &ear.payloads().join("\n"))?;
+    the_database_shows_none(&scene, &secrets).await?;
+    commands_show_none(&[&url, &wrong], &secrets).await?;
+    daemon.sigterm()?;
+    daemon.ended().await?;
+    let output = daemon.output();
+    ensure!(
+        output.contains("\"level\":\"DEBUG\""),
+        "the log was at its most talkative"
+    );
+    secrets.ensure_absent("the log", &output)?;
+    drop(stubs);
+    Ok(())
+}
+
+async fn own_by_role_with_password(scene: &Scene) -> Result<()> {
+    let script = format!(
+        "create role reconciler login password '{PASSWORD}';
+         grant create on database {} to reconciler;
+         alter table public.message_instances owner to reconciler",
+        scene.database.name()
+    );
+    scene.manager.batch_execute(&script).await?;
+    Ok(())
+}
+
+/// Every one was looked at; those whose write fails are told once each.
+async fn every_kind_is_looked_at(scene: &Scene, daemon: &Daemon) -> Result<()> {
     scene
         .eventually(
             "select count(*) >= 25 and count(distinct reason) >= 14 from auth_reconciler.instance where looks > 0",
@@ -228,8 +251,15 @@ async fn no_secret_leaves_whatever_happens() -> Result<()> {
             failures >= 3
         })
         .await?;
+    Ok(())
+}
 
-    // Every session of the daemon is ended, and it comes back.
+/// Every session of the daemon is ended; it comes back, and looks at everything again.
+async fn every_session_ends_and_returns(
+    scene: &Scene,
+    daemon: &Daemon,
+    ear: &Eavesdropper,
+) -> Result<()> {
     let mark = daemon.mark();
     scene
         .manager
@@ -244,34 +274,30 @@ async fn no_secret_leaves_whatever_happens() -> Result<()> {
         .batch_execute("select auth_reconciler.reconcile_all(); delete from public.message_instances where port_api = 0")
         .await?;
     ear.echoes(3).await?;
+    Ok(())
+}
 
-    let cmdline = std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid()))?;
-    secrets.ensure_absent("the process list", &cmdline)?;
+async fn the_database_shows_none(scene: &Scene, secrets: &Secrets) -> Result<()> {
     let statements: String = scene
         .value("select string_agg(query, e'\\n') from pg_stat_activity where application_name like 'auth-reconciler%'")
         .await?;
     secrets.ensure_absent("pg_stat_activity", &statements)?;
-    secrets.ensure_absent("a payload", &ear.payloads().join("\n"))?;
-    for (name, content) in dump(&scene).await? {
+    for (name, content) in dump(scene).await? {
         secrets.ensure_absent(&name, &content)?;
     }
+    Ok(())
+}
+
+/// What people call shows none, whether it is let in or not.
+async fn commands_show_none(urls: &[&str], secrets: &Secrets) -> Result<()> {
+    let trace = [("RUST_LOG", "trace")];
     for arguments in [&["status"][..], &["status", "--json"], &["doctor"]] {
-        let trace = [("RUST_LOG", "trace")];
-        for url in [&url, &wrong] {
+        for url in urls {
             let output = run_command(url, arguments, &trace).await?;
             secrets.ensure_absent(arguments[0], &output.stdout)?;
             secrets.ensure_absent(arguments[0], &output.stderr)?;
         }
     }
-    daemon.sigterm()?;
-    daemon.ended().await?;
-    let output = daemon.output();
-    ensure!(
-        output.contains("\"level\":\"DEBUG\""),
-        "the log was at its most talkative"
-    );
-    secrets.ensure_absent("the log", &output)?;
-    drop(stubs);
     Ok(())
 }
 

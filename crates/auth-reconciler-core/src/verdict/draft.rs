@@ -89,10 +89,45 @@ pub(super) const fn http_reason(code: u16) -> Reason {
     }
 }
 
+/// The API refuses the key, or somebody in between does; `None` where nobody can say who.
+pub(super) fn key_refused(
+    policy: &Policy,
+    facts: &Facts,
+    code: u16,
+    answer: &Answer,
+    sent: DateTime<Utc>,
+) -> Option<Draft> {
+    let doubted = policy.in_doubt(facts);
+    let heard_as = |named| {
+        let unheard = Unheard {
+            answer,
+            named,
+            what: &message::http(code),
+            sent,
+        };
+        silent(policy, facts, &unheard)
+    };
+    match standing(facts) {
+        // That its process began is the engine's word, and needs no other.
+        Standing::OursFailed | Standing::Other if doubted => None,
+        // Somebody in between may refuse everything.
+        Standing::Ready => heard_as(Some(Reason::ApiKeyRejected)),
+        Standing::NewLife if doubted => heard_as(None),
+        // A container that has just begun may not know its key yet.
+        Standing::NewLife | Standing::Other if no_evidence(facts) => {
+            heard_as(Some(Reason::ApiStarting))
+        }
+        Standing::OursFailed if no_evidence(facts) => heard_as(None),
+        Standing::NewLife | Standing::OursFailed | Standing::Other => {
+            Some(rejected(facts, code, sent))
+        }
+    }
+}
+
 /// The key is refused, and so it stands as failed. Final, unless it may be the word of somebody in between, who would
 /// let us through again without an event: just after a doubt, or where that was so when it was failed and nothing has
 /// proven since that it is the instance's own.
-pub(super) fn rejected(facts: &Facts, code: u16, sent: DateTime<Utc>) -> Draft {
+fn rejected(facts: &Facts, code: u16, sent: DateTime<Utc>) -> Draft {
     let unproven = standing(facts) == Standing::OursFailed
         && facts.recorded.as_ref().is_some_and(|recorded| {
             recorded.reason == Some(Reason::ApiKeyRejected) && recorded.next_attempt_at.is_some()

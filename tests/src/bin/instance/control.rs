@@ -22,67 +22,42 @@ const FAREWELL: Duration = Duration::from_millis(20);
 
 /// Does what is asked; `None` if it is not understood.
 pub(crate) async fn handle(life: Arc<Life>, call: Call) -> Option<String> {
-    let done = || Some("{}".to_owned());
     match (call.method.as_str(), call.name.as_str()) {
         ("GET", "counts") => Some(counts(&life).await),
-        ("POST", "revoke") => {
+        ("POST", "revoke" | "exit" | "crash" | "refuse") => end(life, &call),
+        ("POST", "flood" | "eat") => misbehave(&call).await,
+        ("POST", _) => answer_otherwise(&life, &call).await,
+        _ => None,
+    }
+}
+
+/// Ends its process, or its listening, as soon as this has been answered.
+fn end(life: Arc<Life>, call: &Call) -> Option<String> {
+    match call.name.as_str() {
+        "revoke" => {
             say("Telegram says 401: the token was revoked");
             leave(|| std::process::exit(1));
-            done()
         }
-        ("POST", "exit") => {
+        "exit" => {
             let code = i32::try_from(call.number("code", 1)).ok()?;
             leave(move || std::process::exit(code));
-            done()
         }
-        ("POST", "crash") => {
-            leave(|| std::process::abort());
-            done()
-        }
-        ("POST", "refuse") => {
+        "crash" => leave(|| std::process::abort()),
+        "refuse" => {
             tokio::spawn(async move {
                 tokio::time::sleep(FAREWELL).await;
                 life.change(|state| state.stopping = true).await
             });
-            done()
         }
-        ("POST", "hang") => change(&life, |state| state.hung = true).await,
-        ("POST", "unhang") => change(&life, |state| state.hung = false).await,
-        ("POST", "telegram") => {
-            let telegram = match call.parameters.get("state")?.as_str() {
-                "answers" => Telegram::Answers,
-                "fails" => Telegram::Fails,
-                "hangs" => Telegram::Hangs,
-                _ => return None,
-            };
-            change(&life, |state| state.telegram = telegram).await
-        }
-        ("POST", "disconnect") => {
-            let done = change(&life, |state| state.initialised = false).await;
-            tell(&call, "the connection to Telegram was lost");
-            done
-        }
-        ("POST", "ready") => {
-            let done = change(&life, |state| {
-                state.initialised = true;
-                state.telegram = Telegram::Answers;
-                state.pretends = None;
-            })
-            .await;
-            tell(&call, READY_LINE);
-            done
-        }
-        ("POST", "pretend") => {
-            let behaviour = match call.parameters.get("as")?.as_str() {
-                "nothing" => None,
-                "qr" => Some(Behaviour::Qr),
-                "authenticated" => Some(Behaviour::Authenticated),
-                "unauthorized" => Some(Behaviour::Status(401)),
-                _ => return None,
-            };
-            change(&life, |state| state.pretends = behaviour).await
-        }
-        ("POST", "flood") => {
+        _ => return None,
+    }
+    done()
+}
+
+/// Writes, or takes memory, without measure.
+async fn misbehave(call: &Call) -> Option<String> {
+    match call.name.as_str() {
+        "flood" => {
             let flood = mischief::Flood {
                 bytes_per_second: call.number("bytes_per_second", 1_000_000),
                 seconds: call.number("seconds", 1),
@@ -93,20 +68,61 @@ pub(crate) async fn handle(life: Arc<Life>, call: Call) -> Option<String> {
             if call.is_set("wait") {
                 flooding.await.ok()?;
             }
-            done()
         }
-        ("POST", "eat") => {
+        "eat" => {
             let mib = call.number("mib", 256);
             std::thread::spawn(move || mischief::eat(mib));
-            done()
+        }
+        _ => return None,
+    }
+    done()
+}
+
+/// Changes what it answers from now on.
+async fn answer_otherwise(life: &Life, call: &Call) -> Option<String> {
+    match call.name.as_str() {
+        "hang" => change(life, |state| state.hung = true).await,
+        "unhang" => change(life, |state| state.hung = false).await,
+        "telegram" => {
+            let telegram = Telegram::of_word(call.parameters.get("state")?)?;
+            change(life, |state| state.telegram = telegram).await
+        }
+        "disconnect" => {
+            let done = change(life, |state| state.initialised = false).await;
+            tell(call, "the connection to Telegram was lost");
+            done
+        }
+        "ready" => {
+            let done = change(life, |state| {
+                state.initialised = true;
+                state.telegram = Telegram::Answers;
+                state.pretends = None;
+            })
+            .await;
+            tell(call, READY_LINE);
+            done
+        }
+        "pretend" => {
+            let behaviour = match call.parameters.get("as")?.as_str() {
+                "nothing" => None,
+                "qr" => Some(Behaviour::Qr),
+                "authenticated" => Some(Behaviour::Authenticated),
+                "unauthorized" => Some(Behaviour::Status(401)),
+                _ => return None,
+            };
+            change(life, |state| state.pretends = behaviour).await
         }
         _ => None,
     }
 }
 
+fn done() -> Option<String> {
+    Some("{}".to_owned())
+}
+
 async fn change(life: &Life, change: impl FnOnce(&mut State)) -> Option<String> {
     life.change(change).await.ok()?;
-    Some("{}".to_owned())
+    done()
 }
 
 fn tell(call: &Call, line: &str) {

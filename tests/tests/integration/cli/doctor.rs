@@ -101,6 +101,15 @@ async fn each_fault_of_the_schema_has_its_remedy() -> Result<()> {
             "auth-reconciler migrate",
         ],
     )?;
+    drop(client);
+    database.close().await
+}
+
+#[tokio::test]
+async fn a_trigger_that_somebody_disabled_has_its_remedy() -> Result<()> {
+    let database = migrated().await?;
+    let url = database.url();
+    let client = database.client().await?;
     for (fault, trigger) in [
         (
             "disable trigger auth_reconciler_update",
@@ -108,7 +117,7 @@ async fn each_fault_of_the_schema_has_its_remedy() -> Result<()> {
         ),
         ("disable trigger user", "auth_reconciler_truncate"),
     ] {
-        let fault = format!("alter table {} {fault}", table.name());
+        let fault = format!("alter table public.message_instances {fault}");
         client.batch_execute(&fault).await?;
         let said = [
             "FAIL  schema",

@@ -180,6 +180,22 @@ async fn what_was_missed_is_shown_after_a_cut() -> Result<()> {
     Ok(())
 }
 
+/// Somebody overwrites the status of an instance, and the daemon corrects it: then there are so many transitions.
+async fn correction(stage: &Stage, id: Uuid, transitions: usize) -> Result<()> {
+    let table = &stage.table;
+    table
+        .write_status(&stage.client, id, Some("failed"))
+        .await?;
+    let corrected = format!("select count(*) = {transitions} from auth_reconciler.transitions");
+    eventually(&stage.client, &corrected).await
+}
+
+/// The number of an instance's last transition.
+async fn last_of(stage: &Stage, id: Uuid) -> Result<i64> {
+    let last = "select max(id) from auth_reconciler.transitions where instance_id = $1";
+    Ok(stage.client.query_one(last, &[&id]).await?.try_get(0)?)
+}
+
 #[tokio::test]
 async fn it_begins_with_the_last_ones_of_the_instance_that_was_asked_for() -> Result<()> {
     let stage = Stage::start(&[]).await?;
@@ -190,55 +206,21 @@ async fn it_begins_with_the_last_ones_of_the_instance_that_was_asked_for() -> Re
     );
     for id in [one, other] {
         stage.expect(id, Some("client_ready"), "Ready").await?;
-        stage
-            .table
-            .write_status(&stage.client, id, Some("failed"))
-            .await?;
     }
-    eventually(
-        &stage.client,
-        "select count(*) = 4 from auth_reconciler.transitions",
-    )
-    .await?;
-    let newest: i64 = stage
-        .client
-        .query_one(
-            "select max(id) from auth_reconciler.transitions where instance_id = $1",
-            &[&one],
-        )
-        .await?
-        .get(0);
+    correction(&stage, one, 3).await?;
+    correction(&stage, other, 4).await?;
+    let newest = last_of(&stage, one).await?;
     let watching = Watching::start(
         stage.database.url(),
         &["--last", "1", "--instance", &one.to_string()],
     )
     .await?;
     watching.shows(newest).await?;
-    stage
-        .table
-        .write_status(&stage.client, other, Some("failed"))
-        .await?;
-    eventually(
-        &stage.client,
-        "select count(*) = 5 from auth_reconciler.transitions",
-    )
-    .await?;
-    stage
-        .table
-        .write_status(&stage.client, one, Some("failed"))
-        .await?;
+    correction(&stage, other, 5).await?;
     let mark = watching.0.mark();
+    correction(&stage, one, 6).await?;
     watching.event(mark.min(2), "drift").await?;
-    eventually(
-        &stage.client,
-        "select count(*) = 6 from auth_reconciler.transitions",
-    )
-    .await?;
-    let last: i64 = stage
-        .client
-        .query_one("select max(id) from auth_reconciler.transitions", &[])
-        .await?
-        .get(0);
+    let last = last_of(&stage, one).await?;
     watching.shows(last).await?;
     ensure!(watching.ids()? == [newest, last], "{:?}", watching.ids()?);
     let others = watching.0.output();

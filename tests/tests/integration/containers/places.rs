@@ -17,6 +17,16 @@ fn streams(asked: &[Asked]) -> impl Iterator<Item = &Asked> {
     asked.iter().filter(|asked| asked.path.contains("/logs?"))
 }
 
+/// The paths of those that are open.
+fn open(asked: &[Asked]) -> Vec<String> {
+    let open = streams(asked).filter(|one| one.ended_at.is_none());
+    open.map(|one| one.path.clone()).collect()
+}
+
+fn is_among(followed: &[String], container: &Container) -> bool {
+    followed.iter().any(|path| path.contains(container.id()))
+}
+
 /// The most streams that were open at once, each without its last moment.
 fn most_open(asked: &[Asked]) -> usize {
     let spans: Vec<(DateTime<Utc>, Option<DateTime<Utc>>)> = streams(asked)
@@ -52,17 +62,13 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
         let ids: BTreeSet<&str> = streams(asked)
             .filter_map(|one| one.path.split('/').nth(2))
             .collect();
-        let open = streams(asked).filter(|one| one.ended_at.is_none()).count();
-        ids.len() == 6 && open == 2
+        ids.len() == 6 && open(asked).len() == 2
     })
     .await?;
     // Those that are not followed at the moment become ready first.
-    let followed: Vec<String> = streams(&way.asked())
-        .filter(|one| one.ended_at.is_none())
-        .map(|one| one.path.clone())
-        .collect();
-    let is_followed = |one: &&Container| followed.iter().any(|path| path.contains(one.id()));
-    let (now, later): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(is_followed);
+    let followed = open(&way.asked());
+    let (now, later): (Vec<&Container>, Vec<&Container>) =
+        containers.iter().partition(|one| is_among(&followed, one));
     for container in later.into_iter().chain(now) {
         container.control("ready").await?;
     }
@@ -75,17 +81,31 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
         ensure!((1..=3).contains(&ready), "{ready} READY were asked for");
     }
     assert_eq!(most_open(&way.asked()), 2);
-    let open = |asked: &[Asked]| -> Vec<String> {
-        let open = streams(asked).filter(|one| one.ended_at.is_none());
-        open.map(|one| one.path.clone()).collect()
-    };
     // Two of them keep the places that nobody else wants, without turns, and the others' are closed.
     way.until("two streams", |asked| open(asked).len() == 2)
         .await?;
+    what_is_ready_may_talk(&harbour, &way, &containers).await?;
+
+    // One that is not ready goes before those that are.
+    let last = harbour.waiting(harbour.waiting_spec()?).await?;
+    way.until("the one that is not ready to be followed", |asked| {
+        let open = open(asked);
+        open.len() == 2 && is_among(&open, &last)
+    })
+    .await?;
+    Ok(())
+}
+
+/// What is followed though all are ready keeps its place, and is asked hardly more for saying much.
+async fn what_is_ready_may_talk(
+    harbour: &Harbour,
+    way: &Recorder,
+    containers: &[Container],
+) -> Result<()> {
     let followed = open(&way.asked());
     let talker = containers
         .iter()
-        .find(|one| followed.iter().any(|path| path.contains(one.id())))
+        .find(|one| is_among(&followed, one))
         .context("two of these")?;
     let (begun, asked) = (
         streams(&way.asked()).count(),
@@ -101,13 +121,5 @@ async fn few_places_are_shared_by_many_and_given_back_by_all() -> Result<()> {
     assert!(more <= 1 + LATE, "{more} requests for a megabyte of output");
     assert_eq!(open(&way.asked()), followed);
     assert_eq!(streams(&way.asked()).count(), begun, "no turns");
-
-    // One that is not ready goes before those that are.
-    let last = harbour.waiting(harbour.waiting_spec()?).await?;
-    way.until("the one that is not ready to be followed", |asked| {
-        let open = open(asked);
-        open.len() == 2 && open.iter().any(|path| path.contains(last.id()))
-    })
-    .await?;
     Ok(())
 }

@@ -66,6 +66,47 @@ const SHADOWS: &str = r#"
     set search_path = pg_temp, evil, pg_catalog, public;
 "#;
 
+/// Everything that people call, and what the manager writes while its table is guarded, and while it is watched alone.
+fn calls(id: Uuid) -> Vec<String> {
+    let table = "'public.message_instances'";
+    let call = |call: String| format!("select auth_reconciler.{call}");
+    let read = |from: &str| format!("select * from auth_reconciler.{from}");
+    let write = |change: &str| {
+        format!(
+            "update public.message_instances set {change} where id operator(pg_catalog.=) '{id}'"
+        )
+    };
+    let mut calls = vec![
+        call(format!("guard({table}, true)")),
+        write("auth_status = 'failed'"),
+        call(format!("reconcile('{id}')")),
+        call("reconcile_all()".to_owned()),
+        call(format!("pause('{id}', 'why')")),
+        call(format!("resume('{id}')")),
+        call(format!("unwatch({table})")),
+        call(format!("watch({table}, true)")),
+        call(format!("watch({table})")),
+        call(format!("guard({table}, true)")),
+        call(format!("guard({table}, false)")),
+    ];
+    let views = [
+        "instances",
+        "status",
+        "problems",
+        "backlog",
+        "drift",
+        "latency",
+        "history",
+        "transitions",
+        "reconcilers",
+    ];
+    calls.extend(views.map(read));
+    calls.push(read(&format!("explain('{id}')")));
+    calls.push(write("auth_status = 'pending'"));
+    calls.push(write("account = 'Name'"));
+    calls
+}
+
 #[tokio::test]
 async fn nothing_in_the_path_of_a_session_is_called_by_us() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -84,47 +125,8 @@ async fn nothing_in_the_path_of_a_session_is_called_by_us() -> Result<()> {
     let code = bitten.err().context("no shadow fell")?;
     assert_eq!(code.code().map(|code| code.code()), Some("XX666"));
 
-    let table = "'public.message_instances'";
-    let mut calls = vec![
-        format!("auth_reconciler.guard({table}, true)"),
-        format!("auth_reconciler.reconcile('{id}')"),
-        "auth_reconciler.reconcile_all()".to_owned(),
-        format!("auth_reconciler.pause('{id}', 'why')"),
-        format!("auth_reconciler.resume('{id}')"),
-        format!("auth_reconciler.unwatch({table})"),
-        format!("auth_reconciler.watch({table}, true)"),
-        format!("auth_reconciler.watch({table})"),
-        format!("auth_reconciler.guard({table}, true)"),
-        format!("auth_reconciler.guard({table}, false)"),
-    ]
-    .into_iter()
-    .map(|call| format!("select {call}"))
-    .collect::<Vec<_>>();
-    for view in [
-        "instances",
-        "status",
-        "problems",
-        "backlog",
-        "drift",
-        "latency",
-        "history",
-        "transitions",
-        "reconcilers",
-    ] {
-        calls.push(format!("select * from auth_reconciler.{view}"));
-    }
-    calls.push(format!("select * from auth_reconciler.explain('{id}')"));
-    let write = |change: &str| {
-        format!(
-            "update public.message_instances set {change} where id operator(pg_catalog.=) '{id}'"
-        )
-    };
-    // Guarded, and watched.
-    calls.insert(1, write("auth_status = 'failed'"));
-    calls.push(write("auth_status = 'pending'"));
-    calls.push(write("account = 'Name'"));
     let mark: i64 = value(&scene.manager, "select max(id) from auth_reconciler.change").await?;
-    for call in calls {
+    for call in calls(id) {
         victim
             .batch_execute(&call)
             .await

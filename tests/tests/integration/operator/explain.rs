@@ -10,53 +10,63 @@ use crate::arena::{KEY, Scene};
 #[tokio::test]
 async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
     let scene = Scene::start(&[]).await?;
-    let stub = Stub::start(Behaviour::Ready).await?;
-    let (id, table) = (Uuid::new_v4(), &scene.table);
-    let manager = scene.database.client().await?;
-    manager
-        .batch_execute("set application_name = 'the manager'")
-        .await?;
-    let operator = |call: &str| {
-        format!(
-            "select auth_reconciler.{}",
-            call.replace("ID", &format!("'{id}'"))
-        )
-    };
-
-    let mark = scene.records.mark();
-    table.insert(&manager, id, Some(stub.port()), None).await?;
-    scene.records.reason(mark, id, "AwaitingApiKey").await?;
-    table.save_api_key(&manager, id, Some(KEY)).await?;
-    scene.records.reason(mark, id, "Ready").await?;
-    let mark = scene.records.mark();
-    table.write_status(&manager, id, Some("pending")).await?;
-    scene.records.of(mark, id).await?;
-    value::<String>(&scene.client, super::guard::GUARD).await?;
-    let mark = scene.records.mark();
-    table.write_status(&manager, id, Some("failed")).await?;
-    scene.records.of(mark, id).await?;
-    let mark = scene.records.mark();
-    value::<String>(&scene.client, &operator("pause(ID, 'moving its number')")).await?;
-    scene.records.reason(mark, id, "Paused").await?;
-    let mark = scene.records.mark();
-    value::<String>(&scene.client, &operator("resume(ID)")).await?;
-    scene.records.reason(mark, id, "Ready").await?;
-    let mark = scene.records.mark();
-    table.save_api_key(&manager, id, Some(" spaced")).await?;
-    scene.records.reason(mark, id, "InvalidApiKey").await?;
-    let mark = scene.records.mark();
-    table.delete(&manager, id).await?;
-    scene.records.forgotten(mark, id).await?;
-    scene.daemon.signal("STOP")?;
-    table.insert(&manager, id, None, None).await?;
-
+    let id = Uuid::new_v4();
+    live_through_everything(&scene, id).await?;
     let told = format!(
         "select array_agg(act || ' | ' || regexp_replace(what, '[0-9.]+ ms', 'N ms')) from auth_reconciler.explain('{id}')"
     );
     let told: Vec<String> = value(&scene.client, &told).await?;
+    let expected = story();
+    for (number, (told, expected)) in told.iter().zip(&expected).enumerate() {
+        assert_eq!(told, expected, "line {number}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    Ok(())
+}
+
+async fn live_through_everything(scene: &Scene, id: Uuid) -> Result<()> {
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let (table, records) = (&scene.table, &scene.records);
+    let manager = scene.database.client().await?;
+    manager
+        .batch_execute("set application_name = 'the manager'")
+        .await?;
+
+    let mark = records.mark();
+    table.insert(&manager, id, Some(stub.port()), None).await?;
+    records.reason(mark, id, "AwaitingApiKey").await?;
+    table.save_api_key(&manager, id, Some(KEY)).await?;
+    records.reason(mark, id, "Ready").await?;
+    let mark = records.mark();
+    table.write_status(&manager, id, Some("pending")).await?;
+    records.of(mark, id).await?;
+    value::<String>(&scene.client, super::guard::GUARD).await?;
+    let mark = records.mark();
+    table.write_status(&manager, id, Some("failed")).await?;
+    records.of(mark, id).await?;
+    let mark = records.mark();
+    let pause = format!("select auth_reconciler.pause('{id}', 'moving its number')");
+    value::<String>(&scene.client, &pause).await?;
+    records.reason(mark, id, "Paused").await?;
+    let mark = records.mark();
+    let resume = format!("select auth_reconciler.resume('{id}')");
+    value::<String>(&scene.client, &resume).await?;
+    records.reason(mark, id, "Ready").await?;
+    let mark = records.mark();
+    table.save_api_key(&manager, id, Some(" spaced")).await?;
+    records.reason(mark, id, "InvalidApiKey").await?;
+    let mark = records.mark();
+    table.delete(&manager, id).await?;
+    records.forgotten(mark, id).await?;
+    scene.daemon.signal("STOP")?;
+    table.insert(&manager, id, None, None).await
+}
+
+/// What is told of it: act and words, line by line.
+fn story() -> Vec<String> {
     let by = "by the manager (role postgres)";
     let proof = "its API answers READY and knows who it is on Telegram";
-    let expected = [
+    vec![
         format!("change | row inserted {by}"),
         "verdict | looked because of insert: pending, AwaitingApiKey: waits for its API key; if it stays so, see why the manager did not start it".to_owned(),
         format!("change | api_key changed {by}"),
@@ -75,10 +85,5 @@ async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
         "gone | the row is gone, so the instance is forgotten".to_owned(),
         format!("waits | row inserted {by}; no look has answered for it yet"),
         "now | auth_status is pending; not looked at yet; 0 looks so far; next: a look is due now".to_owned(),
-    ];
-    for (number, (told, expected)) in told.iter().zip(&expected).enumerate() {
-        assert_eq!(told, expected, "line {number}");
-    }
-    assert_eq!(told.len(), expected.len(), "{told:?}");
-    Ok(())
+    ]
 }

@@ -204,11 +204,8 @@ async fn every_right_of_the_daemon_is_needed() -> Result<()> {
     every_right_is_needed(&scene.manager, "auth_reconciler", &client, &paths).await
 }
 
-#[tokio::test]
-async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()> {
-    let granted = Granted::start().await?;
-    let scene = &granted.scene;
-    let id = scene.instance(1).await?;
+/// What a reader may ask, by name.
+fn questions(id: Uuid) -> Vec<(&'static str, String)> {
     let views = [
         "backlog",
         "drift",
@@ -233,6 +230,46 @@ async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()
         "explain",
         format!("select * from auth_reconciler.explain('{id}')"),
     ));
+    questions
+}
+
+/// What members of the daemon's role may do on their own.
+fn actions(id: Uuid) -> [String; 4] {
+    [
+        format!("select auth_reconciler.reconcile('{id}')"),
+        "select auth_reconciler.reconcile_all()".to_owned(),
+        format!("select auth_reconciler.pause('{id}', 'why')"),
+        format!("select auth_reconciler.resume('{id}')"),
+    ]
+}
+
+/// What else a reader may not do.
+fn kept_from_readers(id: Uuid) -> [String; 7] {
+    [
+        format!("select auth_reconciler.ask(1, '{id}', 'why')"),
+        "select auth_reconciler.watch('public.message_instances')".to_owned(),
+        "select auth_reconciler.guard('public.message_instances', true)".to_owned(),
+        "select auth_reconciler.unwatch('public.message_instances')".to_owned(),
+        "select * from auth_reconciler.instance".to_owned(),
+        "select * from public.message_instances".to_owned(),
+        "select auth_reconciler.take_over(gen_random_uuid())".to_owned(),
+    ]
+}
+
+async fn all_denied(client: &Client, statements: impl IntoIterator<Item = &String>) {
+    for statement in statements {
+        let failed = client.batch_execute(statement).await.err();
+        let code = failed.as_ref().and_then(tokio_postgres::Error::code);
+        assert_eq!(code, Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()> {
+    let granted = Granted::start().await?;
+    let scene = &granted.scene;
+    let id = scene.instance(1).await?;
+    let questions = questions(id);
     let reader = auth_reconciler_tests::database::connect(&granted.reader_url).await?;
     every_right_is_needed(
         &scene.manager,
@@ -242,33 +279,14 @@ async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()
     )
     .await?;
 
-    let actions = [
-        format!("select auth_reconciler.reconcile('{id}')"),
-        "select auth_reconciler.reconcile_all()".to_owned(),
-        format!("select auth_reconciler.pause('{id}', 'why')"),
-        format!("select auth_reconciler.resume('{id}')"),
-        format!("select auth_reconciler.ask(1, '{id}', 'why')"),
-        "select auth_reconciler.watch('public.message_instances')".to_owned(),
-        "select auth_reconciler.guard('public.message_instances', true)".to_owned(),
-        "select auth_reconciler.unwatch('public.message_instances')".to_owned(),
-        "select * from auth_reconciler.instance".to_owned(),
-        "select * from public.message_instances".to_owned(),
-        "select auth_reconciler.take_over(gen_random_uuid())".to_owned(),
-    ];
     let nobody = connection_url::with_user(scene.url(), "nobody", None)?;
     let nobody = auth_reconciler_tests::database::connect(&nobody).await?;
-    let denied = [&reader, &nobody].map(|client| (client, actions.as_slice()));
-    let questions: Vec<_> = questions
-        .into_iter()
-        .map(|(_, question)| question)
-        .collect();
-    for (client, statements) in denied.into_iter().chain([(&nobody, questions.as_slice())]) {
-        for statement in statements {
-            let failed = client.batch_execute(statement).await.err();
-            let code = failed.as_ref().and_then(tokio_postgres::Error::code);
-            assert_eq!(code, Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
-        }
+    let actions = actions(id);
+    for client in [&reader, &nobody] {
+        all_denied(client, &actions).await;
+        all_denied(client, &kept_from_readers(id)).await;
     }
+    all_denied(&nobody, questions.iter().map(|(_, question)| question)).await;
     eventually(
         &scene.manager,
         "select not exists (select from auth_reconciler.pause)",
@@ -279,7 +297,7 @@ async fn a_reader_reads_and_nothing_else_and_nobody_else_anything() -> Result<()
         .manager
         .batch_execute("grant auth_reconciler to nobody")
         .await?;
-    for action in &actions[..4] {
+    for action in &actions {
         value::<String>(&nobody, action).await?;
     }
     Ok(())

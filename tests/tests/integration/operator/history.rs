@@ -16,6 +16,20 @@ const MOST: &str = "
 /// All that was written has been looked at.
 const ANSWERED: &str = "select not exists (select from auth_reconciler.change)";
 
+/// History that is older than it may become.
+const OLD: &str = "
+    insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
+    select 1, gen_random_uuid(), now() - interval '2 days', 'change', 'account', 1, now()
+    from generate_series(1, 500);
+    insert into auth_reconciler.transition
+        (watched_id, instance_id, at, reason, message, cause, reaction_ms)
+    select 1, gen_random_uuid(), now() - interval '2 days', 'Ready', '', 'account', 1
+    from generate_series(1, 200)";
+
+const OLD_LEFT: &str = "
+    select (select count(*) from auth_reconciler.journal where at < now() - interval '1 day')
+        + (select count(*) from auth_reconciler.transition where at < now() - interval '1 day')";
+
 #[tokio::test]
 async fn under_load_history_keeps_its_bounds_at_every_moment() -> Result<()> {
     let settings = [
@@ -30,18 +44,7 @@ async fn under_load_history_keeps_its_bounds_at_every_moment() -> Result<()> {
     for _ in 0..4 {
         ids.push(scene.instance(&stub).await?);
     }
-    scene
-        .client
-        .batch_execute(
-            "insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
-             select 1, gen_random_uuid(), now() - interval '2 days', 'change', 'account', 1, now()
-             from generate_series(1, 500);
-             insert into auth_reconciler.transition
-                (watched_id, instance_id, at, reason, message, cause, reaction_ms)
-             select 1, gen_random_uuid(), now() - interval '2 days', 'Ready', '', 'account', 1
-             from generate_series(1, 200)",
-        )
-        .await?;
+    scene.client.batch_execute(OLD).await?;
     let first = ids[0];
     let mut writers = JoinSet::new();
     for id in ids {
@@ -74,18 +77,12 @@ async fn under_load_history_keeps_its_bounds_at_every_moment() -> Result<()> {
     }
     assert_eq!(seen, 4, "as many as are kept, and never more");
     assert_eq!(value::<i64>(&scene.client, MOST).await?, 4);
-    let old =
-        "select (select count(*) from auth_reconciler.journal where at < now() - interval '1 day')
-        + (select count(*) from auth_reconciler.transition where at < now() - interval '1 day')";
     // Each record takes some of it along: ten transitions and thirty entries, so twenty have taken all.
     for _ in 0..20 {
         scene.reconcile(first).await?;
     }
-    assert_eq!(
-        value::<i64>(&scene.client, old).await?,
-        0,
-        "what was too old is gone"
-    );
+    let left: i64 = value(&scene.client, OLD_LEFT).await?;
+    assert_eq!(left, 0, "what was too old is gone");
     Ok(())
 }
 

@@ -61,6 +61,44 @@ const PROBLEMS: &str = "
         ltrim(right(id::text, 3), '0') || ' ' || problem || ': ' || replace(next, E'\\n', ' ') order by id)
     from auth_reconciler.problems where id is not null";
 
+/// A table that was dropped, one that is watched in another way than it could be, one that has lost a column, and one
+/// whose trigger is disabled.
+const FAULTY: &str = "
+    create table public.gone (like public.message_instances including all);
+    select auth_reconciler.watch('public.gone'); drop table public.gone;
+    create table public.telegram_instances (like public.message_instances including all);
+    alter table public.telegram_instances drop column type_instance;
+    select auth_reconciler.watch('public.telegram_instances');
+    alter table public.telegram_instances add column type_instance varchar[];
+    alter table public.message_instances disable trigger auth_reconciler_update;
+    create table public.other (like public.telegram_instances including all);
+    select auth_reconciler.watch('public.other'); alter table public.other rename column auth_status to old_status";
+
+const MEND: &str = "
+    delete from auth_reconciler.owed;
+    select auth_reconciler.unwatch(relation) from auth_reconciler.watched_table
+    where relation::oid <> 'public.message_instances'::regclass;
+    delete from auth_reconciler.owed;
+    alter table public.message_instances enable trigger auth_reconciler_update";
+
+/// All of it before any instance, and the worst before the rest.
+async fn what_is_wrong_with_the_whole_comes_first(scene: &Scene) -> Result<()> {
+    scene.manager.batch_execute(FAULTY).await?;
+    let order: String = value(
+        &scene.manager,
+        "select string_agg(case when id is null then problem else '-' end, ' ') from auth_reconciler.problems",
+    )
+    .await?;
+    let general = "NobodyLeads TableDropped ColumnChanged TriggersMissing ColumnAdded -";
+    assert!(order.starts_with(general), "{order}");
+    assert!(
+        !order.replace(general, "").contains(char::is_alphabetic),
+        "{order}"
+    );
+    scene.manager.batch_execute(MEND).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn problems_names_what_is_not_ready_and_what_happens_next() -> Result<()> {
     let scene = scripted().await?;
@@ -76,32 +114,7 @@ async fn problems_names_what_is_not_ready_and_what_happens_next() -> Result<()> 
         "NobodyLeads: true"
     );
 
-    // Whatever is wrong with the whole besides: that comes first, and all of it before any instance.
-    let faulty = "create table public.gone (like public.message_instances including all);
-        select auth_reconciler.watch('public.gone'); drop table public.gone;
-        create table public.telegram_instances (like public.message_instances including all);
-        alter table public.telegram_instances drop column type_instance;
-        select auth_reconciler.watch('public.telegram_instances');
-        alter table public.telegram_instances add column type_instance varchar[];
-        alter table public.message_instances disable trigger auth_reconciler_update;
-        create table public.other (like public.telegram_instances including all);
-        select auth_reconciler.watch('public.other'); alter table public.other rename column auth_status to old_status";
-    scene.manager.batch_execute(faulty).await?;
-    let order: String = value(
-        &scene.manager,
-        "select string_agg(case when id is null then problem else '-' end, ' ') from auth_reconciler.problems",
-    )
-    .await?;
-    let general = "NobodyLeads TableDropped ColumnChanged TriggersMissing ColumnAdded -";
-    assert!(order.starts_with(general), "{order}");
-    assert!(
-        !order.replace(general, "").contains(char::is_alphabetic),
-        "{order}"
-    );
-    let mend = "delete from auth_reconciler.owed; select auth_reconciler.unwatch(relation) from auth_reconciler.watched_table
-            where relation::oid <> 'public.message_instances'::regclass; delete from auth_reconciler.owed;
-        alter table public.message_instances enable trigger auth_reconciler_update";
-    scene.manager.batch_execute(mend).await?;
+    what_is_wrong_with_the_whole_comes_first(&scene).await?;
 
     scene.manager.execute(LEAD, &[]).await?;
     let found: Vec<String> = value(&scene.manager, PROBLEMS).await?;

@@ -33,22 +33,27 @@ fn padded(size: usize) -> Behaviour {
 }
 
 fn cases() -> Vec<Case> {
-    let status = Behaviour::Status;
+    [in_its_words(), by_status(), malformed(), unheard()].concat()
+}
+
+/// What the profile of the provider knows.
+fn in_its_words() -> Vec<Case> {
     vec![
         (Behaviour::Ready, "client_ready", "Ready", "READY"),
+        (padded(BODY_CAP), "client_ready", "Ready", "READY"),
         (
             Behaviour::Disconnected,
             "pending",
             "TelegramConnecting",
             "not connected",
         ),
-        (Behaviour::NotListening, "pending", "ApiStarting", "refuses"),
-        (
-            Behaviour::AcceptThenReset,
-            "pending",
-            "ApiStarting",
-            "closes the connection",
-        ),
+    ]
+}
+
+/// What its status code says alone.
+fn by_status() -> Vec<Case> {
+    let status = Behaviour::Status;
+    vec![
         (status(401), "failed", "ApiKeyRejected", "401"),
         (status(403), "failed", "ApiKeyRejected", "403"),
         (status(404), "pending", "ApiNotFound", "404"),
@@ -56,66 +61,39 @@ fn cases() -> Vec<Case> {
         (status(500), "pending", "ApiServerError", "500"),
         (status(503), "pending", "ApiServerError", "503"),
         (status(204), "pending", "ApiMalformed", "204"),
-        (
-            text(200, "text/html", "<html>"),
-            "pending",
-            "ApiMalformed",
-            "not JSON",
-        ),
-        (
-            text(200, "application/json", ""),
-            "pending",
-            "ApiMalformed",
-            "not JSON",
-        ),
+    ]
+}
+
+/// A body that is not what the profile reads.
+fn malformed() -> Vec<Case> {
+    let json = Behaviour::json;
+    let bodies = [
+        (text(200, "text/html", "<html>"), "not JSON"),
+        (text(200, "application/json", ""), "not JSON"),
         // 60 kB of open brackets: within the cap, and no reason to overflow a stack.
-        (
-            Behaviour::json(&"[".repeat(60_000)),
-            "pending",
-            "ApiMalformed",
-            "not JSON",
-        ),
-        (
-            Behaviour::json("[]"),
-            "pending",
-            "ApiMalformed",
-            "not a JSON object",
-        ),
-        (
-            Behaviour::json(r#""READY""#),
-            "pending",
-            "ApiMalformed",
-            "not a JSON object",
-        ),
-        (
-            Behaviour::json(r#"{"state":7}"#),
-            "pending",
-            "ApiMalformed",
-            "not a string",
-        ),
-        (
-            Behaviour::json("{}"),
-            "pending",
-            "ApiMalformed",
-            "no `state`",
-        ),
-        (
-            Behaviour::ReadyWithoutInfo,
-            "pending",
-            "ApiMalformed",
-            "who it is",
-        ),
-        (
-            Behaviour::json(r#"{"state":"READY","info":null}"#),
-            "pending",
-            "ApiMalformed",
-            "who it is",
-        ),
-        (padded(BODY_CAP), "client_ready", "Ready", "READY"),
+        (json(&"[".repeat(60_000)), "not JSON"),
+        (json("[]"), "not a JSON object"),
+        (json(r#""READY""#), "not a JSON object"),
+        (json(r#"{"state":7}"#), "not a string"),
+        (json("{}"), "no `state`"),
+        (Behaviour::ReadyWithoutInfo, "who it is"),
+        (json(r#"{"state":"READY","info":null}"#), "who it is"),
+    ];
+    bodies
+        .map(|(body, message)| (body, "pending", "ApiMalformed", message))
+        .to_vec()
+}
+
+/// No answer, or none that comes to its end.
+fn unheard() -> Vec<Case> {
+    let starting = |behaviour, message| (behaviour, "pending", "ApiStarting", message);
+    vec![
+        starting(Behaviour::NotListening, "refuses"),
+        starting(Behaviour::AcceptThenReset, "closes the connection"),
+        starting(Behaviour::SlowDrip, "in time"),
+        starting(Behaviour::SlowHeaders, "in time"),
+        starting(Behaviour::Hang, "in time"),
         (padded(BODY_CAP + 1), "pending", "ApiTooLarge", "65536"),
-        (Behaviour::SlowDrip, "pending", "ApiStarting", "in time"),
-        (Behaviour::SlowHeaders, "pending", "ApiStarting", "in time"),
-        (Behaviour::Hang, "pending", "ApiStarting", "in time"),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use auth_reconciler_tests::docker::fake::{FakeEngine, Reply};
 use auth_reconciler_tests::docker::recorder::{Recorder, Way};
-use auth_reconciler_tests::docker::{Engine, Phase};
+use auth_reconciler_tests::docker::{Container, Engine, Phase};
 use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use serde_json::json;
 use uuid::Uuid;
@@ -36,13 +36,7 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
     recorder.cut_all().await?;
     let told = says_of_engine(harbour.client(), "not seen").await?;
     assert!(told.detail.contains("could not connect") || told.detail.contains("broke"));
-    let (people, array, stderr) = status(url).await?;
-    let line = people.lines().last().context("a last line")?;
-    let begins = format!("the engine at {} is not seen since ", recorder.url());
-    assert!(line.starts_with(&begins), "{line}");
-    assert!(line.contains("container states are unknown: "), "{line}");
-    assert_eq!(array.len(), 3);
-    assert!(stderr.starts_with(&begins), "{stderr}");
+    status_names_engine_out_of_sight(url, &recorder.url()).await?;
 
     dies.kill("KILL").await?;
     dies.exited().await?;
@@ -60,25 +54,17 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
         assert_eq!(record.text("auth_status"), Some(expected), "{id}");
         assert_eq!(watcher.status(id).await?.as_deref(), Some(expected), "{id}");
     }
-    assert_eq!(
-        harbour.told(down.instance(), "reason").await?,
-        "ContainerStopped"
-    );
-    let looked = stays.counts().await?.ready() - asked;
-    assert!(
-        (1..=1 + LATE).contains(&looked),
-        "{looked}, by the operator"
-    );
+    let reason = harbour.told(down.instance(), "reason").await?;
+    assert_eq!(reason, "ContainerStopped");
+    looked_at_once(&stays, asked, "by the operator").await?;
 
     recorder.set(Way::Pass).await?;
     let since = told.since;
     let told = says_of_engine(harbour.client(), "seen").await?;
     assert!(told.since != since && told.detail.is_empty());
     watcher.wait_status(dies.instance(), "failed").await?;
-    assert_eq!(
-        harbour.told(dies.instance(), "reason").await?,
-        "ContainerStopped"
-    );
+    let reason = harbour.told(dies.instance(), "reason").await?;
+    assert_eq!(reason, "ContainerStopped");
     // Looked at for the sighting of its container that is not recorded yet.
     let sighted = format!(
         "select container_state is not distinct from 'running' from auth_reconciler.instance where instance_id = '{starts}'"
@@ -88,15 +74,30 @@ async fn out_of_sight_nothing_good_turns_bad_and_back_in_sight_all_is_true() -> 
         .scene
         .barrier(dies.instance(), down.instance())
         .await?;
-    let looked = stays.counts().await?.ready() - asked;
-    assert!(
-        (1..=1 + LATE).contains(&looked),
-        "{looked}, nothing changed"
-    );
+    looked_at_once(&stays, asked, "nothing changed").await?;
     assert!(!status(url).await?.0.contains("the engine at"));
     for id in [stays.instance(), starts] {
         assert_eq!(watcher.statuses(id).await?, ["pending", "client_ready"]);
     }
+    Ok(())
+}
+
+/// `status` says in its last line, and to whoever reads it as JSON, that and since when the engine is not seen.
+async fn status_names_engine_out_of_sight(url: &str, engine: &str) -> Result<()> {
+    let (people, array, stderr) = status(url).await?;
+    let line = people.lines().last().context("a last line")?;
+    let begins = format!("the engine at {engine} is not seen since ");
+    assert!(line.starts_with(&begins), "{line}");
+    assert!(line.contains("container states are unknown: "), "{line}");
+    assert_eq!(array.len(), 3);
+    assert!(stderr.starts_with(&begins), "{stderr}");
+    Ok(())
+}
+
+/// One that is ready was asked once since then, or hardly more often.
+async fn looked_at_once(container: &Container, asked: u64, why: &str) -> Result<()> {
+    let looked = container.counts().await?.ready() - asked;
+    assert!((1..=1 + LATE).contains(&looked), "{looked}, {why}");
     Ok(())
 }
 
