@@ -45,6 +45,30 @@ $body$;
 comment on function auth_reconciler.missing_triggers(regclass, boolean) is
     'Names of our triggers that are absent, disabled or of an earlier version, on the table or on one of its partitions.';
 
+create or replace function auth_reconciler.watched_relative(relation regclass) returns regclass
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    with recursive parent as (
+        select i.inhparent as oid from pg_catalog.pg_inherits as i where i.inhrelid = watched_relative.relation
+        union
+        select i.inhparent from pg_catalog.pg_inherits as i join parent as p on i.inhrelid = p.oid
+    ),
+    child as (
+        select i.inhrelid as oid from pg_catalog.pg_inherits as i where i.inhparent = watched_relative.relation
+        union
+        select i.inhrelid from pg_catalog.pg_inherits as i join child as c on i.inhparent = c.oid
+    )
+    select w.relation
+    from auth_reconciler.watched_table as w
+    where w.relation in (select parent.oid from parent union all select child.oid from child)
+    limit 1
+$body$;
+
+comment on function auth_reconciler.watched_relative(regclass) is
+    'A watched table of which a table is a partition or child, near or far, or the other way round; null if there is none.';
+
 create or replace function auth_reconciler.check_watchable(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -67,20 +91,7 @@ begin
                   hint = 'Name the table in which the manager keeps its instances (AUTH_RECONCILER_TABLE).';
     end if;
     -- Its rows would be seen twice.
-    with recursive parent as (
-        select i.inhparent as oid from pg_catalog.pg_inherits as i where i.inhrelid = relation
-        union
-        select i.inhparent from pg_catalog.pg_inherits as i join parent as p on i.inhrelid = p.oid
-    ),
-    child as (
-        select i.inhrelid as oid from pg_catalog.pg_inherits as i where i.inhparent = relation
-        union
-        select i.inhrelid from pg_catalog.pg_inherits as i join child as c on i.inhparent = c.oid
-    )
-    select auth_reconciler.name_of(w.relation) into other
-    from auth_reconciler.watched_table as w
-    where w.relation in (select parent.oid from parent union all select child.oid from child)
-    limit 1;
+    other := auth_reconciler.name_of(auth_reconciler.watched_relative(relation));
     if other is not null then
         raise exception 'table % cannot be watched: % is watched already, and one is a partition or child of the other', relation, other
             using errcode = 'object_not_in_prerequisite_state',
@@ -196,6 +207,75 @@ $body$;
 comment on function auth_reconciler.enable_in_partitions(regclass) is
     'Enables what somebody has disabled of our triggers on partitions. Call it with the table locked.';
 
+create or replace function auth_reconciler.warn_of(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    reason text;
+begin
+    if current_setting('max_prepared_transactions')::integer > 0 then
+        raise warning 'max_prepared_transactions is %: a transaction that changes % and is then prepared will fail, because NOTIFY cannot be part of PREPARE TRANSACTION',
+            current_setting('max_prepared_transactions'), relation;
+    end if;
+    if (select c.relrowsecurity from pg_catalog.pg_class as c where c.oid = relation) then
+        raise warning 'row level security of table % is on: the role of the daemon must see all rows; as a superuser: alter role … bypassrls',
+            relation;
+    end if;
+    for reason in select r from auth_reconciler.unwritable(relation) as r loop
+        raise warning 'not every status can be written to %: %', relation, reason
+            using hint = 'Correct the table: what it refuses is shown in auth_reconciler.problems as Unwritable.';
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.warn_of(regclass) is
+    'Warns of what does not keep a table from being watched, but will make some statements fail, or hide rows.';
+
+create or replace function auth_reconciler.attach(
+    relation regclass, watched_id integer, assigned boolean, typed boolean
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    facts constant text := auth_reconciler.facts_differ(typed);
+begin
+    execute format(
+        $sql$
+        create or replace trigger auth_reconciler_insert after insert on %1$s
+            for each row execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_delete after delete on %1$s
+            for each row execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_truncate after truncate on %1$s
+            for each statement execute function auth_reconciler.log_change(%2$L);
+        create or replace trigger auth_reconciler_update after update on %1$s
+            for each row when (
+                %3$s or old.auth_status is distinct from new.auth_status
+            )
+            execute function auth_reconciler.log_change(%2$L);
+        -- Somebody may have disabled them.
+        alter table %1$s enable trigger auth_reconciler_insert, enable trigger auth_reconciler_delete,
+            enable trigger auth_reconciler_truncate, enable trigger auth_reconciler_update;
+        $sql$,
+        relation, watched_id::text, facts);
+    if assigned then
+        execute format(
+            $sql$
+            create or replace trigger auth_reconciler_assigned after update of api_key, account on %1$s
+                for each row when (not (%3$s))
+                execute function auth_reconciler.log_change(%2$L, 'assigned');
+            alter table %1$s enable trigger auth_reconciler_assigned;
+            $sql$,
+            relation, watched_id::text, facts);
+    end if;
+end
+$body$;
+
+comment on function auth_reconciler.attach(regclass, integer, boolean, boolean) is
+    'Makes and enables the triggers of a watched table. Call it with the table locked.';
+
 create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -203,8 +283,6 @@ as $body$
 declare
     typed boolean;
     known auth_reconciler.watched_table;
-    facts text;
-    reason text;
 begin
     perform auth_reconciler.check_watchable(relation);
     typed := auth_reconciler.is_typed(relation);
@@ -213,20 +291,7 @@ begin
     if auth_reconciler.is_watched(relation, assigned, typed) then
         return format('%s is watched already', relation);
     end if;
-    if current_setting('max_prepared_transactions')::integer > 0 then
-        raise warning 'max_prepared_transactions is %: a transaction that changes % and is then prepared will fail, because NOTIFY cannot be part of PREPARE TRANSACTION',
-            current_setting('max_prepared_transactions'), relation;
-    end if;
-
-    if (select c.relrowsecurity from pg_catalog.pg_class as c where c.oid = relation) then
-        raise warning 'row level security of table % is on: the role of the daemon must see all rows; as a superuser: alter role … bypassrls',
-            relation;
-    end if;
-
-    for reason in select r from auth_reconciler.unwritable(relation) as r loop
-        raise warning 'not every status can be written to %: %', relation, reason
-            using hint = 'Correct the table: what it refuses is shown in auth_reconciler.problems as Unwritable.';
-    end loop;
+    perform auth_reconciler.warn_of(relation);
     -- A trigger that is no longer wanted can only be dropped under the stronger lock. One lock, not one
     -- after the other: what is held while we wait for the second is held against the manager.
     perform auth_reconciler.lock_briefly(
@@ -244,41 +309,10 @@ begin
         set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned, name = excluded.name
     returning * into known;
 
-    facts := auth_reconciler.facts_differ(typed);
-    execute format(
-        $sql$
-        create or replace trigger auth_reconciler_insert after insert on %1$s
-            for each row execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_delete after delete on %1$s
-            for each row execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_truncate after truncate on %1$s
-            for each statement execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_update after update on %1$s
-            for each row when (
-                %3$s or old.auth_status is distinct from new.auth_status
-            )
-            execute function auth_reconciler.log_change(%2$L);
-        $sql$,
-        relation, known.id::text, facts);
+    perform auth_reconciler.attach(relation, known.id, assigned, typed);
     if auth_reconciler.is_guarded(relation) then
         perform auth_reconciler.attach_guard(relation, known.id, typed);
     end if;
-    if assigned then
-        execute format(
-            $sql$
-            create or replace trigger auth_reconciler_assigned after update of api_key, account on %1$s
-                for each row when (not (%3$s))
-                execute function auth_reconciler.log_change(%2$L, 'assigned');
-            $sql$,
-            relation, known.id::text, facts);
-    end if;
-    execute format(
-        $sql$
-        alter table %1$s enable trigger auth_reconciler_insert, enable trigger auth_reconciler_delete,
-            enable trigger auth_reconciler_truncate, enable trigger auth_reconciler_update
-        $sql$
-        || case when assigned then ', enable trigger auth_reconciler_assigned' else '' end,
-        relation);
     perform auth_reconciler.enable_in_partitions(relation);
 
     -- After the triggers: whatever is committed from now on is logged, and whatever was is here. To be read when this

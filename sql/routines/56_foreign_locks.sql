@@ -1,6 +1,42 @@
 -- Any role may take any advisory lock. Whoever holds one of ours and is not ours is named. Ours is who says so by its name
 -- and may write our tables: a name alone anybody may bear.
 
+create or replace function auth_reconciler.holders_of_locks()
+returns table (lock text, pid integer, keys bigint)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    with held as (
+        select l.pid, l.classid, l.objid, l.objsubid, l.mode, l.classid::bigint << 32 | l.objid::bigint as single
+        from pg_locks as l
+        where l.locktype = 'advisory' and l.granted
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+    )
+    select 'leadership', h.pid, 1::bigint
+    from held as h
+    where h.objsubid = 1 and h.single = auth_reconciler.leadership_lock()
+    union all
+    select 'key', h.pid, count(*)
+    from held as h
+    where h.objsubid = 2 and h.classid = auth_reconciler.key_class()::oid
+    group by h.pid
+    union all
+    select 'epoch', h.pid, 1
+    from auth_reconciler.leadership as l
+    join held as h on h.objsubid = 1 and h.single = auth_reconciler.epoch_lock(l.epoch)
+    where h.pid is distinct from l.pid
+    union all
+    select distinct case h.objid::integer when 0 then 'prune' else 'watch' end, h.pid, 1
+    from held as h
+    -- The first of the watchers' locks they share for as long as they watch.
+    where h.objsubid = 2 and h.classid = (auth_reconciler.key_class() + 1)::oid
+        and (h.objid in (0, 2) or h.objid = 1 and h.mode = 'ExclusiveLock')
+$body$;
+
+comment on function auth_reconciler.holders_of_locks() is
+    'Which sessions hold which of our advisory locks (of instances: how many), whoever they are, but for the epoch''s lock in the hands of the session that leads and the one that all who watch share.';
+
 create or replace function auth_reconciler.foreign_locks()
 returns table (lock text, pid integer, role name, application text, client_addr inet, since timestamptz, why text)
 language plpgsql
@@ -13,33 +49,6 @@ begin
         return;
     end if;
     return query
-    with held as (
-        select l.pid, l.classid, l.objid, l.objsubid, l.mode, l.classid::bigint << 32 | l.objid::bigint as single
-        from pg_locks as l
-        where l.locktype = 'advisory' and l.granted
-            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-    ),
-    ours (lock, pid, keys) as (
-        select 'leadership', h.pid, 1::bigint
-        from held as h
-        where h.objsubid = 1 and h.single = auth_reconciler.leadership_lock()
-        union all
-        select 'key', h.pid, count(*)
-        from held as h
-        where h.objsubid = 2 and h.classid = auth_reconciler.key_class()::oid
-        group by h.pid
-        union all
-        select 'epoch', h.pid, 1
-        from auth_reconciler.leadership as l
-        join held as h on h.objsubid = 1 and h.single = auth_reconciler.epoch_lock(l.epoch)
-        where h.pid is distinct from l.pid
-        union all
-        select distinct case h.objid::integer when 0 then 'prune' else 'watch' end, h.pid, 1
-        from held as h
-        -- The first of the watchers' locks they share for as long as they watch.
-        where h.objsubid = 2 and h.classid = (auth_reconciler.key_class() + 1)::oid
-            and (h.objid in (0, 2) or h.objid = 1 and h.mode = 'ExclusiveLock')
-    )
     select
         o.lock, a.pid, a.usename, a.application_name, a.client_addr, a.backend_start,
         format(
@@ -60,7 +69,7 @@ begin
                 else 'nothing is recorded of what it locks'
             end,
             a.pid)
-    from ours as o
+    from auth_reconciler.holders_of_locks() as o
     join pg_stat_activity as a on a.pid = o.pid
     where not (
             a.application_name like case o.lock when 'leadership' then 'auth-reconciler ear %' else 'auth-reconciler %' end

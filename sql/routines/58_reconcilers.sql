@@ -22,6 +22,39 @@ $body$;
 comment on function auth_reconciler.stands_still(timestamptz) is
     'Whether changes wait that a process whose last statement was then has not read, though it was rung for.';
 
+create or replace function auth_reconciler.our_sessions()
+returns table (
+    pid integer, backend_start timestamptz, usename name, client_addr inet, state_change timestamptz, kind text,
+    version text, host text, process text, leads boolean
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    select
+        a.pid, a.backend_start, a.usename, a.client_addr, a.state_change,
+        split_part(a.application_name, ' ', 2),
+        split_part(a.application_name, ' ', 3),
+        split_part(a.application_name, ' ', 4),
+        -- Anybody may call a session so; what is no number is none of ours.
+        substring(split_part(a.application_name, ' ', 5) from '^[0-9]{1,9}$'),
+        a.application_name like 'auth-reconciler ear %' and exists (
+            select
+            from pg_locks as l
+            where l.pid = a.pid and l.locktype = 'advisory' and l.granted
+                and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+                and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
+        )
+    from pg_stat_activity as a
+    where a.datname = current_database()
+        -- Anybody may call a session so, but nobody else may write our tables.
+        and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
+        and (a.application_name like 'auth-reconciler ear %' or a.application_name like 'auth-reconciler pool %')
+$body$;
+
+comment on function auth_reconciler.our_sessions() is
+    'Sessions of daemons, by what their names say (kind is ear or pool), and which ear holds the lock of whoever leads.';
+
 create or replace function auth_reconciler.processes()
 returns table (
     role text, hears boolean, host text, version text, process integer, since timestamptz, active_since timestamptz,
@@ -43,31 +76,10 @@ begin
     end if;
     return query
     with session as (
-        select
-            a.pid, a.backend_start, a.usename, a.client_addr, a.state_change,
-            split_part(a.application_name, ' ', 2) as kind,
-            split_part(a.application_name, ' ', 3) as version,
-            split_part(a.application_name, ' ', 4) as host,
-            -- Anybody may call a session so; what is no number is none of ours.
-            substring(split_part(a.application_name, ' ', 5) from '^[0-9]{1,9}$') as process
-        from pg_stat_activity as a
-        where a.datname = current_database()
-            -- Anybody may call a session so, but nobody else may write our tables.
-            and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
-            and (a.application_name like 'auth-reconciler ear %' or a.application_name like 'auth-reconciler pool %')
+        select * from auth_reconciler.our_sessions()
     ),
     ear as (
-        select
-            s.*,
-            exists (
-                select
-                from pg_locks as l
-                where l.pid = s.pid and l.locktype = 'advisory' and l.granted
-                    and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-                    and (l.classid::bigint << 32 | l.objid::bigint) = auth_reconciler.leadership_lock()
-            ) as leads
-        from session as s
-        where s.kind = 'ear'
+        select * from session as s where s.kind = 'ear'
     ),
     pool as (
         select s.host, s.process, s.version, min(s.backend_start) as since, max(s.state_change) as last_sign,
