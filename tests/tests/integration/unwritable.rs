@@ -95,6 +95,40 @@ const TABLES: [(&str, &str, bool); 11] = [
     ),
 ];
 
+/// An instance whose key and token nobody may log.
+async fn secretive(scene: &Scene, port: u16) -> Result<Uuid> {
+    let id = Uuid::new_v4();
+    scene
+        .manager
+        .execute(
+            "insert into public.message_instances (id, provider, port_api, api_key, token)
+             values ($1, 'telegram', $2, $3::text, $3::text)",
+            &[&id, &i32::from(port), &SECRET],
+        )
+        .await?;
+    Ok(id)
+}
+
+/// An operator sees that its status cannot be written, why, and that it is tried again in a minute.
+async fn is_a_problem(scene: &Scene, id: Uuid, told: &str) -> Result<()> {
+    let row = scene
+        .manager
+        .query_one(
+            "select problem, replace(why, e'\\n', ' '),
+                extract(epoch from i.next_attempt_at - i.recorded_at)::float8, i.trouble
+             from auth_reconciler.problems as p join auth_reconciler.instances as i using (id) where id = $1",
+            &[&id],
+        )
+        .await?;
+    let (problem, why): (String, String) = (row.get(0), row.get(1));
+    ensure!(problem == "Unwritable", "{told}: {problem}: {why}");
+    ensure!(why.contains(told), "{why} instead of {told}");
+    let pause: f64 = row.get(2);
+    ensure!((pause - 60.0).abs() < 0.1, "tried again after {pause} s");
+    ensure!(row.get::<_, bool>(3), "{told}: in trouble");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_the_table_refuses_is_told_and_nothing_of_the_row_reaches_the_servers_log()
 -> Result<()> {
@@ -104,34 +138,12 @@ async fn what_the_table_refuses_is_told_and_nothing_of_the_row_reaches_the_serve
         let scene = Scene::on(&cluster.url("postgres")).await?;
         scene.manager.batch_execute(change).await?;
         let stub = Stub::start(Behaviour::Ready).await?;
-        let id = Uuid::new_v4();
-        scene
-            .manager
-            .execute(
-                "insert into public.message_instances (id, provider, port_api, api_key, token)
-                 values ($1, 'telegram', $2, $3::text, $3::text)",
-                &[&id, &i32::from(stub.port()), &SECRET],
-            )
-            .await?;
+        let id = secretive(&scene, stub.port()).await?;
         let daemon = Daemon::start(&scene.database, &[]).await?;
         daemon
             .wait_line(0, told, |line| line.is(REFUSED) && line.has("why", told))
             .await?;
-        let row = scene
-            .manager
-            .query_one(
-                "select problem, replace(why, e'\\n', ' '),
-                    extract(epoch from i.next_attempt_at - i.recorded_at)::float8, i.trouble
-                 from auth_reconciler.problems as p join auth_reconciler.instances as i using (id) where id = $1",
-                &[&id],
-            )
-            .await?;
-        let (problem, why): (String, String) = (row.get(0), row.get(1));
-        ensure!(problem == "Unwritable", "{told}: {problem}: {why}");
-        ensure!(why.contains(told), "{why} instead of {told}");
-        let pause: f64 = row.get(2);
-        ensure!((pause - 60.0).abs() < 0.1, "tried again after {pause} s");
-        ensure!(row.get::<_, bool>(3), "{told}: in trouble");
+        is_a_problem(&scene, id, told).await?;
         ensure!(
             !cluster.log().contains(&SECRET[..6]),
             "{told}: in the server's log"

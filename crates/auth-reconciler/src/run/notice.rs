@@ -82,15 +82,8 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
             generation,
             has_api_key,
             cause,
-        } => {
-            let _span = look::of(key, tables).entered();
-            let cause = cause.as_str();
-            info!(generation, has_api_key, cause, "row read fresh");
-        }
-        Notice::Deferred(key, after) => {
-            let _span = look::of(key, tables).entered();
-            debug!(?after, "contested: foreign writes wait");
-        }
+        } => look::read_fresh(key, generation, has_api_key, cause, tables),
+        Notice::Deferred(key, after) => look::deferred(key, after, tables),
         Notice::Dropped(key) => look::dropped(key, tables),
         Notice::NotQueued { failure, news } => say_not_queued(failure, news),
         Notice::Recorded {

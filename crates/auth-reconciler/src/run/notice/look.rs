@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_reconciler_core::controller::Said;
 use auth_reconciler_core::record::{Recorded, Recording};
-use auth_reconciler_core::{AuthStatus, Key, Reason};
+use auth_reconciler_core::{AuthStatus, Cause, Key, Reason};
 use tracing::{Span, debug, info, info_span, warn};
 
 use crate::postgres::tables::Tables;
@@ -18,6 +18,25 @@ pub(in crate::run) fn of(key: Key, tables: &Tables) -> Span {
 fn relation(key: Key, tables: &Tables) -> &str {
     let table = tables.get(&key.watched_id);
     table.map_or("", |table| table.relation.as_str())
+}
+
+/// It has read its row, from which it decides.
+pub(super) fn read_fresh(
+    key: Key,
+    generation: i64,
+    has_api_key: bool,
+    cause: Cause,
+    tables: &Tables,
+) {
+    let _span = of(key, tables).entered();
+    let cause = cause.as_str();
+    info!(generation, has_api_key, cause, "row read fresh");
+}
+
+/// It found only what others wrote, for which it is too early.
+pub(super) fn deferred(key: Key, after: Duration, tables: &Tables) {
+    let _span = of(key, tables).entered();
+    debug!(?after, "contested: foreign writes wait");
 }
 
 /// It came to a verdict that is worth nothing.

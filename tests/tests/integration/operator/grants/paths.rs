@@ -21,7 +21,7 @@ const OWED: &str = "
 /// What the daemon does, statement by statement, each in a transaction of its own that is rolled back. `{one}` is
 /// recorded and has a change, `{two}` is new, `{gone}` is recorded and paused and has no row.
 pub(super) fn main_paths(scene_oid: u32) -> Vec<Path> {
-    [reads(scene_oid), records(), notes(), commands()].concat()
+    [reads(scene_oid), shows(), records(), notes(), commands()].concat()
 }
 
 /// What it is for, and its statement.
@@ -77,6 +77,12 @@ fn reads(scene_oid: u32) -> Vec<Path> {
             "unlogged",
             "select * from auth_reconciler.unlogged_state()".to_owned(),
         ),
+    ]
+}
+
+/// What its commands show.
+fn shows() -> Vec<Path> {
+    vec![
         (
             "status",
             include_str!("../../../../../sql/queries/status.sql").to_owned(),
