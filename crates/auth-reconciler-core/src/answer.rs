@@ -161,3 +161,92 @@ impl Silence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an operator reads of a shortage of ours: what is the case, and what helps.
+    #[test]
+    fn a_shortage_is_told_with_what_helps() {
+        for (shortage, right) in [
+            (
+                Shortage::Descriptors,
+                "no file descriptor is left to ask with; raise the limit of open files (ulimit -n, LimitNOFILE)",
+            ),
+            (
+                Shortage::LocalPorts,
+                "no local port is left to ask from; see net.ipv4.ip_local_port_range and what else connects from here",
+            ),
+            (
+                Shortage::Memory,
+                "no memory is left to ask with; see the limits of this process and its machine",
+            ),
+            (
+                Shortage::Permission,
+                "the system forbids the connection; see firewall and security rules of this machine",
+            ),
+            (
+                Shortage::Network,
+                "the network cannot be reached from here; see its interfaces and routes",
+            ),
+            (
+                Shortage::Engine,
+                "the engine is out of sight, and no one else knows the addresses of the containers; see the view reconcilers",
+            ),
+            (
+                Shortage::Resolver,
+                "the resolver does not answer; see /etc/resolv.conf and the DNS server it names",
+            ),
+        ] {
+            assert_eq!(shortage.as_str(), right);
+        }
+    }
+
+    /// Each ends a sentence that begins with "the API", and says whether somebody was there.
+    #[test]
+    fn a_silence_is_told_and_says_whether_somebody_was_there() {
+        for (silence, right, speaks) in [
+            (Silence::Refused, "refuses the connection", true),
+            (
+                Silence::Reset,
+                "closes the connection without an answer",
+                true,
+            ),
+            (Silence::TimedOut, "does not answer in time", true),
+            (Silence::NotHttp, "does not speak HTTP", true),
+            (Silence::NoReply, "cannot be connected to in time", false),
+            (
+                Silence::UnknownHost,
+                "has a host name that cannot be resolved",
+                false,
+            ),
+            (
+                Silence::Unreachable,
+                "cannot be reached over the network",
+                false,
+            ),
+        ] {
+            assert_eq!((silence.as_str(), silence.speaks()), (right, speaks));
+            assert_eq!(Answer::Silent(silence).speaks(), speaks, "{silence:?}");
+        }
+    }
+
+    #[test]
+    fn every_answer_speaks_and_what_was_not_asked_does_not() {
+        for answer in [
+            Answer::Ready,
+            Answer::Authenticated,
+            Answer::QrReady,
+            Answer::NotConnected,
+            Answer::ProviderError,
+            Answer::Rejected { code: 401 },
+            Answer::Http { code: 500 },
+            Answer::Malformed { what: "words" },
+            Answer::TooLarge { cap: 1 },
+        ] {
+            assert!(answer.speaks(), "{answer:?}");
+        }
+        assert!(!Answer::NotAsked(Shortage::Memory).speaks());
+    }
+}

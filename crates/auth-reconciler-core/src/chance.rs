@@ -40,6 +40,16 @@ mod tests {
         }
     }
 
+    /// What the authors of SplitMix64 publish for this seed: a generator that is nearly it may be far from random.
+    #[test]
+    fn the_draws_are_those_of_the_published_generator() {
+        let mut chance = Chance::seeded(0);
+        for published in [0xe220_a839_u32, 0x6e78_9e6a, 0x06c4_5d18, 0xf88b_b8a8] {
+            let right = f64::from(published) / 4_294_967_296.0;
+            assert_eq!(chance.draw().to_bits(), right.to_bits());
+        }
+    }
+
     #[test]
     fn the_same_seed_draws_the_same() {
         let (mut one, mut other) = (Chance::seeded(3), Chance::seeded(3));

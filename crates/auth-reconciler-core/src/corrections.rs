@@ -166,6 +166,38 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_is_for_a_minute_and_the_next_begins_when_it_is_over() {
+        let spent = Corrections::default().after_look(true, 10, at(0), 0.0);
+        let last = spent.after_look(true, 10, at(59), 0.0);
+        assert_eq!((last.spent, last.window_start), (2, Some(at(0))));
+        let next = spent.after_look(true, 10, at(60), 0.0);
+        assert_eq!((next.spent, next.window_start), (1, Some(at(60))));
+    }
+
+    /// A hold of a minute is the longest that there is; the end of a longer one was written by another clock.
+    #[test]
+    fn no_hold_is_longer_than_a_minute() {
+        let until = |hold| Corrections {
+            contested: 1,
+            hold_until: Some(at(hold)),
+            ..Corrections::default()
+        };
+        assert_eq!(until(1).held(at(1)), None, "it is over");
+        assert_eq!(until(2).held(at(1)), Some(at(2)));
+        assert_eq!(until(61).held(at(1)), Some(at(61)));
+        assert_eq!(until(62).held(at(1)), None);
+    }
+
+    #[test]
+    fn of_recorded_times_the_newest_are_kept_in_their_order() {
+        let recorded: Vec<_> = (0..20).rev().map(at).collect();
+        let kept = Corrections::recent(recorded);
+        assert_eq!(kept, std::array::from_fn(|n| Some(at(19 - n as i64))));
+        let one = Corrections::recent(vec![at(7)]);
+        assert_eq!((one[0], one[1]), (Some(at(7)), None));
+    }
+
+    #[test]
     fn a_mad_writer_is_corrected_ever_more_rarely() {
         let mut state = Corrections::default();
         let (mut now, mut looks) = (at(0), 0);

@@ -273,3 +273,6 @@ impl Facts {
             .max()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -93,6 +93,13 @@ mod tests {
             .expect("usable")
             .expect("present");
         assert_eq!(key.expose(), "a plain-key_1");
-        assert!(!format!("{key:?}").contains("plain"));
+        assert_eq!(format!("{key:?}"), "ApiKey(redacted)");
+    }
+
+    #[test]
+    fn the_longest_key_that_is_sent_has_8192_bytes() {
+        let key = |bytes| ApiKey::parse(&"k".repeat(bytes)).map(|key| key.is_some());
+        assert_eq!(key(8_192), Ok(true));
+        assert_eq!(key(8_193), Err(KeyFault::TooLong));
     }
 }

@@ -340,6 +340,11 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_read_of_an_answer_than_64_kib() {
+        assert_eq!(BODY_CAP, 65_536);
+    }
+
+    #[test]
     fn what_is_no_status_answer_is_named() {
         for body in [
             "",

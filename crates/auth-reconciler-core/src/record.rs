@@ -100,3 +100,89 @@ pub enum Recorded {
     /// Refused: another process or run recorded, or something changed since the read; which of them.
     Overtaken(&'static str),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AuthStatus;
+    use crate::facts::tests::{row, with};
+    use crate::verdict::{Plan, Policy, plan};
+
+    /// A proposal about a row that says this: that it is pending, that its column is left alone, or that it is gone.
+    fn proposal(said: Option<&str>, put_aside: bool, recorded: Option<AuthStatus>) -> Proposal {
+        let mut facts = with(&[]);
+        facts.row = Some(row(said));
+        let Plan::Settle(mut verdict) = plan(&Policy::default(), &facts, 0.0) else {
+            panic!("one without a key needs no probe");
+        };
+        verdict.status = recorded;
+        facts.row.as_mut().expect("row").put_aside = put_aside;
+        Proposal {
+            epoch: Uuid::from_u128(1),
+            key: Key {
+                watched_id: 1,
+                instance_id: Uuid::from_u128(2),
+            },
+            snapshot: Box::new(Snapshot {
+                facts,
+                changes: Vec::new(),
+                unread: Vec::new(),
+                version: None,
+                generation: 0,
+                unwritable_for: None,
+            }),
+            verdict: Some(verdict),
+            cause: Cause::Insert,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// What the column says, and whether it is written, and so locked, for this to stand there.
+    #[test]
+    fn a_row_is_written_only_where_its_column_says_something_else() {
+        let pending = Some(AuthStatus::Pending);
+        for (said, put_aside, recorded, shows, writes) in [
+            (Some("pending"), false, pending, Some("pending"), false),
+            (Some("failed"), false, pending, Some("failed"), true),
+            (Some("a word"), false, pending, Some("a word"), true),
+            (None, false, pending, None, true),
+            // The column does not show what was put aside.
+            (Some("pending"), true, pending, None, true),
+            (Some("failed"), false, None, Some("failed"), false),
+            (None, false, None, None, false),
+        ] {
+            let proposal = proposal(said, put_aside, recorded);
+            let found = (proposal.said(), proposal.writes());
+            assert_eq!(found, (shows, writes), "{said:?} {put_aside} {recorded:?}");
+        }
+        let gone = Proposal {
+            verdict: None,
+            ..proposal(Some("failed"), false, pending)
+        };
+        assert!(!gone.writes(), "of a row that is gone nothing is written");
+    }
+
+    /// What is not answered for stays in the log, and is read again.
+    #[test]
+    fn only_what_was_recorded_answers_for_its_changes() {
+        for (outcome, answers) in [
+            (Recorded::Written, true),
+            (Recorded::Right, true),
+            (Recorded::Overridden, true),
+            (Recorded::Unwritable, true),
+            (Recorded::Gone, true),
+            (Recorded::Busy, false),
+            (Recorded::Unwatched, false),
+            (Recorded::EpochEnded, false),
+            (Recorded::Overtaken("another run recorded"), false),
+        ] {
+            let recording = Recording {
+                outcome,
+                from: None,
+                reaction_ms: None,
+                refusal: None,
+            };
+            assert_eq!(recording.answers(), answers, "{outcome:?}");
+        }
+    }
+}

@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_for_whom_nothing_waits_may_stand_still() {
+        let mut vigil = Vigil::default();
+        for second in (0..3_600).step_by(10) {
+            let act = observe(&mut vigil, second, seen(None, Some(0)));
+            assert_eq!(act, Act::Wait, "after {second} s");
+        }
+    }
+
+    #[test]
     fn another_leader_is_given_its_own_time() {
         let mut vigil = Vigil::default();
         observe(&mut vigil, 0, seen(Some(1), Some(0)));

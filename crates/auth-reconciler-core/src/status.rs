@@ -64,3 +64,27 @@ impl fmt::Display for AuthStatus {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The manager's words, and which of them are good news.
+    #[test]
+    fn every_status_is_written_and_read_as_the_manager_knows_it() {
+        for (status, word, good) in [
+            (AuthStatus::Pending, "pending", false),
+            (AuthStatus::QrReady, "qr_ready", true),
+            (AuthStatus::Authenticated, "authenticated", true),
+            (AuthStatus::ClientReady, "client_ready", true),
+            (AuthStatus::Failed, "failed", false),
+        ] {
+            assert_eq!((status.as_str(), status.is_good()), (word, good));
+            assert_eq!(status.to_string(), word);
+            assert_eq!(AuthStatus::parse(word), Some(status));
+        }
+        for word in ["ready", "Pending", "failed ", ""] {
+            assert_eq!(AuthStatus::parse(word), None, "{word}");
+        }
+    }
+}

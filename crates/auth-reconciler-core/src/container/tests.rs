@@ -1,6 +1,8 @@
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use super::*;
+use crate::instance::Key;
 
 const HERE: &str = "here";
 
@@ -244,4 +246,62 @@ fn one_life_is_one_start_of_one_container() {
         ..sighting("a", "running")
     };
     assert!(!known.same_life(&later));
+}
+
+/// Of one instance: whether it is settled, the state that was recorded, what is listed, and whether it is looked at.
+#[test]
+fn after_a_gap_whoever_changed_or_converges_while_it_runs_is_looked_at() {
+    let key = Key {
+        watched_id: 1,
+        instance_id: Uuid::from_u128(1),
+    };
+    for (settled, recorded, shown, concerned) in [
+        (true, Some("running"), Some("running"), false),
+        (true, Some("running"), Some("exited"), true),
+        (true, Some("running"), None, true),
+        (true, None, Some("running"), true),
+        (true, None, None, false),
+        // Its output is to be followed again.
+        (false, Some("running"), Some("running"), true),
+        (false, Some("exited"), Some("exited"), false),
+        (false, None, None, false),
+    ] {
+        let known = RecordedContainer {
+            key,
+            settled,
+            sighting: recorded.map(|state| sighting("a", state)),
+        };
+        let list = shown.map(|state| (key.instance_id, listed("a", state, 1)));
+        let found = compare(HERE, list.into_iter().collect(), vec![known]);
+        let right = if concerned { vec![key] } else { vec![] };
+        assert_eq!(found.concerned, right, "{settled} {recorded:?} {shown:?}");
+    }
+}
+
+/// One that has never shown a container of ours may be the wrong engine.
+#[test]
+fn an_engine_shows_ours_if_it_does_now_or_did_before() {
+    let ours = Uuid::from_u128(1);
+    let shows_ours = |seen_on: Option<&str>, listed_is: Option<Uuid>| {
+        let known = RecordedContainer {
+            key: Key {
+                watched_id: 1,
+                instance_id: ours,
+            },
+            settled: true,
+            sighting: seen_on.map(|engine| Sighting {
+                engine: engine.to_owned(),
+                ..sighting("a", "running")
+            }),
+        };
+        let list = listed_is.map(|instance| (instance, listed("a", "running", 1)));
+        compare(HERE, list.into_iter().collect(), vec![known]).shows_ours
+    };
+    assert!(shows_ours(None, Some(ours)));
+    assert!(shows_ours(Some(HERE), None));
+    assert!(!shows_ours(Some("elsewhere"), None));
+    assert!(
+        !shows_ours(None, Some(Uuid::from_u128(2))),
+        "somebody else's"
+    );
 }

@@ -131,6 +131,49 @@ fn one_whose_output_cannot_be_read_is_not_tried_again() {
     assert_eq!(all(&mut followers, ms(3)), [attach("a", "another")]);
 }
 
+/// Another process of the same container: its output goes on, and is worth another try if it could not be read.
+#[test]
+fn a_container_that_is_started_again_keeps_its_place_or_is_tried_again() {
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    let again = |key: &str| Life {
+        started_at: Some(DateTime::UNIX_EPOCH),
+        ..life(&format!("container of {key}"))
+    };
+    let mut followers = following(&["a", "b"], ms(0));
+    followers.unreadable(&b);
+    for key in [&a, &b] {
+        followers.want(key, &again(key), profile(), ms(1));
+    }
+    let told = all(&mut followers, ms(100));
+    assert!(told.contains(&attach("b", "container of b")), "{told:?}");
+    assert!(!told.contains(&attach("a", "container of a")), "{told:?}");
+    assert_eq!(followers.followed(&a), Some("container of a"));
+    assert_eq!(followers.following(), 2);
+}
+
+/// Not wanted for now: its place is for another, and it is followed again when it is wanted again, unless its output
+/// cannot be read.
+#[test]
+fn one_that_is_not_wanted_for_now_makes_room() {
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    let mut followers = following(&["a", "b"], ms(0));
+    followers.want(&"c".to_owned(), &life("c"), profile(), ms(0));
+    assert_eq!((followers.following(), followers.waiting()), (2, 1));
+    followers.unwant(&a);
+    let detach = Command::Detach { key: a.clone() };
+    assert_eq!(all(&mut followers, ms(1)), [detach, attach("c", "c")]);
+    assert_eq!((followers.following(), followers.waiting()), (2, 0));
+    followers.release(&"c".to_owned());
+    followers.want(&a, &life("container of a"), profile(), ms(2));
+    let told = all(&mut followers, ms(2));
+    assert!(told.contains(&attach("a", "container of a")), "{told:?}");
+
+    followers.unreadable(&b);
+    followers.unwant(&b);
+    followers.want(&b, &life("container of b"), profile(), ms(3));
+    assert_eq!(all(&mut followers, ms(100)), []);
+}
+
 #[test]
 fn one_whose_output_was_cut_is_followed_again_when_it_is_wanted_again() {
     let key = "a".to_owned();

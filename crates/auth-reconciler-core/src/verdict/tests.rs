@@ -20,6 +20,7 @@ mod not_ready;
 mod patience;
 mod pause;
 mod table;
+mod words;
 
 const POLICY: fn() -> Policy = Policy::default;
 

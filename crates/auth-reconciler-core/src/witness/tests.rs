@@ -283,6 +283,33 @@ fn each_of_the_silent_is_asked_about_once_a_minute_if_they_are_not_too_many() {
     }
 }
 
+/// The longer a doubt has lasted the longer is the pause between two rounds: a tenth of its age, from a second to half
+/// a minute.
+#[test]
+fn the_older_a_doubt_is_the_more_rarely_a_single_one_is_asked() {
+    for (age, pause) in [(1, 1), (9, 1), (20, 2), (290, 29), (310, 30), (3_600, 30)] {
+        let mut witnesses = Witnesses::default();
+        witnesses.silent(&1, at(0));
+        assert_eq!(witnesses.canaries(at(age)), [1]);
+        assert_eq!(witnesses.deadline(), Some(at(age + pause)), "at {age}");
+    }
+}
+
+/// The look at a canary is waited for a minute; then its place is free.
+#[test]
+fn a_canary_that_is_not_looked_at_is_waited_for_a_minute() {
+    for (waited, free) in [(59_999, 0), (60_000, 17)] {
+        let mut witnesses = Witnesses::default();
+        for key in 0..1_000 {
+            witnesses.silent(&key, at(0));
+        }
+        let rounds = [100, 101].map(|second| witnesses.canaries(at(second)).len());
+        assert_eq!(rounds, [17, 15], "all places are taken");
+        let later = at(100) + Duration::from_millis(waited);
+        assert_eq!(witnesses.canaries(later).len(), free, "{waited}");
+    }
+}
+
 /// Their probes hang, so the places for probes are not to be theirs alone; one whose look got lost keeps none for ever.
 #[test]
 fn canaries_that_do_not_come_back_are_followed_by_few() {

@@ -34,6 +34,19 @@ fn foreign_writes_are_corrected_within_a_budget_and_then_held() {
     assert_eq!((quiet.retry, quiet.trouble_after), (None, None));
 }
 
+/// Several writes may have been read at once; each counts where a slow fight is counted.
+#[test]
+fn each_foreign_write_that_a_look_found_is_remembered() {
+    let mut written = facts(at(5_000));
+    for ms in [1_000, 2_000, 3_000] {
+        written = changed(written, Cause::Drift, ms);
+    }
+    written = changed(written, Cause::Account, 4_000);
+    let recent = ask(&written, Answer::Ready).memory.corrections.recent;
+    let now = Some(at(5_000));
+    assert_eq!(recent[..4], [now, now, now, None]);
+}
+
 #[test]
 fn hands_off_means_no_budget_either() {
     let mut unsupported = facts(at(0));

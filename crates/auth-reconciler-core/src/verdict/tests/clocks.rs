@@ -185,6 +185,19 @@ fn a_fault_of_our_own_voids_no_answer_that_was_one() {
     assert_eq!(recorded(found).status, Some(AuthStatus::Failed));
 }
 
+/// A probe may take seconds: what it met is told of when it was met, not of when the row was read.
+#[test]
+fn an_answer_is_of_the_moment_at_which_it_came() {
+    let read = facts(at(HOUR));
+    let came = at(HOUR + 4_700);
+    let answered = |answer| recorded(conclude(&POLICY(), &read, telegram(), &answer, came, 0.0));
+    assert_eq!(answered(Answer::Ready).memory.ready_at, Some(came));
+    let said = answered(Answer::NotConnected).memory;
+    assert_eq!(said.not_ready_since, Some(came));
+    let next = came + TimeDelta::milliseconds(50);
+    assert_eq!(said.next_attempt_at, Some(next));
+}
+
 #[test]
 fn the_budget_and_the_slow_fight_know_a_clock_that_was_set_back() {
     let spent = Corrections {

@@ -62,3 +62,22 @@ fn an_established_failure_takes_nothing_back() {
     let world = put_aside("pending", &Answer::Rejected { code: 401 });
     assert_eq!(settled(&world).status, Some(AuthStatus::Failed));
 }
+
+/// Whoever wrote over it is answered at once; what nobody of us established is left to the next look.
+#[test]
+fn only_a_failure_of_ours_that_was_established_is_ours_to_restore() {
+    let now = facts(at(60_000));
+    assert!(!is_ours_to_restore(&now), "nothing is recorded");
+    let rejected = ask(&facts(at(0)), Answer::Rejected { code: 401 });
+    assert!(is_ours_to_restore(&after(&rejected, now.clone())));
+    let ready = ask(&facts(at(0)), Answer::Ready);
+    assert!(!is_ours_to_restore(&after(&ready, now.clone())));
+    let mut theirs = facts(at(0));
+    theirs.row.as_mut().expect("row").auth_status = Some("failed".to_owned());
+    let left = ask(&theirs, REFUSED);
+    assert_eq!(left.status, Some(AuthStatus::Failed));
+    assert!(
+        !is_ours_to_restore(&after(&left, now)),
+        "it was left as it was"
+    );
+}
