@@ -148,3 +148,23 @@ fn silence_of_one_that_was_heard_where_no_container_is_seen_is_not_the_end() {
     assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
     assert!(verdict.retry.is_some());
 }
+
+/// In its first second it is starting; one that goes on after a pause is in no first second.
+#[test]
+fn not_connected_in_the_first_second_of_a_life_is_told_as_starting() {
+    let ready = ask(&running(at(0), "a", 0), Answer::Ready);
+    let restarted = after(&ready, running(at(60_000), "a", 59_900));
+    let verdict = ask(&restarted, Answer::NotConnected);
+    assert_eq!(told(&verdict), (PENDING, Reason::ApiStarting));
+    let paused = settled(&after(
+        &ready,
+        Facts {
+            container: Container::Paused,
+            sighting: Some(sighting("a", "paused", 0)),
+            ..facts(at(50_000))
+        },
+    ));
+    let goes_on = after(&paused, running(at(60_000), "a", 0));
+    let verdict = ask(&goes_on, Answer::NotConnected);
+    assert_eq!(told(&verdict), (PENDING, Reason::TelegramConnecting));
+}

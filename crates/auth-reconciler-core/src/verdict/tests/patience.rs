@@ -283,3 +283,82 @@ fn a_refusal_that_ends_for_one_instance_first_is_no_word_of_the_others() {
         assert!(now < 400_000, "refused alone for minutes: the key it is");
     }
 }
+
+/// A refusal is final where it is the instance's own, whatever failed it before; just after a doubt it is not, and others
+/// are asked.
+#[test]
+fn a_refusal_is_final_unless_a_doubt_has_just_ended() {
+    let refused = Answer::Rejected { code: 401 };
+    let ended = |ms: i64| Way {
+        witness_at: Some(at(ms)),
+        doubt_ended: Some(at(ms)),
+        ..Way::default()
+    };
+    let lately = Facts {
+        way: ended(100_000),
+        ..facts(at(100_000))
+    };
+    let rejected = ask(&facts(at(0)), refused.clone());
+    let silent = repeated(
+        after(&ask(&facts(at(0)), Answer::Ready), facts(at(60_000))),
+        &REFUSED,
+        at(80_000),
+    );
+    assert_eq!(silent.status, Some(AuthStatus::Failed));
+    for (before, when) in [
+        (None, facts(at(100_000))),
+        (Some(&rejected), facts(at(100_000))),
+        (Some(&silent), facts(at(100_000))),
+        (None, lately.clone()),
+        (Some(&silent), lately.clone()),
+    ] {
+        let world = before.map_or_else(|| when.clone(), |before| after(before, when.clone()));
+        let verdict = ask(&world, refused.clone());
+        assert_eq!(verdict.status, Some(AuthStatus::Failed));
+        let last = when.way == Way::default();
+        assert_eq!(verdict.retry.is_none(), last, "{before:?}");
+        assert_eq!(verdict.wants_witness, !last, "{before:?}");
+    }
+}
+
+/// The first miss may be an accident; where the first is to count, others are asked at once.
+#[test]
+fn others_are_asked_from_the_second_miss_on_or_where_one_is_enough() {
+    for (misses, wanted) in [(1, [true, true]), (2, [false, true]), (3, [false, true])] {
+        let policy = Policy { misses, ..POLICY() };
+        let ready = ask(&facts(at(0)), Answer::Ready);
+        let mut world = after(&ready, facts(at(100_000)));
+        let found = [200_000, 200_100].map(|now| {
+            world.now = at(now);
+            let verdict = recorded(conclude(
+                &policy,
+                &world,
+                telegram(),
+                &REFUSED,
+                at(now),
+                0.0,
+            ));
+            world = after(&verdict, world.clone());
+            verdict.wants_witness
+        });
+        assert_eq!(found, wanted, "{misses} misses");
+    }
+}
+
+/// Between 5 and 20 ms, spread by chance.
+#[test]
+fn the_short_steps_after_an_account_write_are_spread() {
+    let written = changed(facts(at(5)), Cause::Account, 0);
+    for (chance, micros) in [(0.0, 5_000), (0.5, 12_500), (1.0, 20_000)] {
+        let found = conclude(
+            &POLICY(),
+            &written,
+            telegram(),
+            &Answer::NotConnected,
+            at(5),
+            chance,
+        );
+        let step = Duration::from_micros(micros);
+        assert_eq!(recorded(found).retry, Some(step), "{chance}");
+    }
+}
