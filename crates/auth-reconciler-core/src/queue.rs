@@ -118,6 +118,7 @@ pub struct Queue<K> {
     /// The keys that run; there are never more than slots.
     active: BTreeSet<K>,
     running_retries: usize,
+    running_from_log: usize,
     ticket: u64,
     sweep_at: usize,
 }
@@ -134,6 +135,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             due: BTreeSet::new(),
             active: BTreeSet::new(),
             running_retries: 0,
+            running_from_log: 0,
             ticket: 0,
             sweep_at: 1024,
         }
@@ -177,6 +179,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         if run.lane == Lane::Retry {
             self.running_retries -= 1;
         }
+        self.running_from_log -= usize::from(run.from_log);
         entry.drift_held = None;
         match next {
             Next::Settled => {
@@ -321,19 +324,21 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
     }
 
-    /// Who is next, and in which lane. Some slots are left to whoever waits in the log: of first looks these come as they
-    /// can, but retries, of which there may always be some, never take the last.
+    /// Who is next, and in which lane. Whoever waits in the log has a share of the slots. Of first looks they go before no
+    /// more than that, for the log may be long. Retries, of which there may always be some, leave so many free.
     fn take(&mut self, claim: Claim) -> Option<(K, Lane)> {
         let free = self.free().saturating_sub(claim.reserved);
         let (slots, waits) = (self.limits.slots, claim.waiting > 0);
-        let left = if waits { slots / 8 } else { 0 };
+        let share = if waits { (slots / 8).max(1) } else { 0 };
+        // Where there is but one slot, they take turns with the reads.
+        let left = share.min(slots - 1);
+        let left = left.saturating_sub(self.running_from_log);
         if free > left
             && let Some((_, key)) = self.first.pop_first()
         {
             return Some((key, Lane::First));
         }
-        let left = if waits { left.max(1) } else { 0 };
-        if free > left && self.running_retries < self.limits.retry_slots {
+        if free > share && self.running_retries < self.limits.retry_slots {
             let (_, key) = self.retry.pop_first()?;
             return Some((key, Lane::Retry));
         }
@@ -344,20 +349,22 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         let entry = self.entries.get_mut(&key)?;
         entry.waiting = None;
         let wake = entry.wake.take()?;
-        self.run(&key, lane, now);
+        self.run(&key, lane, false, now);
         Some(Command::Start { key, wake })
     }
 
-    fn run(&mut self, key: &K, lane: Lane, now: Moment) {
+    fn run(&mut self, key: &K, lane: Lane, from_log: bool, now: Moment) {
         let limits = self.limits;
         let entry = self.entry(key, now);
         entry.running = Some(Running {
             lane,
+            from_log,
             since: now,
             asked_to_give_way: false,
         });
         entry.pace.spend(now, &limits);
         self.active.insert(key.clone());
+        self.running_from_log += usize::from(from_log);
         if lane == Lane::Retry {
             self.running_retries += 1;
         }

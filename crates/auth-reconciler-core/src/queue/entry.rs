@@ -36,6 +36,8 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
     pub(super) lane: Lane,
+    /// It came from the log, see [`Queue::begin`](super::Queue::begin).
+    pub(super) from_log: bool,
     pub(super) since: Moment,
     pub(super) asked_to_give_way: bool,
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod share;
+
 const BURST: u32 = 1_000;
 
 fn ms(value: u64) -> Moment {

@@ -52,7 +52,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             Some((Lane::Retry, place)) => drop(self.retry.remove(&place)),
             None => {}
         }
-        self.run(key, Lane::First, now);
+        self.run(key, Lane::First, true, now);
         Some(wake)
     }
 

@@ -1,0 +1,43 @@
+//! How the slots are shared with whoever waits in the log.
+
+use super::*;
+
+/// As while more of the log is left than there are slots.
+fn more(slots: usize) -> Claim {
+    Claim {
+        reserved: 0,
+        waiting: slots,
+    }
+}
+
+/// Else a container that died would wait for the end of a long log.
+#[test]
+fn the_log_keeps_no_first_look_waiting_once_it_has_its_share() {
+    let mut queue = queue(16);
+    for key in 0..16 {
+        queue.begin(&key, Cause::Other, ms(0)).expect("it begins");
+    }
+    queue.wake(100, Cause::Created, ms(1));
+    assert_eq!(queue.next(more(16), ms(1)), None, "there is no slot");
+    queue.finish(&0, Next::Settled, ms(2));
+    let next = queue.next(more(16), ms(2));
+    let starts = matches!(next, Some(Command::Start { key: 100, .. }));
+    assert!(starts, "{next:?}");
+}
+
+#[test]
+fn first_looks_leave_the_log_its_share() {
+    for (slots, share) in [(2, 1), (4, 1), (16, 2), (64, 8)] {
+        let mut queue = queue(slots);
+        for key in 0..100 {
+            queue.wake(key, Cause::Created, ms(0));
+        }
+        while queue.next(more(slots), ms(0)).is_some() {}
+        assert_eq!(queue.free(), share, "of {slots}");
+        for key in 1_000..1_000 + u32::try_from(share).expect("fits") {
+            queue.begin(&key, Cause::Other, ms(0)).expect("it begins");
+        }
+        queue.finish(&0, Next::Settled, ms(1));
+        assert!(queue.next(more(slots), ms(1)).is_some(), "of {slots}");
+    }
+}
