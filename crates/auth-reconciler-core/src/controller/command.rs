@@ -163,8 +163,11 @@ pub enum Work {
 /// What a scan is to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Besides what is in the log, what was not recorded as final: after a gap in hearing.
+    /// What was not recorded as final: after a gap in hearing.
     pub unsettled: bool,
+    /// What of the log was put off, where this process does not remember it: after a gap in hearing, and of tables that were
+    /// not served.
+    pub put_off: bool,
     /// Everything.
     pub every_row: bool,
 }

@@ -7,6 +7,7 @@
 //!   deadline, an answer that ends a doubt, or whatever else the instance waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::batch::Batches;
 use super::horizon::Horizon;
@@ -17,6 +18,7 @@ use super::{
     TakenInstance,
 };
 use crate::Cause;
+use crate::backoff::Backoff;
 use crate::instance::Key;
 use crate::queue::{Claim, Moment};
 
@@ -42,7 +44,22 @@ pub(super) struct Log {
     putting_off: BTreeSet<Key>,
     /// Nor these before that moment: they were brought and may not begin yet, and somebody may write ever on.
     resting: BTreeMap<Key, Moment>,
+    /// Somebody holds the log: it is not read before then.
+    held_until: Option<Moment>,
+    /// For so many reads of it in a row.
+    holds: u32,
+    /// Who is to be read again with the next read of it, as somebody rang: any role may, and it is read at a pace.
+    pub(super) written: BTreeSet<Key>,
 }
+
+/// Between reads of a log that somebody holds.
+const HELD: Backoff = Backoff {
+    min: Duration::from_millis(20),
+    max: Duration::from_secs(1),
+};
+
+/// So many in a row are no moment any more.
+const MOST_HOLDS: u32 = 10;
 
 /// Most instances that rest at once; each read names them all.
 const MOST_RESTING: usize = 64;
@@ -90,23 +107,33 @@ impl Log {
         self.owed = true;
     }
 
-    /// When the rest of some is over.
+    /// When the rest of some is over, or that of the log.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.resting.values().copied().min()
+        let all = self.resting.values().copied().chain(self.held_until);
+        all.min()
     }
 
     /// Those that have rested may be brought again.
     pub(super) fn end_rest(&mut self, now: Moment) {
         let before = self.resting.len();
         self.resting.retain(|_, until| *until > now);
-        self.owed |= self.resting.len() < before;
+        let held = self.held_until.take_if(|until| *until <= now).is_some();
+        self.owed |= held || self.resting.len() < before;
+    }
+
+    /// Somebody holds it, as a reindex does: it is read again soon. Returns whether that is no moment any more.
+    fn held(&mut self, rang: bool, chance: f64, now: Moment) -> bool {
+        self.rang |= rang;
+        self.held_until = Some(now + HELD.delay(self.holds, chance));
+        self.holds += 1;
+        self.holds > MOST_HOLDS
     }
 
     /// What it asks of the queue: places that are spoken for, and instances that wait for one.
     pub(super) fn claim(&self, slots: usize) -> Claim {
         Claim {
             reserved: self.reading.as_ref().map_or(0, |reading| reading.room),
-            waiting: match (self.owed, self.more) {
+            waiting: match (self.owed && self.held_until.is_none(), self.more) {
                 (false, _) => 0,
                 (true, false) => 1,
                 (true, true) => slots,
@@ -122,7 +149,8 @@ impl Controller {
             return None;
         };
         let room = self.queue.free().min(MOST_READ);
-        if !self.log.owed || room == 0 || term.engine.held_until(now).is_some() {
+        let held = self.log.held_until.or(term.engine.held_until(now));
+        if !self.log.owed || room == 0 || held.is_some() {
             return None;
         }
         let Log {
@@ -175,8 +203,16 @@ impl Controller {
         };
         let taken = match taken {
             Ok(taken) => taken,
+            Err(failure) if failure.kind == FailureKind::Busy => {
+                let long = self.log.held(reading.rang, self.chance.draw(), now);
+                if long {
+                    self.missed(failure, now);
+                }
+                return;
+            }
             Err(failure) => return self.missed(failure, now),
         };
+        self.log.holds = 0;
         if reading.counts {
             self.log.horizon.seen(reading.after, &taken.seen);
         }

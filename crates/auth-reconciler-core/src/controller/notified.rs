@@ -34,9 +34,10 @@ impl Controller {
         }
         let untold = notified.untold.then(|| self.running.keys().copied());
         let written: BTreeSet<Key> = untold.into_iter().flatten().chain(notified.hints).collect();
-        for key in written {
-            self.overwritten(key);
-        }
+        let running = written
+            .into_iter()
+            .filter(|key| self.running.contains_key(key));
+        self.log.written.extend(running);
     }
 
     /// What rang is heeded at its pace.
@@ -49,6 +50,9 @@ impl Controller {
         term.scan_wanted |= due.scan || due.everything;
         if due.log {
             self.log.rang();
+            for key in std::mem::take(&mut self.log.written) {
+                self.overwritten(key);
+            }
         }
     }
 
@@ -70,6 +74,7 @@ impl Controller {
         term.scanning = true;
         Some(Wanted {
             unsettled: std::mem::take(&mut term.unsettled),
+            put_off: std::mem::take(&mut term.put_off),
             every_row: std::mem::take(&mut self.every_row),
         })
     }
@@ -94,8 +99,10 @@ impl Controller {
         self.failures = 0;
         term.owed.wanted = true;
         if !backlog.tables.is_subset(&term.tables) {
-            // The changes of one that was not served were passed unread.
+            // The changes of one that was not served were passed unread, and of those that were put off nothing is known.
             self.log.begin_anew();
+            term.scan_wanted = true;
+            term.put_off = true;
         }
         term.tables = backlog.tables;
         let found = backlog.keys.len();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::phase::Phase;
 use super::{Controller, FailureKind, Notice, Outcome, Reconciled};
 use crate::Cause;
 use crate::backoff::Backoff;
@@ -159,6 +160,9 @@ impl Controller {
             }
             Outcome::UnknownTable => {
                 self.rings.scan();
+                if let Phase::Leading(term) = &mut self.phase {
+                    term.put_off = true;
+                }
                 Next::Settled
             }
         }

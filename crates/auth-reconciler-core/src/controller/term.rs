@@ -20,6 +20,8 @@ pub(super) struct Term {
     pub(super) scan_wanted: bool,
     /// The next one finds also what was not recorded as final, as after every gap in hearing.
     pub(super) unsettled: bool,
+    /// And what was put off: then, and when a table was not served for a while.
+    pub(super) put_off: bool,
     /// Whether it was said that this term serves.
     pub(super) announced: bool,
     /// The engine, and what is known of it.
@@ -47,6 +49,7 @@ impl Term {
             // Whatever happened while nobody heard is found by this first one.
             scan_wanted: true,
             unsettled: true,
+            put_off: true,
             announced: false,
             engine: Engine::begin(has_engine, now),
             owed: Owed::default(),

@@ -9,6 +9,7 @@ use crate::container::Listed;
 use crate::queue::Limits;
 
 mod log;
+mod others;
 mod reconciling;
 mod steps;
 mod terms;
@@ -114,6 +115,7 @@ fn notices(commands: &[Command]) -> Vec<Notice> {
 fn scan(unsettled: bool, every_row: bool) -> Work {
     Work::Scan(Wanted {
         unsettled,
+        put_off: unsettled,
         every_row,
     })
 }
@@ -145,6 +147,7 @@ fn found(term: u128, unsettled: bool, every_row: bool, keys: &[(Key, Cause)]) ->
         Done::Scanned {
             wanted: Wanted {
                 unsettled,
+                put_off: unsettled,
                 every_row,
             },
             result: Ok(backlog),

@@ -333,7 +333,7 @@ impl Sim {
         for (i, entries) in self.db.log.iter().enumerate() {
             let put_off = entries
                 .iter()
-                .filter(|entry| entry.put_off && wanted.unsettled);
+                .filter(|entry| entry.put_off && wanted.put_off);
             keys.extend(put_off.map(|entry| (key(i), entry.change.cause)));
         }
         for (i, known) in self.db.instances.iter().enumerate() {

@@ -130,9 +130,13 @@ pub(crate) async fn watched_tables(pool: &Pool) -> Result<(Tables, Expected), St
     Ok((Arc::new(tables.collect::<HashMap<_, _>>()), expected))
 }
 
-/// Every key with changes that were put off and, if so wanted, every one that was not recorded as final, each with its
+/// Every key with changes that were put off, and every one that was not recorded as final, each if so wanted and with its
 /// cause. All else that is in the log a read takes from there.
-pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Cause)>, StoreError> {
+pub(crate) async fn backlog(
+    pool: &Pool,
+    put_off: bool,
+    unsettled: bool,
+) -> Result<Vec<(Key, Cause)>, StoreError> {
     with(pool, "take truncations out of the log", async |client| {
         client
             .query_typed("select auth_reconciler.expand_truncations()", &[])
@@ -143,7 +147,7 @@ pub(crate) async fn backlog(pool: &Pool, unsettled: bool) -> Result<Vec<(Key, Ca
         client
             .query_typed(
                 include_str!("../../../../sql/queries/backlog.sql"),
-                &[(&unsettled, Type::BOOL)],
+                &[(&unsettled, Type::BOOL), (&put_off, Type::BOOL)],
             )
             .await
     })

@@ -44,7 +44,7 @@ pub(super) async fn scan(
             unlogged::answered(pool, epoch, &unlogged).await?;
         }
     }
-    let keys = store::backlog(pool, wanted.unsettled).await?;
+    let keys = store::backlog(pool, wanted.put_off, wanted.unsettled).await?;
     let backlog = Backlog {
         tables: tables.keys().copied().collect(),
         faults,

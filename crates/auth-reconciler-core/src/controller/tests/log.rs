@@ -17,14 +17,14 @@ fn next_read(controller: &mut Controller, now: Moment) -> (u64, Vec<Key>, Option
 }
 
 /// The read that is to be next, which is of the log alone: what of it.
-fn next_log_read(controller: &mut Controller, now: Moment) -> (u64, LogRead) {
+pub(super) fn next_log_read(controller: &mut Controller, now: Moment) -> (u64, LogRead) {
     let (batch, keys, log) = next_read(controller, now);
     assert_eq!(keys, []);
     (batch, log.expect("the log is read"))
 }
 
 /// A batch that brought these, each with one change, whose id is its own number.
-fn brought(batch: u64, numbers: &[u128], more: bool, now: Moment) -> Input {
+pub(super) fn brought(batch: u64, numbers: &[u128], more: bool, now: Moment) -> Input {
     let instances = numbers.iter().map(|number| {
         let id = i64::try_from(*number).expect("fits");
         TakenInstance {
@@ -46,14 +46,14 @@ fn brought(batch: u64, numbers: &[u128], more: bool, now: Moment) -> Input {
     })
 }
 
-fn rest(controller: &mut Controller, now: Moment) -> Vec<Command> {
+pub(super) fn rest(controller: &mut Controller, now: Moment) -> Vec<Command> {
     let all = std::iter::from_fn(|| controller.next(now));
     all.filter(|command| !matches!(command, Command::Say(_)))
         .collect()
 }
 
 /// Rung for, and brought by the log.
-fn begun(controller: &mut Controller, number: u128, now: Moment) {
+pub(super) fn begun(controller: &mut Controller, number: u128, now: Moment) {
     controller.handle(rang(key(number)), now);
     let (batch, _) = next_log_read(controller, now);
     controller.handle(brought(batch, &[number], false, now), now);
@@ -61,7 +61,7 @@ fn begun(controller: &mut Controller, number: u128, now: Moment) {
     assert!(matches!(told[..], [Command::Probe(_)]), "{told:?}");
 }
 
-fn recorded(controller: &mut Controller, number: u128, outcome: Recorded, now: Moment) {
+pub(super) fn recorded(controller: &mut Controller, number: u128, outcome: Recorded, now: Moment) {
     controller.handle(probed(key(number), Some(Answer::Ready), now), now);
     assert_eq!(proposals(rest(controller, now)).len(), 1);
     let input = Input::Recorded {
@@ -238,6 +238,7 @@ fn all_of_the_log_is_read_again_for_a_table_that_was_not_served() {
     };
     let wanted = Wanted {
         unsettled: false,
+        put_off: false,
         every_row: false,
     };
     let scanned = Done::Scanned {

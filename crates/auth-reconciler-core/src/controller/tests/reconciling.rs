@@ -123,7 +123,12 @@ fn a_table_that_is_gone_has_the_tables_listed_anew() {
     let gone = Outcome::Failed(failure(FailureKind::NoTable));
     controller.end_run(key(1), gone, ms(2));
     let next = commands(&mut controller, ms(2));
-    assert_eq!(work(&next), [scan(false, false)]);
+    let wanted = Wanted {
+        unsettled: false,
+        put_off: true,
+        every_row: false,
+    };
+    assert_eq!(work(&next), [Work::Scan(wanted)]);
     assert_eq!(notices(&next), [], "the scan tells what is the matter");
 }
 
@@ -177,6 +182,7 @@ fn a_fault_is_said_when_it_begins_and_ends_and_then_every_row_is_looked_at() {
             let Wanted {
                 unsettled,
                 every_row,
+                put_off: _,
             } = *wanted;
             controller.handle(found(1, unsettled, every_row, &[]), ms(1));
             commands(&mut controller, ms(1));

@@ -58,11 +58,11 @@ fn reads(commands: &[Command]) -> Vec<(u64, Vec<Key>)> {
     reads.collect()
 }
 
-fn next_all(controller: &mut Controller, now: Moment) -> Vec<Command> {
+pub(super) fn next_all(controller: &mut Controller, now: Moment) -> Vec<Command> {
     std::iter::from_fn(|| controller.next(now)).collect()
 }
 
-fn read(batch: u64, snapshots: Vec<(Key, Box<Snapshot>)>, at: Moment) -> Input {
+pub(super) fn read(batch: u64, snapshots: Vec<(Key, Box<Snapshot>)>, at: Moment) -> Input {
     Input::Read(ReadBatch {
         batch,
         at,
@@ -244,7 +244,7 @@ fn a_verdict_is_dropped_if_something_happens_to_the_container_while_it_waits_for
 }
 
 /// As [`snapshot`], of one whose failure is established and recorded.
-fn failed(change: i64) -> Box<Snapshot> {
+pub(super) fn failed(change: i64) -> Box<Snapshot> {
     let mut ours = snapshot(change);
     ours.facts.recorded = Some(crate::facts::Recorded {
         status: Some(AuthStatus::Failed),

@@ -192,6 +192,7 @@ fn a_look_at_every_row_is_owed_until_all_of_them_are_logged_whichever_term_finds
     assert!(work(&commands(&mut controller, ms(3))).contains(&scan(true, false)));
     let wanted = Wanted {
         unsettled: false,
+        put_off: false,
         every_row: true,
     };
     let result = Err(failure(FailureKind::Passing));
