@@ -152,3 +152,52 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out_of_sight() -> EngineStatus {
+        EngineStatus::OutOfSight("it is restarted".to_owned())
+    }
+
+    /// What the database is told now, if anything.
+    fn told(engine: &mut Engine) -> Option<Option<EngineStatus>> {
+        let Work::NoteEngine(status) = engine.begin_note()? else {
+            panic!("it tells nothing but that");
+        };
+        Some(status)
+    }
+
+    #[test]
+    fn the_database_is_told_of_what_is_new_and_not_of_each_try() {
+        let mut engine = Engine::begin(true, Moment::ZERO);
+        assert_eq!(told(&mut engine), None, "it is not known yet");
+        for status in [EngineStatus::InSight, out_of_sight()] {
+            engine.saw(status.clone());
+            assert_eq!(told(&mut engine), Some(Some(status.clone())));
+            engine.noted(true);
+            engine.saw(status);
+            assert_eq!(told(&mut engine), None, "that is known");
+        }
+        let mut none = Engine::begin(false, Moment::ZERO);
+        assert_eq!(told(&mut none), Some(None), "that none is asked");
+    }
+
+    #[test]
+    fn what_could_not_be_noted_is_noted_after_the_next_echo() {
+        let mut engine = Engine::begin(true, Moment::ZERO);
+        engine.saw(EngineStatus::InSight);
+        assert!(told(&mut engine).is_some());
+        engine.noted(false);
+        assert_eq!(told(&mut engine), None, "it would fail again at once");
+        engine.may_note_again();
+        assert!(told(&mut engine).is_some());
+        engine.noted(true);
+        engine.may_note_again();
+        assert_eq!(told(&mut engine), None, "it was told");
+        engine.saw(out_of_sight());
+        engine.may_note_again();
+        assert!(told(&mut engine).is_some(), "an echo takes nothing back");
+    }
+}

@@ -10,6 +10,7 @@ use crate::queue::Limits;
 
 mod log;
 mod others;
+mod parts;
 mod reconciling;
 mod steps;
 mod terms;

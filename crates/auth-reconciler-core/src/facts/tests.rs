@@ -42,7 +42,8 @@ pub(crate) fn row(said: Option<&str>) -> Row {
     }
 }
 
-fn seen(started_at: Option<i64>) -> Option<Sighting> {
+/// A container that runs since then.
+pub(crate) fn seen(started_at: Option<i64>) -> Option<Sighting> {
     Some(Sighting {
         engine: "here".to_owned(),
         id: "a".to_owned(),

@@ -1,5 +1,6 @@
 use super::*;
 
+mod counted;
 mod interleavings;
 mod late;
 mod own_noise;

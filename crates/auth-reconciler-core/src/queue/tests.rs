@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod lanes;
 mod share;
 
 const BURST: u32 = 1_000;

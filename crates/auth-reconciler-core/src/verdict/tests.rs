@@ -10,6 +10,7 @@ use crate::corrections::Corrections;
 use crate::facts::{Change, Recorded, Way};
 use crate::key::ApiKey;
 
+mod boundaries;
 mod budget;
 mod clocks;
 mod containers;

@@ -191,14 +191,17 @@ fn where_a_clock_jumps_nothing_counted_before_is_set_against_what_comes_after() 
     let time =
         |seconds| DateTime::UNIX_EPOCH + TimeDelta::days(9_000) + TimeDelta::seconds(seconds);
     let mut witnesses = Witnesses::default();
+    assert!(witnesses.want(at(100)));
+    witnesses.ask(Vec::new());
     witnesses.heard(&1, at(100));
     witnesses.read((at(100), time(100)));
     let known = witnesses.known(&2);
     for (seconds, jumped) in [
         (110, false),
-        (114, false),
-        (106, false),
-        (117, true),
+        (115, false),
+        (105, false),
+        (116, true),
+        (104, true),
         (3_710, true),
         (-3_490, true),
     ] {
@@ -206,8 +209,8 @@ fn where_a_clock_jumps_nothing_counted_before_is_set_against_what_comes_after() 
         let witness = (!jumped).then(|| time(seconds - 10));
         let void = jumped.then(|| time(seconds));
         assert_eq!(
-            (way.witness_at, way.void_until),
-            (witness, void),
+            (way.witness_at, way.asked_at, way.void_until),
+            (witness, witness, void),
             "{seconds}"
         );
     }

@@ -1,0 +1,53 @@
+//! The small parts that inputs are made of.
+
+use super::*;
+use crate::container::Container;
+use crate::controller::batch::Batches;
+use crate::facts::tests::{row, seen, with};
+use crate::profile::Profile;
+
+#[test]
+fn a_set_of_changes_is_empty_if_there_is_none() {
+    assert!(ChangeSet::of(&[]).is_empty());
+    assert!(!ChangeSet::of(&[0]).is_empty());
+    assert!(!ChangeSet::of(&[7, 9]).is_empty());
+}
+
+/// Output is followed of a container that runs, of an instance whose provider is known.
+#[test]
+fn the_output_of_a_container_that_runs_is_to_be_followed() {
+    let output = |container, provider: Option<&str>| {
+        let mut facts = with(&[]);
+        facts.container = container;
+        facts.sighting = seen(Some(1));
+        facts.row = Some(row(None));
+        if let Some(row) = &mut facts.row {
+            row.provider = provider.map(ToOwned::to_owned);
+        }
+        Output::of(&facts)
+    };
+    let followed = output(Container::Running, Some("telegram")).expect("it runs");
+    assert_eq!(followed.life.container, "a");
+    assert_eq!(Some(followed.profile), Profile::of(Some("telegram")));
+    for (container, provider) in [
+        (Container::Running, Some("smoke")),
+        (Container::Running, None),
+        (Container::Paused, Some("telegram")),
+        (Container::Unknown, Some("telegram")),
+        (Container::Removed, Some("telegram")),
+    ] {
+        assert_eq!(output(container, provider), None, "{container:?}");
+    }
+}
+
+#[test]
+fn when_nobody_waits_any_more_what_is_under_way_goes_on() {
+    let mut batches = Batches::default();
+    batches.want(1);
+    assert_eq!(batches.begin(|_| 1), Some(vec![1]));
+    batches.want(2);
+    batches.clear();
+    assert_eq!(batches.may_begin(), None, "the first is under way");
+    batches.ended();
+    assert_eq!(batches.begin(|_| 1), None, "nobody waits");
+}
