@@ -211,6 +211,7 @@ fn without_places_nobody_is_followed() {
     let mut followers = Followers::new(Limits::with_places(0));
     followers.want(&"a".to_owned(), &life("a"), profile(), ms(0));
     assert_eq!(all(&mut followers, ms(0)), []);
+    assert_eq!(followers.waiting(), 0, "nobody waits for what never comes");
     assert_eq!(followers.deadline(), None);
 }
 

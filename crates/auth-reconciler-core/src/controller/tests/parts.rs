@@ -51,3 +51,31 @@ fn when_nobody_waits_any_more_what_is_under_way_goes_on() {
     batches.ended();
     assert_eq!(batches.begin(|_| 1), None, "nobody waits");
 }
+
+#[test]
+fn what_has_begun_and_not_ended_is_counted() {
+    let mut controller = serving(settings());
+    assert_eq!((controller.in_flight(), controller.armed()), (0, 0));
+    for number in [1, 2] {
+        controller.wake(key(number), Cause::Insert, ms(1));
+    }
+    assert_eq!(controller.in_flight(), 0, "nothing has begun");
+    commands(&mut controller, ms(1));
+    assert_eq!(controller.in_flight(), 2);
+}
+
+/// Of a table that is not served, or by one that does not lead, nothing is looked at.
+#[test]
+fn only_the_rows_of_tables_that_are_served_are_looked_at() {
+    let mut controller = serving(settings());
+    let other = Key {
+        watched_id: 2,
+        ..key(1)
+    };
+    controller.wake(other, Cause::Insert, ms(1));
+    commands(&mut controller, ms(1));
+    assert_eq!(controller.in_flight(), 0);
+    let mut connecting = Controller::new(settings());
+    connecting.wake(key(1), Cause::Insert, ms(0));
+    assert_eq!(connecting.queue.waiting(), 0);
+}

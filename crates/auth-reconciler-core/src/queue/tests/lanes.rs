@@ -57,23 +57,32 @@ fn a_hold_that_a_run_begins_keeps_back_foreign_writes_alone() {
     }
 }
 
-/// A fleet that was busy at once is forgotten when it is quiet, though others are looked at ever on.
+/// Whoever joins a fleet that waits costs no walk along all of it; that would take minutes here.
 #[test]
-fn a_fleet_that_was_busy_is_forgotten_once_it_is_quiet() {
-    let mut queue = queue(10_000);
-    for key in 0..5_000 {
+fn a_whole_fleet_may_wait() {
+    const FLEET: u32 = 200_000;
+    let mut queue = queue(1);
+    for key in 0..FLEET {
         queue.wake(key, Cause::Insert, ms(0));
     }
-    assert_eq!(started(&mut queue, ms(0)).len(), 5_000);
-    for key in 0..5_000 {
-        queue.finish(&key, Next::Settled, ms(1));
+    assert_eq!(queue.waiting(), FLEET as usize);
+}
+
+/// One deadline is of its run, the other of its pace.
+#[test]
+fn whichever_of_two_deadlines_comes_first_is_armed_first() {
+    for (due, earlier) in [(500, 500), (5_000, 1_000)] {
+        let mut queue = Queue::new(Limits::with_slots(1, 1, ms(1_000)));
+        queue.wake(1, Cause::Account, ms(0));
+        assert_eq!(started(&mut queue, ms(0)), [(1, Cause::Account)]);
+        let next = Next::At {
+            due: ms(due),
+            hold_drift: false,
+        };
+        queue.finish(&1, next, ms(1));
+        queue.wake(1, Cause::Account, ms(10));
+        assert_eq!(started(&mut queue, ms(10)), [], "its pace");
+        assert_eq!(queue.deadline(Claim::default()), Some(ms(earlier)));
+        assert_eq!(queue.armed(), 1);
     }
-    for key in 10_000..21_000 {
-        let now = ms(3_600_000 + u64::from(key));
-        queue.wake(key, Cause::Insert, now);
-        started(&mut queue, now);
-        queue.finish(&key, Next::Settled, now);
-    }
-    let kept = queue.entries.len();
-    assert!(kept < 4_000, "{kept}");
 }
