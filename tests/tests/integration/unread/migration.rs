@@ -66,3 +66,41 @@ async fn an_index_that_was_left_unfinished_is_made_anew() -> Result<()> {
     ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
     Ok(())
 }
+
+/// What the database sets for the manager's statements limits none that waits for transactions. A lock that may be waited
+/// for briefly had the index of a long log made again and again.
+#[tokio::test]
+async fn limits_of_the_database_do_not_end_what_waits_for_an_old_transaction() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let other = database::connect(scene.url()).await?;
+    other
+        .batch_execute("begin isolation level repeatable read; select 1")
+        .await?;
+    scene
+        .manager
+        .batch_execute(
+            "drop index auth_reconciler.change_unread_idx;
+             do $$ begin
+                 execute format('alter database %I set statement_timeout = 300', current_database());
+                 execute format('alter database %I set lock_timeout = 50', current_database());
+             end $$",
+        )
+        .await?;
+    let waits = scene.eventually(
+        "select exists (
+            select from pg_stat_activity as a
+            where a.datname = current_database() and a.query like '%create index concurrently%' and a.pid <> pg_backend_pid()
+                and a.state = 'active' and a.query_start < clock_timestamp() - interval '1 s')",
+    );
+    let ended = async {
+        waits.await?;
+        Ok::<_, anyhow::Error>(other.batch_execute("commit").await?)
+    };
+    let (done, ended) = tokio::join!(run_command(scene.url(), &["migrate"], &[]), ended);
+    let done = done?;
+    ensure!(done.code == Some(0), "{}", done.stderr);
+    ended?;
+    ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
+    Ok(())
+}

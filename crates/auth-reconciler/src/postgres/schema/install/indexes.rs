@@ -23,6 +23,16 @@ const INDEXES: &[(&str, &str)] = &[
 /// Longest wait for transactions that were open before the index on the log.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// What is made outside any transaction waits by that limit, and by none that the server, the database or the role sets for
+/// the manager's statements: each try would read all of the log again. The server ends it when we have given up.
+const BEGIN_WAITING: &str = "\
+    set lock_timeout = 0;\
+    set statement_timeout = '305s';\
+    select pg_catalog.set_config('transaction_timeout', '0', false) \
+        where pg_catalog.current_setting('transaction_timeout', true) is not null";
+
+const END_WAITING: &str = "reset lock_timeout; reset statement_timeout";
+
 /// Makes what is missing of them.
 pub(super) async fn make(client: &Client) -> Result<(), SchemaError> {
     for (name, text) in INDEXES {
@@ -60,6 +70,14 @@ async fn log_index(client: &Client) -> Result<(), SchemaError> {
     if whole == Some(true) {
         return Ok(());
     }
+    client.batch_execute(BEGIN_WAITING).await.map_err(failed)?;
+    let made = make_log_index(client, whole).await;
+    client.batch_execute(END_WAITING).await.map_err(failed)?;
+    made
+}
+
+/// Makes it, in place of one that is not whole.
+async fn make_log_index(client: &Client, whole: Option<bool>) -> Result<(), SchemaError> {
     if whole.is_some() {
         let drop = "drop index concurrently if exists auth_reconciler.change_unread_idx";
         client.batch_execute(drop).await.map_err(failed)?;
