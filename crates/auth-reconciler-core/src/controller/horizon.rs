@@ -101,6 +101,23 @@ mod tests {
         assert_eq!(horizon.begin(), 12);
     }
 
+    /// Else it would be looked for with one read after the other.
+    #[test]
+    fn what_is_owed_is_no_longer_once_a_read_began_before_it() {
+        let mut horizon = Horizon::default();
+        for (last_id, open) in [(100, &[][..]), (101, &[]), (9_000, &[77]), (9_001, &[77])] {
+            read(&mut horizon, &seen(None, last_id, open));
+        }
+        let unknown = LogSeen {
+            in_progress: None,
+            ..seen(Some(51), 9_001, &[])
+        };
+        assert_eq!(read(&mut horizon, &unknown), 9_000);
+        assert!(horizon.owes(), "the open one may have ended");
+        assert_eq!(read(&mut horizon, &seen(Some(51), 9_001, &[77])), 50);
+        assert!(!horizon.owes());
+    }
+
     #[test]
     fn a_transaction_of_long_ago_is_looked_for_once_when_it_has_ended_and_not_before() {
         let mut horizon = Horizon::default();
