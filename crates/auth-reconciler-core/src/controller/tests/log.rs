@@ -260,3 +260,20 @@ fn what_a_read_of_an_earlier_term_has_taken_is_left_to_the_next_one() {
     controller.handle(brought(batch, &[1], false, ms(3)), ms(3));
     assert!(!controller.running.contains_key(&key(1)));
 }
+
+/// Somebody holds the log for a moment: that is said, and what it brings again is looked at. Another failure ends the term.
+#[test]
+fn what_could_not_be_put_off_is_brought_again() {
+    for (kind, goes_on) in [(FailureKind::Busy, true), (FailureKind::Passing, false)] {
+        let mut controller = serving(settings());
+        begun(&mut controller, 3, ms(1));
+        recorded(&mut controller, 3, Recorded::Busy, ms(2));
+        rest(&mut controller, ms(2));
+        controller.handle(Input::PutOff(Err(failure(kind))), ms(3));
+        let told: Vec<Command> = std::iter::from_fn(|| controller.next(ms(3))).collect();
+        let said = notices(&told).contains(&Notice::Busy(key(3), failure(kind)));
+        assert_eq!(said, goes_on, "{told:?}");
+        let is_read = |command: &Command| matches!(command, Command::Read { log: Some(_), .. });
+        assert_eq!(told.iter().any(is_read), goes_on, "{told:?}");
+    }
+}
