@@ -203,14 +203,13 @@ async fn read_at_once(
             snapshot: snapshot_from(table, row),
         })
     });
-    let instances = instances.collect();
+    let instances: Vec<_> = instances.collect();
     let seen = seen_from(rows.first().ok_or_else(left_out)?)?;
-    // The walk along the oldest has not come to an end.
     let walked: i64 = rows
         .iter()
         .filter_map(|row| row.get::<_, Option<i64>>("walked"))
         .sum();
-    let more = seen.first_unread.is_some() && walked >= oldest;
+    let more = may_be_more(instances.len(), walked, oldest);
     Ok(Read {
         asked: snapshots_from(table, &ids, &rows)?,
         log: Some(Ok(Taken {
@@ -344,6 +343,12 @@ fn in_progress(snapshot: &str, unlisted: i32) -> Result<Option<Vec<u64>>, String
     all.collect::<Result<_, _>>().map(Some)
 }
 
+/// Whether some may be left: the walk along the oldest has not come to an end, or there was none. Where none was brought, all
+/// are under way.
+const fn may_be_more(brought: usize, walked: i64, oldest: i64) -> bool {
+    brought > 0 && walked >= oldest
+}
+
 /// As a number of the database.
 fn limit(count: usize) -> i64 {
     i64::from(u32::try_from(count).unwrap_or(u32::MAX))
@@ -351,7 +356,16 @@ fn limit(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::in_progress;
+    use super::{in_progress, may_be_more};
+
+    /// Else those under way would be asked to give way to nobody.
+    #[test]
+    fn where_none_was_brought_none_is_left_though_only_the_newest_were_asked_for() {
+        assert!(!may_be_more(0, 0, 0));
+        assert!(may_be_more(1, 0, 0), "there was no walk");
+        assert!(may_be_more(2, 3, 3));
+        assert!(!may_be_more(2, 2, 3));
+    }
 
     #[test]
     fn those_in_progress_are_those_that_are_listed_and_all_that_are_newer() {
