@@ -338,7 +338,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         {
             return Some((key, Lane::First));
         }
-        if free > share && self.running_retries < self.limits.retry_slots {
+        // Of retries there may always be some, so the log goes before them; but not so that they wait for its end.
+        let neglected = self.running_from_log >= share && self.running_retries < share;
+        let left = if neglected { 0 } else { share };
+        if free > left && self.running_retries < self.limits.retry_slots {
             let (_, key) = self.retry.pop_first()?;
             return Some((key, Lane::Retry));
         }

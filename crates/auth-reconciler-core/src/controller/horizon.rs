@@ -40,6 +40,12 @@ impl Horizon {
 
     /// A read that began after this id has seen this.
     pub(super) fn seen(&mut self, after: i64, seen: &LogSeen) {
+        if seen.last_id < self.last {
+            // Somebody has set the numbers back: what is known of them holds for none of those that follow.
+            *self = Self::default();
+            self.owed = (after > 0).then_some(0);
+            return;
+        }
         let first_unread = seen.first_unread.map(|first| first.saturating_sub(1));
         self.owed = self.owed.filter(|owed| *owed < after);
         let Some(in_progress) = &seen.in_progress else {
@@ -169,6 +175,19 @@ mod tests {
         // It has not ended, and is not forgotten.
         read(&mut horizon, &seen(None, 9_000, &[]));
         assert!(horizon.owes());
+    }
+
+    /// As by `truncate … restart identity`.
+    #[test]
+    fn numbers_that_were_set_back_have_all_of_the_log_read_again() {
+        let mut horizon = Horizon::default();
+        read(&mut horizon, &seen(None, 9_000, &[]));
+        read(&mut horizon, &seen(None, 9_000, &[]));
+        assert_eq!(read(&mut horizon, &seen(None, 1, &[])), 9_000);
+        assert!(horizon.owes());
+        assert_eq!(read(&mut horizon, &seen(Some(1), 1, &[])), 0);
+        assert!(!horizon.owes());
+        assert_eq!(horizon.begin(), 0);
     }
 
     #[test]

@@ -41,3 +41,24 @@ fn first_looks_leave_the_log_its_share() {
         assert!(queue.next(more(slots), ms(1)).is_some(), "of {slots}");
     }
 }
+
+/// Else what is converging, or was busy for a moment, would wait for the end of a long log.
+#[test]
+fn retries_have_a_share_beside_a_long_log_and_no_more() {
+    let mut queue = queue(16);
+    for key in 0..16 {
+        queue.begin(&key, Cause::Other, ms(0)).expect("it begins");
+    }
+    for key in 100..120 {
+        queue.wake(key, Cause::Backoff, ms(1));
+    }
+    let mut begun = 0;
+    for key in 0..6 {
+        queue.finish(&key, Next::Settled, ms(2));
+        match queue.next(more(16), ms(2)) {
+            Some(_) => begun += 1,
+            None => drop(queue.begin(&(200 + key), Cause::Other, ms(2))),
+        }
+    }
+    assert_eq!(begun, 2, "an eighth");
+}
