@@ -61,6 +61,10 @@ const HELD: Backoff = Backoff {
 /// So many in a row are no moment any more.
 const MOST_HOLDS: u32 = 10;
 
+/// An instance with more unread changes has them put off as soon as they are read: else each read of the log would walk
+/// past all of them while it is under way.
+pub(super) const MANY: usize = 1_000;
+
 /// Most instances that rest at once; each read names them all.
 const MOST_RESTING: usize = 64;
 
@@ -263,6 +267,16 @@ impl Controller {
         if !unread.is_empty() {
             self.log.putting_off.insert(key);
             self.log.put_offs.want((key, unread));
+        }
+    }
+
+    /// The changes that one under way has read are put off before their time; it is remembered by that it is under way.
+    pub(super) fn put_off_what_is_under_way(&mut self, key: Key) {
+        if let Some(run) = self.running.get(&key)
+            && self.leads(run.epoch)
+        {
+            let unread = run.unread.clone();
+            self.put_off(key, unread);
         }
     }
 

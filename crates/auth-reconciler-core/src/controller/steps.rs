@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::log::MANY;
 use super::run::{Run, Seen, Step};
 use super::{
     Command, Controller, Failure, Inspected, Notice, Outcome, Probe, Probed, ReadBatch, Stop,
@@ -58,6 +59,7 @@ impl Controller {
             // A container without a row, or with its row in another of the watched tables.
             return self.end_run(key, Outcome::Final, now);
         }
+        let many = run.unread.len() > MANY;
         if cause > Cause::Drift || wake.cause > Cause::Drift {
             snapshot.facts.lift_hold();
         }
@@ -83,6 +85,9 @@ impl Controller {
             self.out.push_back(Command::Inspect { key, recorded });
         } else {
             self.plan(key, seen, None, now);
+        }
+        if many {
+            self.put_off_what_is_under_way(key);
         }
         self.say(notice);
     }

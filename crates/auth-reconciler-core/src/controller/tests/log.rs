@@ -116,6 +116,41 @@ fn what_was_read_and_not_answered_for_is_put_off_and_passed_over_until_it_is() {
     assert_eq!(next_read(&mut controller, due).1, [key(3)]);
 }
 
+/// Else each read of the log would walk past all of them while its API is waited for.
+#[test]
+fn one_with_very_many_changes_has_them_put_off_as_soon_as_they_are_read() {
+    for (count, put_off) in [(1_000, false), (1_001, true)] {
+        let mut controller = serving(settings());
+        controller.handle(rang(key(1)), ms(1));
+        let (batch, _) = next_log_read(&mut controller, ms(1));
+        let ids: Vec<i64> = (1..=count).collect();
+        let mut many = snapshot(1);
+        (many.changes, many.unread) = (ids.clone(), ids.clone());
+        let taken = TakenInstance {
+            key: key(1),
+            unread: ids.clone(),
+            snapshot: Ok(many),
+        };
+        let read = ReadBatch {
+            batch,
+            at: ms(1),
+            snapshots: Vec::new(),
+            log: Some(Ok(Taken {
+                instances: vec![taken],
+                ..nothing()
+            })),
+        };
+        controller.handle(Input::Read(read), ms(1));
+        let told = rest(&mut controller, ms(1));
+        let asked = told.iter().any(|told| matches!(told, Command::Probe(_)));
+        let command = Command::PutOff {
+            epoch: epoch(1),
+            changes: ids,
+        };
+        assert!(asked && told.contains(&command) == put_off, "{count}");
+    }
+}
+
 #[test]
 fn one_that_may_not_put_off_any_more_leads_no_more() {
     let mut controller = serving(settings());
