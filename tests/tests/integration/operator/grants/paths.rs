@@ -52,7 +52,9 @@ fn reads(scene_oid: u32) -> Vec<Path> {
         ),
         (
             "backlog",
-            include_str!("../../../../../sql/queries/backlog.sql").replace("$1", "true"),
+            include_str!("../../../../../sql/queries/backlog.sql")
+                .replace("$1", "true")
+                .replace("$2", "true"),
         ),
         (
             "installed",
