@@ -11,6 +11,7 @@ use crate::arena::{KEY, Scene};
 mod batches;
 mod marker;
 mod parts;
+mod remembered;
 
 #[tokio::test]
 async fn an_answer_to_a_key_that_was_changed_meanwhile_is_dropped() -> Result<()> {

@@ -11,20 +11,20 @@ use crate::arena::Scene;
 
 /// Everything that a look read, with which its record is fenced.
 #[derive(Clone, Debug)]
-struct Fence {
-    epoch: Uuid,
-    version: Option<Uuid>,
-    changes: Vec<i64>,
+pub(super) struct Fence {
+    pub(super) epoch: Uuid,
+    pub(super) version: Option<Uuid>,
+    pub(super) changes: Vec<i64>,
 }
 
 /// A scene whose daemon has recorded `client_ready` and is gone, so that nobody else acts.
-struct Still {
-    scene: Scene,
-    id: Uuid,
+pub(super) struct Still {
+    pub(super) scene: Scene,
+    pub(super) id: Uuid,
 }
 
 impl Still {
-    async fn start() -> Result<Self> {
+    pub(super) async fn start() -> Result<Self> {
         let scene = Scene::start(&[]).await?;
         let stub = Stub::start(Behaviour::Ready).await?;
         let id = scene.instance(&stub).await?;
@@ -34,7 +34,7 @@ impl Still {
     }
 
     /// What a look that begins now reads.
-    async fn read(&self) -> Result<Fence> {
+    pub(super) async fn read(&self) -> Result<Fence> {
         let statement = "
             select (select epoch from auth_reconciler.leadership),
                 (select version from auth_reconciler.instance where instance_id = $1),
