@@ -22,11 +22,23 @@ fn the_tables_of_the_triggers_are_altered_last() {
     }
 }
 
+/// Without the blocks that do something only if the table is so small that it takes no time.
+fn without_what_is_bounded_by_size(log: &str) -> String {
+    let mut parts = log.split("do $body$\n");
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (block, after) = part.split_once("$body$;").expect("the end of a block");
+        assert!(block.contains("if pg_catalog.pg_relation_size("), "{block}");
+        rest.push_str(after);
+    }
+    rest
+}
+
 /// While these are locked nothing may be done that takes a time with the rows: no index, no rewrite, no check.
 #[test]
 fn nothing_that_reads_rows_is_done_to_the_tables_of_the_triggers() {
     for migration in MIGRATIONS {
-        for line in migration.log.lines() {
+        for line in without_what_is_bounded_by_size(migration.log).lines() {
             let begins = line.split(' ').next().unwrap_or_default();
             assert!(
                 ["", "--", "alter", "comment"].contains(&begins),
