@@ -69,12 +69,13 @@ impl Controller {
         let inspects = self.settings.has_engine && verdict::concerns_container(&snapshot.facts);
         let recorded = snapshot.facts.sighting.clone();
         let facts = &snapshot.facts;
-        let notice = Notice::ReadFresh {
+        // Before it is asked: else an answer may be told before the read that led to it.
+        self.out.push_back(Command::Say(Notice::ReadFresh {
             key,
             generation: snapshot.generation,
             has_api_key: facts.row.as_ref().is_some_and(|row| row.has_api_key()),
             cause,
-        };
+        }));
         let seen = Box::new(Seen {
             snapshot,
             cause,
@@ -89,7 +90,6 @@ impl Controller {
         if many {
             self.put_off_what_is_under_way(key);
         }
-        self.say(notice);
     }
 
     /// Somebody rang for a foreign write: there is one if there is a change that was not read before. Any batch may show it,
