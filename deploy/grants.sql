@@ -76,7 +76,6 @@ grant execute on function
     auth_reconciler.faults(),
     auth_reconciler.faults_of(oid, text, boolean, boolean, oid),
     auth_reconciler.fence(auth_reconciler.proposal[]),
-    auth_reconciler.refusal(auth_reconciler.proposal),
     auth_reconciler.stands(text),
     auth_reconciler.foreign_locks(),
     auth_reconciler.forget_batch(uuid, integer, jsonb),

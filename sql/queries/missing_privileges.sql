@@ -72,7 +72,7 @@ wanted (privilege, remedy, held) as (
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
         'record_batch', 'record_steps', 'forget_batch', 'forget_rows', 'enter_gate', 'lock_keys', 'lock_differing', 'lock_rows', 'prepared',
-        'look_at_others', 'fence', 'refusal', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
+        'look_at_others', 'fence', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
         'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'prune', 'prune_some', 'put_off', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',

@@ -112,49 +112,6 @@ $body$;
 comment on function auth_reconciler.lock_differing(text, integer[], uuid[], text[], auth_reconciler.proposal[]) is
     'Locks those of these watched rows whose status is not the verdict, and waits for none. places: where they are in the batch.';
 
-create or replace function auth_reconciler.refusal(
-    p auth_reconciler.proposal, out known auth_reconciler.instance, out refused text
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-begin
-    -- Our own row. Nobody waits for whoever holds it.
-    select i.* into known
-    from auth_reconciler.instance as i
-    where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
-    for update skip locked;
-    if not found then
-        perform
-        from auth_reconciler.instance as i
-        where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id;
-        if found then
-            refused := 'busy';
-            return;
-        end if;
-    end if;
-    -- It is still the one that was read.
-    if known.version is distinct from (p.verdict).version then
-        refused := 'version';
-    -- Nothing happened to this instance beside what was read: in a new statement, which sees what was committed before the
-    -- locks were held. A write that guard put aside changed nothing, and somebody may write faster than we look.
-    elsif exists (
-        select c.id
-        from auth_reconciler.change as c
-        where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
-            and c.kept is not true
-        -- Hashed: a row may have collected tens of thousands of changes.
-        except select unnest(p.changes)
-    )
-    then
-        refused := 'change';
-    end if;
-end
-$body$;
-
-comment on function auth_reconciler.refusal(auth_reconciler.proposal) is
-    'Locks our own row of an instance and returns it, with what speaks against a verdict on it: busy, version or change; null if nothing does.';
-
 create or replace function auth_reconciler.look_at_others(
     relation text, others integer[], expected integer[], inout work auth_reconciler.proposal[]
 )
@@ -184,7 +141,7 @@ begin
                 work[place].outcome := 'held';
             else
                 -- It changed since it was read, and as a rule that is in the log: then nobody's row is locked for it.
-                work[place].outcome := (auth_reconciler.refusal(work[place])).refused;
+                work[place].outcome := ((auth_reconciler.fence(array[work[place]]))[1]).outcome;
                 if work[place].outcome is null then
                     differ := differ || place;
                 end if;
@@ -250,8 +207,8 @@ as $body$
 declare
     seen record;
 begin
-    -- As in refusal(), all of them at once. By offset 0 each is looked up for itself: a join that was planned while the
-    -- tables were small would read all of them when they have grown.
+    -- Our own rows. Nobody waits for whoever holds one. By offset 0 each is looked up for itself: a join that was planned
+    -- while the tables were small would read all of them when they have grown.
     for seen in
         select p.ordinality as place, i.known
         from unnest(work) with ordinality as p
@@ -266,7 +223,8 @@ begin
     loop
         work[seen.place].known := seen.known;
     end loop;
-    -- In a new statement, which sees what was committed before the locks were held.
+    -- Each is still the one that was read, and nothing happened to it beside what was read: in a new statement, which sees
+    -- what was committed before the locks were held.
     for seen in
         select p.ordinality as place, p.outcome,
             case
@@ -280,7 +238,9 @@ begin
                     select c.id
                     from auth_reconciler.change as c
                     where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
+                        -- A write that guard put aside changed nothing, and somebody may write faster than we look.
                         and c.kept is not true
+                    -- Hashed: a row may have collected tens of thousands of changes.
                     except select unnest(p.changes)
                 ) then 'change'
             end as refused

@@ -179,6 +179,7 @@ comment on function auth_reconciler.forget(uuid, integer, uuid, uuid, bigint[]) 
 
 -- What those were made of.
 drop function if exists auth_reconciler.refusal(uuid, integer, uuid, uuid, bigint[]);
+drop function if exists auth_reconciler.refusal(auth_reconciler.proposal);
 drop function if exists auth_reconciler.write_status(integer, text, uuid, text);
 drop function if exists auth_reconciler.answer(integer, uuid, bigint[]);
 drop function if exists auth_reconciler.prune(integer, uuid, integer, interval);

@@ -95,7 +95,6 @@ const FUNCTIONS: &[&str] = &[
     "reconcile_all",
     "record_batch",
     "record_steps",
-    "refusal",
     "remove_records",
     "resume",
     "spend",
