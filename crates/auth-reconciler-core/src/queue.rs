@@ -316,29 +316,27 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
             entry.drift_held = entry.drift_held.filter(|until| *until > now);
-            let wake = Wake::new(cause, moment);
-            entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
+            entry.keep(Wake::new(cause, moment));
             if entry.running.is_none() {
                 self.line_up(&key, now);
             }
         }
     }
 
-    /// Who is next, and in which lane. Whoever waits in the log has a share of the slots. Of first looks they go before no
-    /// more than that, for the log may be long. Retries, of which there may always be some, leave so many free.
+    /// Who is next, and in which lane. Whoever waits in the log has a share of the slots, and goes before first looks until he
+    /// has it. Of retries there may always be some: they leave that share free, but for as many as it is, so that they do not
+    /// wait for the end of a long log.
     fn take(&mut self, claim: Claim) -> Option<(K, Lane)> {
         let free = self.free().saturating_sub(claim.reserved);
         let (slots, waits) = (self.limits.slots, claim.waiting > 0);
         let share = if waits { (slots / 8).max(1) } else { 0 };
         // Where there is but one slot, they take turns with the reads.
-        let left = share.min(slots - 1);
-        let left = left.saturating_sub(self.running_from_log);
-        if free > left
+        let missing = share.min(slots - 1).saturating_sub(self.running_from_log);
+        if free > missing
             && let Some((_, key)) = self.first.pop_first()
         {
             return Some((key, Lane::First));
         }
-        // Of retries there may always be some, so the log goes before them; but not so that they wait for its end.
         let neglected = self.running_from_log >= share && self.running_retries < share;
         let left = if neglected { 0 } else { share };
         if free > left && self.running_retries < self.limits.retry_slots {

@@ -60,6 +60,11 @@ impl<T> Batches<T> {
         Some(self.waiting.drain(..room).collect())
     }
 
+    /// Those that wait for the next batch.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter()
+    }
+
     /// Nobody waits any more. What is under way goes on.
     pub(super) fn clear(&mut self) {
         self.waiting.clear();

@@ -221,12 +221,6 @@ impl ChangeSet {
             last: ids.last().copied().unwrap_or_default(),
         }
     }
-
-    /// Whether there was none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
 }
 
 /// How a reconciliation ended.

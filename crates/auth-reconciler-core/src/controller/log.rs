@@ -36,12 +36,10 @@ pub(super) struct Log {
     reading: Option<Reading>,
     /// Number of the last batch that it was read with.
     last: u64,
-    /// Changes that are to be put off, by instance.
+    /// Changes that are to be put off, by instance. Until they are, no read is to bring these instances.
     put_offs: Batches<(Key, Vec<i64>)>,
-    /// Of these instances some are on their way.
+    /// Nor these, of which some are on their way.
     being_put_off: Vec<Key>,
-    /// Until they are, no read is to bring these.
-    putting_off: BTreeSet<Key>,
     /// Nor these before that moment: they were brought and may not begin yet, and somebody may write ever on.
     resting: BTreeMap<Key, Moment>,
     /// Somebody holds the log: it is not read before then.
@@ -133,6 +131,14 @@ impl Log {
         self.holds > MOST_HOLDS
     }
 
+    /// Who is not under way, and not to be brought all the same.
+    fn passed_over(&self) -> impl Iterator<Item = &Key> {
+        let waiting = self.put_offs.waiting().map(|(key, _)| key);
+        waiting
+            .chain(&self.being_put_off)
+            .chain(self.resting.keys())
+    }
+
     /// What it asks of the queue: places that are spoken for, and instances that wait for one.
     pub(super) fn claim(&self, slots: usize) -> Claim {
         Claim {
@@ -157,16 +163,10 @@ impl Controller {
         if !self.log.owed || room == 0 || held.is_some() {
             return None;
         }
-        let Log {
-            putting_off,
-            resting,
-            ..
-        } = &self.log;
         let under_way: BTreeSet<Key> = self
             .running
             .keys()
-            .chain(putting_off)
-            .chain(resting.keys())
+            .chain(self.log.passed_over())
             .copied()
             .collect();
         let after = self.log.horizon.begin();
@@ -265,17 +265,18 @@ impl Controller {
     /// Its changes were read and are not answered for: it is looked at again by other means than the log.
     pub(super) fn put_off(&mut self, key: Key, unread: Vec<i64>) {
         if !unread.is_empty() {
-            self.log.putting_off.insert(key);
             self.log.put_offs.want((key, unread));
         }
     }
 
     /// The changes that one under way has read are put off before their time; it is remembered by that it is under way.
     pub(super) fn put_off_what_is_under_way(&mut self, key: Key) {
-        if let Some(run) = self.running.get(&key)
-            && self.leads(run.epoch)
-        {
-            let unread = run.unread.clone();
+        let leads_in = self
+            .running
+            .get(&key)
+            .is_some_and(|run| self.leads(run.epoch));
+        if leads_in && let Some(run) = self.running.get_mut(&key) {
+            let unread = std::mem::take(&mut run.unread);
             self.put_off(key, unread);
         }
     }
@@ -304,9 +305,6 @@ impl Controller {
         let keys = std::mem::take(&mut self.log.being_put_off);
         if keys.is_empty() {
             return;
-        }
-        for key in &keys {
-            self.log.putting_off.remove(key);
         }
         // What is new of them was passed over meanwhile.
         self.log.owed = true;

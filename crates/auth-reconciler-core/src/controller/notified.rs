@@ -1,7 +1,5 @@
 //! Who rang, and what a scan brings: the tables that are served, and what no change log tells.
 
-use std::collections::BTreeSet;
-
 use super::phase::Phase;
 use super::{Backlog, Controller, Done, Failure, Notice, Notified, Wanted};
 use crate::instance::Key;
@@ -26,18 +24,12 @@ impl Controller {
         if notified.scan {
             self.rings.scan();
         }
-        for key in &notified.hints {
-            // A table that is watched since the last scan.
-            if !self.serves(key) {
-                self.rings.scan();
-            }
+        // A table that is watched since the last scan.
+        if notified.hints.iter().any(|key| !self.serves(key)) {
+            self.rings.scan();
         }
-        let untold = notified.untold.then(|| self.running.keys().copied());
-        let written: BTreeSet<Key> = untold.into_iter().flatten().chain(notified.hints).collect();
-        let running = written
-            .into_iter()
-            .filter(|key| self.running.contains_key(key));
-        self.log.written.extend(running);
+        let hinted = |key: &&Key| notified.untold || notified.hints.contains(key);
+        self.log.written.extend(self.running.keys().filter(hinted));
     }
 
     /// What rang is heeded at its pace.

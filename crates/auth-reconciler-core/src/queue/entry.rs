@@ -60,6 +60,16 @@ impl Pace {
 }
 
 impl Entry {
+    /// Keeps a wake for the next run, merged with those that no run has taken.
+    pub(super) fn keep(&mut self, wake: Wake) {
+        self.wake = Some(self.wake.map_or(wake, |kept| kept.merge(wake)));
+    }
+
+    /// Whether foreign writes cause no look now.
+    pub(super) fn holds_drift(&self, now: Moment) -> bool {
+        self.drift_held.is_some_and(|until| until > now)
+    }
+
     pub(super) fn is_idle(&self, now: Moment) -> bool {
         self.running.is_none()
             && self.wake.is_none()

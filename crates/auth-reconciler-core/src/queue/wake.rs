@@ -35,18 +35,16 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     pub fn begin(&mut self, key: &K, cause: Cause, now: Moment) -> Option<Wake> {
         let limits = self.limits;
         let entry = self.entry(key, now);
-        let held = entry.drift_held.is_some_and(|until| until > now);
-        if entry.running.is_some() || (cause == Cause::Drift && held) {
+        if entry.running.is_some() || (cause == Cause::Drift && entry.holds_drift(now)) {
             return None;
         }
-        let wake = Wake::new(cause, now);
+        entry.keep(Wake::new(cause, now));
         let allowed = entry.pace.allowed_at(&limits);
         if allowed > now {
-            entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
             self.arm(key, allowed, cause);
             return None;
         }
-        let wake = entry.wake.take().map_or(wake, |kept| kept.merge(wake));
+        let wake = entry.wake.take()?;
         match entry.waiting.take() {
             Some((Lane::First, place)) => drop(self.first.remove(&place)),
             Some((Lane::Retry, place)) => drop(self.retry.remove(&place)),
@@ -58,13 +56,12 @@ impl<K: Clone + Ord + Hash> Queue<K> {
 
     pub(super) fn want(&mut self, key: K, wake: Wake, now: Moment) {
         let entry = self.entry(&key, now);
-        let held = entry.drift_held.is_some_and(|until| until > now);
-        if wake.cause == Cause::Drift && held && entry.running.is_none() {
+        if wake.cause == Cause::Drift && entry.holds_drift(now) && entry.running.is_none() {
             // The deadline at the end of the hold is armed. Not so during a run: it took the deadline with it, and may
             // have read before this change.
             return;
         }
-        entry.wake = Some(entry.wake.map_or(wake, |kept| kept.merge(wake)));
+        entry.keep(wake);
         if entry.running.is_none() {
             self.line_up(&key, now);
         }

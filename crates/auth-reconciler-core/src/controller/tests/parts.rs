@@ -6,13 +6,6 @@ use crate::controller::batch::Batches;
 use crate::facts::tests::{row, seen, with};
 use crate::profile::Profile;
 
-#[test]
-fn a_set_of_changes_is_empty_if_there_is_none() {
-    assert!(ChangeSet::of(&[]).is_empty());
-    assert!(!ChangeSet::of(&[0]).is_empty());
-    assert!(!ChangeSet::of(&[7, 9]).is_empty());
-}
-
 /// Output is followed of a container that runs, of an instance whose provider is known.
 #[test]
 fn the_output_of_a_container_that_runs_is_to_be_followed() {
