@@ -53,6 +53,23 @@ pub(crate) struct Brought {
     pub(crate) snapshot: Result<Snapshot, StoreError>,
 }
 
+impl Brought {
+    /// One of which this was read; if it could not be, these of its changes were seen.
+    fn of(
+        key: Key,
+        snapshot: Result<Snapshot, StoreError>,
+        seen: impl FnOnce() -> Vec<i64>,
+    ) -> Self {
+        Self {
+            key,
+            unread: snapshot
+                .as_ref()
+                .map_or_else(|_| seen(), |read| read.unread.clone()),
+            snapshot,
+        }
+    }
+}
+
 /// Reads these instances, and what is wanted of the log. One that cannot be read takes no other with it.
 pub(crate) async fn read_all(
     pool: &Pool,
@@ -194,14 +211,13 @@ async fn read_at_once(
         .filter(|row| row.get::<_, Option<i64>>("place").is_none());
     let instances = taken.filter_map(|row| {
         let instance_id: Option<Uuid> = row.get("instance_id");
-        Some(Brought {
-            key: Key {
-                watched_id: *watched_id,
-                instance_id: instance_id?,
-            },
-            unread: unread_from(row),
-            snapshot: snapshot_from(table, row),
-        })
+        let key = Key {
+            watched_id: *watched_id,
+            instance_id: instance_id?,
+        };
+        Some(Brought::of(key, snapshot_from(table, row), || {
+            unread_from(row)
+        }))
     });
     let instances: Vec<_> = instances.collect();
     let seen = seen_from(rows.first().ok_or_else(left_out)?)?;
@@ -252,13 +268,7 @@ impl Found {
     /// With what was read of each.
     fn with(self, snapshots: Vec<Result<Snapshot, StoreError>>) -> Taken {
         let all = self.keys.into_iter().zip(self.unread).zip(snapshots);
-        let instances = all.map(|((key, unread), snapshot)| Brought {
-            key,
-            unread: snapshot
-                .as_ref()
-                .map_or(unread, |snapshot| snapshot.unread.clone()),
-            snapshot,
-        });
+        let instances = all.map(|((key, unread), snapshot)| Brought::of(key, snapshot, || unread));
         Taken {
             instances: instances.collect(),
             more: self.more,
