@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::database;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -137,6 +138,14 @@ impl Reader {
         Ok(())
     }
 
+    /// So many instances of one change each, as after a time without a daemon.
+    async fn backlog(&self, count: i32) -> Result<()> {
+        let changes = "insert into auth_reconciler.change (watched_id, instance_id, cause)
+            select 1, gen_random_uuid(), 'api_key' from generate_series(1, $1)";
+        self.scene.manager.execute(changes, &[&count]).await?;
+        Ok(())
+    }
+
     /// So many instances with a change each, in the order of their changes.
     async fn changed(&self, count: usize) -> Result<Vec<Uuid>> {
         let ids: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
@@ -154,14 +163,21 @@ impl Reader {
         (oldest, newest): (i64, i64),
         under_way: &[Uuid],
     ) -> Result<Seen> {
-        let rows = self
-            .session
-            .query(
-                &self.read,
-                &[&1_i32, &asked, &after, &oldest, &newest, &under_way],
-            )
-            .await?;
+        let rows = self.rows(asked, after, (oldest, newest), under_way).await?;
         Seen::of(&rows, oldest)
+    }
+
+    /// All that it tells.
+    async fn rows(
+        &self,
+        asked: &[Uuid],
+        after: i64,
+        (oldest, newest): (i64, i64),
+        under_way: &[Uuid],
+    ) -> Result<Vec<Row>> {
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&1_i32, &asked, &after, &oldest, &newest, &under_way];
+        Ok(self.session.query(&self.read, &parameters).await?)
     }
 
     /// The same of the log alone.

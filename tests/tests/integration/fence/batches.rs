@@ -21,6 +21,17 @@ const RECORD: &str = "
             'changes', '[]'::jsonb, 'woken_ms', 1, 'trouble_ms', 0)) from auth_reconciler.instance as i),
         '{\"history_per_instance\": 10, \"history_max_age_ms\": 1000000, \"overridden_retry_ms\": 1000}') as r";
 
+/// A daemon has recorded the five that there are, and is gone.
+async fn five_recorded(scene: &Scene) -> Result<()> {
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    scene
+        .eventually("select count(*) = 5 and every(final) from auth_reconciler.instance")
+        .await?;
+    daemon.sigterm()?;
+    daemon.ended().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn each_of_a_batch_has_an_outcome_of_its_own() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -34,12 +45,7 @@ async fn each_of_a_batch_has_an_outcome_of_its_own() -> Result<()> {
             .insert(&scene.manager, *id, port, Some(KEY))
             .await?;
     }
-    let daemon = Daemon::start(&scene.database, &[]).await?;
-    scene
-        .eventually("select count(*) = 5 and every(final) from auth_reconciler.instance")
-        .await?;
-    daemon.sigterm()?;
-    daemon.ended().await?;
+    five_recorded(&scene).await?;
 
     let table = &scene.table;
     table
@@ -71,12 +77,7 @@ async fn rows_that_somebody_wrote_meanwhile_are_not_locked_for_their_refusal() -
     for _ in 0..5 {
         scene.instance(stub.port()).await?;
     }
-    let daemon = Daemon::start(&scene.database, &[]).await?;
-    scene
-        .eventually("select count(*) = 5 and every(final) from auth_reconciler.instance")
-        .await?;
-    daemon.sigterm()?;
-    daemon.ended().await?;
+    five_recorded(&scene).await?;
     scene
         .manager
         .batch_execute("update public.message_instances set auth_status = 'pending'")

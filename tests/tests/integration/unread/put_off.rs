@@ -20,20 +20,7 @@ async fn what_is_put_off_is_not_taken_again_and_its_next_change_is() -> Result<(
 
     // Whoever reads it reads all of it.
     reader.change(ids[0], 1).await?;
-    let rows = reader
-        .session
-        .query(
-            &reader.read,
-            &[
-                &1_i32,
-                &Vec::<Uuid>::new(),
-                &2_i64,
-                &5_i64,
-                &0_i64,
-                &Vec::<Uuid>::new(),
-            ],
-        )
-        .await?;
+    let rows = reader.rows(&[], 2, (5, 0), &[]).await?;
     let row = rows
         .iter()
         .find(|row| row.get::<_, Option<Uuid>>("instance_id") == Some(ids[0]));

@@ -43,20 +43,7 @@ async fn the_oldest_and_the_newest_are_taken_each_once_with_all_of_its_changes()
             "{seen:?}"
         );
     }
-    let rows = reader
-        .session
-        .query(
-            &reader.read,
-            &[
-                &1_i32,
-                &Vec::<Uuid>::new(),
-                &0_i64,
-                &6_i64,
-                &0_i64,
-                &Vec::<Uuid>::new(),
-            ],
-        )
-        .await?;
+    let rows = reader.rows(&[], 0, (6, 0), &[]).await?;
     for row in rows {
         if row.try_get::<_, Option<Uuid>>("instance_id")? == Some(ids[2]) {
             let changes: Vec<i64> = row.try_get("change_ids")?;
