@@ -1,4 +1,4 @@
--- Who leads, what waits for it (neither held nor paused), and its last statement beside the ear. Asked by a process
+-- Who leads, what waits for it (neither held nor paused), and when its last statement beside the ear began. Asked by a process
 -- that stands by, every few seconds: so it walks along indexes and ends at the first that waits, however many there are.
 select
     e.pid,
@@ -70,7 +70,7 @@ select
         ) as due
     ) as oldest_due,
     (
-        select max(s.state_change)
+        select max(s.query_start)
         from pg_catalog.pg_stat_activity as s
         where s.datname = current_database() and s.application_name like 'auth-reconciler pool %'
             and split_part(s.application_name, ' ', 4) = split_part(e.application_name, ' ', 4)

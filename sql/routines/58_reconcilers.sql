@@ -6,7 +6,8 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $body$
-    -- Not one statement since it was rung for: whoever lives has read it by then.
+    -- Not one statement begun since it was rung for: whoever lives has read it by then. That one has ended since is no sign,
+    -- as the server ends it for a process that does not move.
     select exists (
         select
         from auth_reconciler.change as c
@@ -24,7 +25,7 @@ comment on function auth_reconciler.stands_still(timestamptz) is
 
 create or replace function auth_reconciler.our_sessions()
 returns table (
-    pid integer, backend_start timestamptz, usename name, client_addr inet, state_change timestamptz, kind text,
+    pid integer, backend_start timestamptz, usename name, client_addr inet, query_start timestamptz, kind text,
     version text, host text, process text, leads boolean
 )
 language sql
@@ -32,7 +33,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $body$
     select
-        a.pid, a.backend_start, a.usename, a.client_addr, a.state_change,
+        a.pid, a.backend_start, a.usename, a.client_addr, a.query_start,
         split_part(a.application_name, ' ', 2),
         split_part(a.application_name, ' ', 3),
         split_part(a.application_name, ' ', 4),
@@ -82,7 +83,7 @@ begin
         select * from session as s where s.kind = 'ear'
     ),
     pool as (
-        select s.host, s.process, s.version, min(s.backend_start) as since, max(s.state_change) as last_sign,
+        select s.host, s.process, s.version, min(s.backend_start) as since, max(s.query_start) as last_sign,
             min(s.usename::text)::name as usename, min(s.client_addr) as client_addr
         from session as s
         where s.kind = 'pool'
@@ -160,7 +161,7 @@ comment on column auth_reconciler.reconcilers.since is 'Since when its ear (half
 comment on column auth_reconciler.reconcilers.active_since is 'Since when it leads, or led.';
 comment on column auth_reconciler.reconcilers.term is 'Number of its term.';
 comment on column auth_reconciler.reconcilers.last_sign is
-    'Its last statement beside the ear. While it leads, one echo each AUTH_RECONCILER_ECHO_INTERVAL at least; much older, the process hangs.';
+    'When its last statement beside the ear began. While it leads, one echo each AUTH_RECONCILER_ECHO_INTERVAL at least; much older, the process hangs.';
 comment on column auth_reconciler.reconcilers.pid is 'Server process of its ear.';
 comment on column auth_reconciler.reconcilers.engine is
     'Whether the active process sees its container engine: seen, not seen, off, or unknown while it has not said yet.';

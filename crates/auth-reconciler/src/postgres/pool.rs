@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio_postgres::Client;
 
 use super::error::StoreError;
+use super::remedy;
 
 /// Longest wait for a free connection, for a new one, and for the answer to one statement.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -156,7 +157,7 @@ pub(super) fn builder(
 pub(crate) async fn with<T>(
     pool: &Pool,
     act: &'static str,
-    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error> + Clone,
 ) -> Result<T, StoreError> {
     bare(pool, act, async |client| {
         within(client, STATEMENT, statement(client)).await
@@ -168,7 +169,7 @@ pub(crate) async fn with<T>(
 pub(crate) async fn read_with<T>(
     pool: &Pool,
     act: &'static str,
-    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+    statement: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error> + Clone,
 ) -> Result<T, StoreError> {
     bare(pool, act, async |client| {
         within(client, READ, statement(client)).await
@@ -179,7 +180,26 @@ pub(crate) async fn read_with<T>(
 /// Runs one statement on a pooled connection, within [`LIMIT`]; it brings its own settings, or the session has them.
 /// A connection on which it failed to answer is not used again: it may be half open, and its statement may
 /// still run.
+///
+/// Somebody may end sessions at any time, and that is seen no earlier than the next statement is sent. So it is run once
+/// more, in a new session; whether the first run was committed nobody knows, and each of our statements may run
+/// twice: it reads, or it finds at its fence or in what it writes that it was done.
 pub(super) async fn bare<T>(
+    pool: &Pool,
+    act: &'static str,
+    work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error> + Clone,
+) -> Result<T, StoreError> {
+    match attempt(pool, act, work.clone()).await {
+        Err(StoreError::Query { source, .. }) if remedy::has_ended(&source) => {
+            // Mostly the others have ended with it.
+            pool.retain(|_, _| false);
+            attempt(pool, act, work).await
+        }
+        done => done,
+    }
+}
+
+async fn attempt<T>(
     pool: &Pool,
     act: &'static str,
     work: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,

@@ -99,6 +99,15 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     !refused && PASSING.iter().any(|class| code.code().starts_with(class))
 }
 
+/// Whether the session has ended, and so with it whatever ran in it: another may be had at once.
+pub(crate) fn has_ended(error: &Error) -> bool {
+    const ENDED: [SqlState; 2] = [SqlState::ADMIN_SHUTDOWN, SqlState::IDLE_SESSION_TIMEOUT];
+    match error.code() {
+        Some(code) => ENDED.contains(code),
+        None => Failure::of(error).is_some_and(Failure::may_pass),
+    }
+}
+
 /// Whether the database takes no connections for the time being (allow_connections): the one fatal error of its code.
 fn closed(error: &Error) -> bool {
     error.as_db_error().is_some_and(|error| {

@@ -9,6 +9,14 @@ use super::value;
 use crate::arena::Scene;
 use crate::scene::eventually;
 
+/// Stops the daemon, and waits until the server has run whatever that had sent before.
+async fn freeze(scene: &Scene) -> Result<()> {
+    scene.daemon.signal("STOP")?;
+    let quiet = "select bool_and(state = 'idle' and query_start < clock_timestamp() - interval '0.3 s')
+        from pg_stat_activity where datname = current_database() and application_name like 'auth-reconciler pool %'";
+    eventually(&scene.client, quiet).await
+}
+
 #[tokio::test]
 async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() -> Result<()> {
     let scene = Scene::start(&[]).await?;
@@ -16,7 +24,7 @@ async fn guard_ends_for_a_row_whose_write_nobody_answers_for_until_a_look_has() 
     let (one, other) = (scene.instance(&stub).await?, scene.instance(&stub).await?);
     let client = &scene.client;
     value::<String>(client, GUARD).await?;
-    scene.daemon.signal("STOP")?;
+    freeze(&scene).await?;
     for _ in 0..2 {
         let returned = write(client, one, "failed").await?;
         assert_eq!(returned.as_deref(), Some("client_ready"), "put aside");
@@ -50,7 +58,7 @@ async fn a_leader_that_does_not_move_is_told_by_problems_status_and_doctor() -> 
     let scene = Scene::start(&[]).await?;
     let client = &scene.client;
     let id = scene.idle_instance().await?;
-    scene.daemon.signal("STOP")?;
+    freeze(&scene).await?;
     scene.table.write_status(client, id, Some("failed")).await?;
     // That a change was not read for 10 s.
     let told = "select count(*) = 1 from auth_reconciler.problems where problem = 'LeaderSilent' and id is null";
@@ -64,6 +72,53 @@ async fn a_leader_that_does_not_move_is_told_by_problems_status_and_doctor() -> 
     scene.daemon.signal("CONT")?;
     let mended = "select not exists (select from auth_reconciler.problems where id is null)";
     eventually(client, mended).await
+}
+
+/// The server ends its statement for it, after a change that it does not read: that is no sign of it.
+#[tokio::test]
+async fn a_statement_that_ends_behind_a_leader_that_does_not_move_is_no_sign_of_it() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let client = &scene.client;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.idle_instance().await?;
+    // A trigger of the manager's keeps the daemon's write from its end until it may.
+    let gate = "create table gate (open boolean);
+        create function wait_for_gate() returns trigger language plpgsql as $body$
+        begin
+            while not exists (select from public.gate) loop perform pg_sleep(0.01); end loop;
+            return new;
+        end
+        $body$;
+        create trigger wait_for_gate before update of auth_status on message_instances
+            for each row execute function wait_for_gate()";
+    client.batch_execute(gate).await?;
+    let written = uuid::Uuid::new_v4();
+    scene
+        .table
+        .insert(client, written, Some(stub.port()), Some("a key"))
+        .await?;
+    let writes = "select count(*) = 1 from pg_stat_activity where datname = current_database()
+        and application_name like 'auth-reconciler pool %' and wait_event = 'PgSleep'";
+    eventually(client, writes).await?;
+    scene.daemon.signal("STOP")?;
+    scene
+        .table
+        .save_api_key(client, id, Some("another"))
+        .await?;
+    client
+        .batch_execute("insert into gate values (true)")
+        .await?;
+    let ended = "select bool_and(state = 'idle') and max(state_change) > (select max(changed_at) from auth_reconciler.change)
+        from pg_stat_activity where datname = current_database() and application_name like 'auth-reconciler pool %'";
+    eventually(client, ended).await?;
+    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconcilers where role = 'active'";
+    eventually(client, told).await?;
+    scene.daemon.signal("CONT")?;
+    eventually(
+        client,
+        "select not exists (select from auth_reconciler.change)",
+    )
+    .await
 }
 
 const STANDS_BY: &str = "standing by: another process leads";
@@ -96,7 +151,7 @@ async fn a_standby_takes_the_place_of_a_leader_that_hears_and_does_not_move() ->
     let asked = stub.counts().total() + 1;
     value::<String>(client, &ask).await?;
     stub.request(asked).await?;
-    scene.daemon.signal("STOP")?;
+    freeze(&scene).await?;
     table.save_api_key(client, id, None).await?;
     let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconcilers where role = 'active'";
     eventually(client, told).await?;
