@@ -124,6 +124,8 @@ pub struct Controller {
     phase: Phase,
     /// Whether this process has led before; from then on a failure to connect is retried for ever.
     has_led: bool,
+    /// Whether another process led when this one was last told who does.
+    stood_by: bool,
     /// Terms in a row that ended, or did not begin, before a scan was done.
     failures: u32,
     /// Tries in a row to get a listener that failed.
@@ -176,6 +178,7 @@ impl Controller {
             chance: Chance::seeded(settings.seed),
             phase: Phase::Connecting,
             has_led: false,
+            stood_by: false,
             failures: 0,
             tries: 0,
             queue: Queue::new(settings.limits),

@@ -216,6 +216,8 @@ pub enum Notice {
         retry_in: Duration,
         /// No try has failed like this for a while.
         news: bool,
+        /// Another process led when this one was last told who does, so changes may well be answered for.
+        stood_by: bool,
     },
     /// There is one again, after so many tries that failed.
     ListenerAgain(u32),

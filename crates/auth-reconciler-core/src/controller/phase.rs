@@ -36,6 +36,7 @@ pub(super) struct Standby {
 impl Controller {
     pub(super) fn led(&mut self, epoch: Uuid, tables: BTreeSet<i32>, now: Moment) {
         self.has_led = true;
+        self.stood_by = false;
         self.has_listener();
         self.witnesses.began_term(now);
         let Settings {
@@ -59,6 +60,7 @@ impl Controller {
                 Standby::default()
             }
         };
+        self.stood_by = true;
         if let Some(foreign) = sight.foreign
             && standby.foreign != foreign
         {
@@ -105,6 +107,7 @@ impl Controller {
             failure,
             retry_in: after,
             news,
+            stood_by: self.stood_by,
         });
         self.phase = Phase::Connecting;
         self.connect(after);

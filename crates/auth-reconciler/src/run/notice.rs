@@ -53,7 +53,8 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
             failure,
             retry_in,
             news,
-        } => say_no_listener(failure, retry_in, news),
+            stood_by,
+        } => say_no_listener(failure, retry_in, news, stood_by),
         Notice::ListenerAgain(failed_tries) => info!(failed_tries, "an ear again"),
         Notice::ListenerLost {
             why,
@@ -95,8 +96,20 @@ pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
     }
 }
 
-fn say_no_listener(Failure { error, advice, .. }: Failure, retry_in: Duration, news: bool) {
-    if news {
+fn say_no_listener(
+    Failure { error, advice, .. }: Failure,
+    retry_in: Duration,
+    news: bool,
+    stood_by: bool,
+) {
+    if news && stood_by {
+        warn!(
+            error,
+            advice,
+            ?retry_in,
+            "cannot stand by: another process led when it was last seen"
+        );
+    } else if news {
         warn!(
             error,
             advice,

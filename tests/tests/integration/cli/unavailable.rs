@@ -212,7 +212,15 @@ async fn a_standby_whose_session_the_server_ends_waits_on() -> Result<()> {
             &[],
         )
         .await?;
+    standby
+        .wait_message_after(
+            mark,
+            "cannot stand by: another process led when it was last seen",
+        )
+        .await?;
     standby.wait_message_after(mark, STANDS_BY).await?;
+    let untrue = standby.count(|line| line.is(NO_EAR));
+    ensure!(untrue == 0, "the other process hears all the time");
     active.sigkill()?;
     standby.wait_message_after(mark, SERVING).await?;
     Ok(())

@@ -51,6 +51,30 @@ fn why_there_is_no_listener_is_said_once_for_what_mends_it() {
 }
 
 #[test]
+fn who_stood_by_does_not_say_that_nobody_hears() {
+    let mut controller = Controller::new(settings());
+    let mut stood_by = |input| {
+        controller.handle(input, ms(0));
+        let said = commands(&mut controller, ms(0));
+        said.iter().find_map(|command| {
+            if let Command::Say(Notice::NoListener { stood_by, .. }) = command {
+                Some(*stood_by)
+            } else {
+                None
+            }
+        })
+    };
+    let no_listener = || Input::NotLed(failure(FailureKind::Passing));
+    assert_eq!(stood_by(no_listener()), Some(false), "nobody is known");
+    assert_eq!(stood_by(standby(None)), None);
+    assert_eq!(stood_by(no_listener()), Some(true));
+    assert_eq!(stood_by(no_listener()), Some(true), "not seen since");
+    assert_eq!(stood_by(led(1)), None);
+    assert_eq!(stood_by(lost()), None);
+    assert_eq!(stood_by(no_listener()), Some(false), "it led itself");
+}
+
+#[test]
 fn a_mistake_in_the_settings_ends_it_at_the_start_and_what_passes_is_waited_for() {
     let mut controller = Controller::new(settings());
     commands(&mut controller, ms(0));
