@@ -7,15 +7,34 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    -- Something was called by our statement, or at its end. The words around it are in the language of the server.
+    -- The words of a context are in the language of the server, and their order; the names of functions are the same in
+    -- all. The server tells the innermost place first.
+    innermost constant text := split_part(context, E'\n', 1);
+    -- Something was called by our statement, or at its end.
     theirs constant boolean := split_part(context, written_by, 1) ~ E'\n'
-        and context not like 'PL/pgSQL function auth_reconciler.write_statuses(%';
-    -- Never the message, the detail or the rest of the context: they may hold the row, its key and its token.
-    failed_in constant text := substring(context from '(?n)^PL/pgSQL function ([^()]+\([^()]*\)) line [0-9]+');
+        and innermost !~ '(^|[^a-z0-9_."])auth_reconciler\.write_statuses\(';
+    -- Never the message, the detail or the rest of the context: they may hold the row, its key and its token. What is
+    -- taken for a function is one.
+    failed_in constant text := (
+        select found.named[1]
+        from regexp_matches(
+            context, '((?:(?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")\.)?(?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")\([^()]*\))', 'g'
+        ) with ordinality as found (named, place)
+        where exists (
+            select
+            from pg_proc as p
+            join pg_namespace as n on n.oid = p.pronamespace
+            join pg_language as l on l.oid = p.prolang
+            where l.lanname = 'plpgsql'
+                and p.oid::regprocedure::text in (found.named[1], format('%I.%s', n.nspname, found.named[1]))
+        )
+        order by found.place
+        limit 1
+    );
 begin
     -- What may pass, and what our own statement lacks: a right, or a column or table that was renamed. But what
     -- somebody raises does not pass, whatever state he gives it.
-    if not (theirs and split_part(context, E'\n', 1) ~ '\m(RAISE|ASSERT)\M')
+    if not (theirs and innermost ~ '(^|[^A-Za-z0-9_."])(RAISE|ASSERT)($|[^A-Za-z0-9_."(])')
         and (
             left(state, 2) in ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX')
             or (left(state, 2) = '42' and state <> '428C9' and not theirs)

@@ -50,6 +50,7 @@ pub struct ClusterOptions {
     scram_for_others: bool,
     tls_only: bool,
     rules: Option<String>,
+    language: Option<String>,
 }
 
 impl ClusterOptions {
@@ -57,6 +58,14 @@ impl ClusterOptions {
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Databases whose `lc_messages` is set to `C.UTF-8` speak this language, as far as it was installed with the server;
+    /// all others, and the server's log, speak English.
+    #[must_use]
+    pub fn language(mut self, code: &str) -> Self {
+        self.language = Some(code.to_owned());
         self
     }
 
@@ -326,6 +335,9 @@ impl Cluster {
             .env_clear()
             .env("LC_ALL", "C")
             .env("TZ", "UTC");
+        if let Some(language) = &self.options.language {
+            command.env("LANGUAGE", language);
+        }
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }

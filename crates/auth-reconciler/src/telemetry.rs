@@ -81,7 +81,7 @@ fn server_said(error: &DbError) -> String {
         && !error
             .where_()
             .and_then(|context| context.lines().next())
-            .is_some_and(|function| function.contains(" auth_reconciler."));
+            .is_some_and(is_of_ours);
     let code = error.code().code();
     if raised_by_others || in_their_code(error) || code.starts_with("22") {
         return format!(
@@ -97,6 +97,16 @@ fn server_said(error: &DbError) -> String {
     text
 }
 
+/// Whether a line of an error's context tells a function of ours. Its words are in the language of the server, in which none
+/// need stand before the name; a name that is not of lower-case ASCII is quoted in all of them.
+fn is_of_ours(line: &str) -> bool {
+    let within_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'"');
+    line.split_once("auth_reconciler.")
+        .is_some_and(|(before, _)| {
+            !before.contains('"') && !before.bytes().next_back().is_some_and(within_name)
+        })
+}
+
 /// Whether it comes out of what the watched table's own triggers and checks call, inside our write:
 /// then a missing table or function is not one of ours, and its text may hold anything of the row. The
 /// server tells the innermost place first.
@@ -105,4 +115,29 @@ pub(crate) fn in_their_code(error: &DbError) -> bool {
         .where_()
         .and_then(|context| context.split_once(" set auth_status = ($2)["))
         .is_some_and(|(inner, _)| inner.contains('\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_ours;
+
+    #[test]
+    fn a_function_of_ours_is_known_in_any_language() {
+        for ours in [
+            "PL/pgSQL function auth_reconciler.watch(regclass,boolean) line 3 at RAISE",
+            "PL/pgSQL-Funktion auth_reconciler.watch(regclass,boolean) Zeile 3 bei RAISE",
+            "PL/pgSQL関数auth_reconciler.watch(regclass,boolean)の3行目 - RAISE",
+            "在RAISE的第3行的PL/pgSQL函数auth_reconciler.watch(regclass,boolean)",
+        ] {
+            assert!(is_of_ours(ours), "{ours}");
+        }
+        for theirs in [
+            "PL/pgSQL function public.refuse() line 3 at RAISE",
+            "PL/pgSQL function not_auth_reconciler.refuse() line 3 at RAISE",
+            "PL/pgSQL function public.\"auth_reconciler.refuse\"() line 3 at RAISE",
+            "PL/pgSQL関数public.\"éauth_reconciler.refuse\"()の3行目 - RAISE",
+        ] {
+            assert!(!is_of_ours(theirs), "{theirs}");
+        }
+    }
 }

@@ -134,8 +134,81 @@ async fn what_the_table_refuses_is_told_and_nothing_of_the_row_reaches_the_serve
 -> Result<()> {
     let options = ClusterOptions::default().set("log_min_messages", "info");
     let cluster = Cluster::start(options).await?;
+    each_is_told(&cluster, false).await
+}
+
+/// The words around the name of a function are in the language of the server.
+#[tokio::test]
+async fn what_the_table_refuses_is_told_in_whatever_language_the_server_speaks() -> Result<()> {
+    let options = ClusterOptions::default()
+        .language("de")
+        .set("log_min_messages", "info");
+    let cluster = Cluster::start(options).await?;
+    each_is_told(&cluster, true).await
+}
+
+/// As the server words them in English, French, Japanese and Chinese.
+#[tokio::test]
+async fn whose_function_fails_is_known_in_every_order_of_words() -> Result<()> {
+    const FRAMES: [[&str; 2]; 4] = [
+        ["PL/pgSQL function ", " line 3 at RAISE"],
+        ["fonction PL/pgSQL ", ", ligne 3, à RAISE"],
+        ["PL/pgSQL関数", "の3行目 - RAISE"],
+        ["在RAISE的第3行的PL/pgSQL函数", ""],
+    ];
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create schema \"Été\";
+             create function \"Été\".\"refuse (it)\"() returns trigger language plpgsql as $$ begin return new; end $$",
+        )
+        .await?;
+    let theirs = "\"Été\".\"refuse (it)\"()";
+    let ours = "auth_reconciler.write_statuses(text,uuid[],text[])";
+    for [before, after] in FRAMES {
+        let frame = |function| format!("{before}{function}{after}");
+        let inside = format!("{}\n«the statement»\n{}", frame(theirs), frame(ours));
+        let told = why_refused(&scene, &inside, "55000").await?;
+        let expected = format!("trigger function {theirs} fails (SQLSTATE 55000)");
+        ensure!(told == Some(expected), "{before}: {told:?}");
+        let told = why_refused(&scene, &frame(ours), "42501").await?;
+        ensure!(told.is_none(), "{before}: it may pass, and is not {told:?}");
+    }
+    Ok(())
+}
+
+async fn why_refused(scene: &Scene, context: &str, state: &str) -> Result<Option<String>> {
+    let asked = "select auth_reconciler.why_refused('public.t', 'the statement', $2, $1, '')";
+    let told = scene.manager.query_one(asked, &[&context, &state]).await?;
+    Ok(told.try_get(0)?)
+}
+
+/// Has a scene's database speak the language of its server. It may not be installed.
+async fn speak(scene: &mut Scene) -> Result<()> {
+    scene
+        .manager
+        .batch_execute(
+            "do $$ begin execute format('alter database %I set lc_messages = ''C.UTF-8''', current_database()); end $$",
+        )
+        .await?;
+    scene.manager = scene.database.client().await?;
+    let error = scene.manager.batch_execute("select 1 / 0").await;
+    let error = error.err().context("it divides")?;
+    let told = error.as_db_error().context("the server said it")?.message();
+    if told == "division by zero" {
+        eprintln!("this server has no translations: it is tried in English");
+    }
+    Ok(())
+}
+
+async fn each_is_told(cluster: &Cluster, translated: bool) -> Result<()> {
     for (change, told, foreseen) in TABLES {
-        let scene = Scene::on(&cluster.url("postgres")).await?;
+        let mut scene = Scene::on(&cluster.url("postgres")).await?;
+        if translated {
+            speak(&mut scene).await?;
+        }
         scene.manager.batch_execute(change).await?;
         let stub = Stub::start(Behaviour::Ready).await?;
         let id = secretive(&scene, stub.port()).await?;

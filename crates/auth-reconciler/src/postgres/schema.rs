@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use postgres_url::Database;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::{Oid, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tracing::{debug, info, warn};
@@ -363,7 +364,7 @@ where
         futures_util::future::poll_fn(|context| connection.poll_message(context)).await
     {
         if let AsyncMessage::Notice(notice) = message {
-            if notice.severity() == "WARNING" {
+            if notice.parsed_severity() == Some(Severity::Warning) {
                 warn!(hint = notice.hint(), "{}", notice.message());
             } else {
                 info!("{}", notice.message());
