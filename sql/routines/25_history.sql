@@ -52,9 +52,13 @@ create or replace function auth_reconciler.prune(
     watched_id integer, instances uuid[], per_instance integer, max_age interval, looks integer
 ) returns void
 language plpgsql
+-- To pass over what somebody has locked takes a right that no daemon needs otherwise.
+security definer
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
+    -- Watched rows may be locked meanwhile.
+    most constant integer := 250;
     -- Once, for a bound that changes from row to row bounds no scan of an index.
     oldest constant timestamptz := clock_timestamp() - max_age;
     count constant integer := cardinality(instances) * looks;
@@ -64,34 +68,51 @@ begin
     -- numbers where the tables were small when this was planned.
     foreach pruned in array instances loop
         delete from auth_reconciler.transition as t
-        where t.watched_id = prune.watched_id and t.instance_id = pruned and t.id <= (
-            select kept.id
-            from auth_reconciler.transition as kept
-            where kept.watched_id = prune.watched_id and kept.instance_id = pruned
-            order by kept.watched_id desc, kept.instance_id desc, kept.id desc
-            offset prune.per_instance limit 1
-        );
+        where t.id = any (array(
+            select old.id
+            from auth_reconciler.transition as old
+            where old.watched_id = prune.watched_id and old.instance_id = pruned and old.id <= (
+                select kept.id
+                from auth_reconciler.transition as kept
+                where kept.watched_id = prune.watched_id and kept.instance_id = pruned
+                order by kept.watched_id desc, kept.instance_id desc, kept.id desc
+                offset prune.per_instance limit 1
+            )
+            order by old.watched_id, old.instance_id, old.id
+            limit most
+            for update skip locked
+        ));
         delete from auth_reconciler.journal as j
-        where j.watched_id = prune.watched_id and j.instance_id = pruned and j.id <= (
-            select kept.id
-            from auth_reconciler.journal as kept
-            where kept.watched_id = prune.watched_id and kept.instance_id = pruned
-            order by kept.watched_id desc, kept.instance_id desc, kept.id desc
-            offset prune.per_instance limit 1
-        );
+        where j.id = any (array(
+            select old.id
+            from auth_reconciler.journal as old
+            where old.watched_id = prune.watched_id and old.instance_id = pruned and old.id <= (
+                select kept.id
+                from auth_reconciler.journal as kept
+                where kept.watched_id = prune.watched_id and kept.instance_id = pruned
+                order by kept.watched_id desc, kept.instance_id desc, kept.id desc
+                offset prune.per_instance limit 1
+            )
+            order by old.watched_id, old.instance_id, old.id
+            limit most
+            for update skip locked
+        ));
     end loop;
     -- Some old ones of any instance go with them, more than so many looks can add, so the whole shrinks by
-    -- itself. One at a time: the others must neither wait for it nor meet it in another order.
+    -- itself, and no more at once than takes a moment. One at a time: the others must neither wait for it nor meet it in
+    -- another order.
     if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.key_class() + 1, 0) then
         return;
     end if;
     delete from auth_reconciler.transition as t
     where t.id = any (array(
-        select old.id from auth_reconciler.transition as old where old.at < oldest order by old.at limit 10 * count
+        select old.id from auth_reconciler.transition as old where old.at < oldest order by old.at limit least(10 * count, most)
+        for update skip locked
     ));
     delete from auth_reconciler.journal as j
     where j.id = any (array(
-        select old.id from auth_reconciler.journal as old where old.at < oldest order by old.at limit 30 * count
+        select old.id from auth_reconciler.journal as old where old.at < oldest order by old.at limit least(30 * count, 2 * most)
+        for update skip locked
     ));
 end
 $body$;

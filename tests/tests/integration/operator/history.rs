@@ -86,6 +86,72 @@ async fn under_load_history_keeps_its_bounds_at_every_moment() -> Result<()> {
     Ok(())
 }
 
+/// As an operator's session may hold some of it for hours.
+#[tokio::test]
+async fn what_somebody_holds_of_the_history_is_passed_over_by_records() -> Result<()> {
+    let settings = [
+        ("AUTH_RECONCILER_HISTORY_PER_INSTANCE", "4"),
+        ("AUTH_RECONCILER_HISTORY_MAX_AGE", "1d"),
+        ("RUST_LOG", "auth_reconciler=debug"),
+    ];
+    let scene = Scene::start(&settings).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let id = scene.instance(&stub).await?;
+    for _ in 0..4 {
+        scene.reconcile(id).await?;
+    }
+    scene.client.batch_execute(OLD).await?;
+    let holder = scene.database.client().await?;
+    holder.batch_execute("begin").await?;
+    for table in ["journal", "transition"] {
+        holder
+            .batch_execute(&format!(
+                "select from auth_reconciler.{table} where at < now() - interval '1 day' order by at limit 1 for update;
+                 select from auth_reconciler.{table} where instance_id = '{id}' for update"
+            ))
+            .await?;
+    }
+    // Each of them prunes, as few are kept.
+    for _ in 0..20 {
+        scene.reconcile(id).await?;
+    }
+    let left: i64 = value(&scene.client, OLD_LEFT).await?;
+    assert_eq!(left, 2, "what is held");
+    let busy = scene
+        .daemon
+        .count(|line| line.is("somebody holds what this look needs"));
+    assert_eq!(busy, 0, "no record waits for it");
+    holder.batch_execute("commit").await?;
+    for _ in 0..2 {
+        scene.reconcile(id).await?;
+    }
+    let left: i64 = value(&scene.client, OLD_LEFT).await?;
+    assert_eq!(left, 0);
+    assert_eq!(value::<i64>(&scene.client, MOST).await?, 4);
+    Ok(())
+}
+
+/// A batch locks watched rows while it prunes: however large it is and however much is too old, it takes little of it.
+#[tokio::test]
+async fn a_large_batch_takes_no_more_of_what_is_old_than_takes_a_moment() -> Result<()> {
+    let scene = Scene::start(&[]).await?;
+    let much = "
+        insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
+        select 1, gen_random_uuid(), now() - interval '2 days', 'change', 'account', 1, now()
+        from generate_series(1, 5000)";
+    scene.client.batch_execute(much).await?;
+    let before: i64 = value(&scene.client, OLD_LEFT).await?;
+    scene
+        .client
+        .batch_execute(
+            "select auth_reconciler.prune(1, array(select gen_random_uuid() from generate_series(1, 64)), 200, '1 day', 16)",
+        )
+        .await?;
+    let taken = before - value::<i64>(&scene.client, OLD_LEFT).await?;
+    assert!((64..=1000).contains(&taken), "{taken} were taken");
+    Ok(())
+}
+
 #[tokio::test]
 async fn looks_that_find_the_same_again_leave_no_trace_but_their_number() -> Result<()> {
     let settings = [
