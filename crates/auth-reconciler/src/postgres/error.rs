@@ -36,6 +36,9 @@ pub(crate) enum StoreError {
         "row level security of table {table} may hide rows from the daemon's role: give the role BYPASSRLS"
     )]
     Hidden { table: String },
+    /// It was not even tried, so that nobody waits for it.
+    #[error("did not {act}: {why}")]
+    GaveWay { act: &'static str, why: String },
     #[error("could not understand what the database answered on the attempt to {act}: {what}")]
     Answer { act: &'static str, what: String },
     /// That of a whole batch.
@@ -51,6 +54,7 @@ impl StoreError {
             Self::Pool { .. }
             | Self::Timeout { .. }
             | Self::Hidden { .. }
+            | Self::GaveWay { .. }
             | Self::Answer { .. } => None,
             Self::Shared(error) => error.code(),
         }
@@ -65,6 +69,7 @@ impl StoreError {
             | Self::Pool { .. }
             | Self::Timeout { .. }
             | Self::Hidden { .. }
+            | Self::GaveWay { .. }
             | Self::Answer { .. } => None,
         }
     }
@@ -90,7 +95,7 @@ impl StoreError {
         match self {
             Self::Connect { .. } | Self::Pool { .. } | Self::Timeout { .. } => true,
             Self::Query { source, .. } => source.as_db_error().is_none(),
-            Self::Hidden { .. } | Self::Answer { .. } => false,
+            Self::Hidden { .. } | Self::GaveWay { .. } | Self::Answer { .. } => false,
             Self::Shared(error) => error.is_of_the_way(),
         }
     }
@@ -114,14 +119,23 @@ impl StoreError {
                 matches!(source, deadpool_postgres::PoolError::Timeout(_))
             }
             Self::Timeout { .. } => true,
-            Self::Hidden { .. } | Self::Answer { .. } => false,
+            Self::Hidden { .. } | Self::GaveWay { .. } | Self::Answer { .. } => false,
             Self::Shared(error) => error.may_pass(),
         }
     }
 
     /// See [`remedy::is_busy`]. What the triggers of the watched table wait for counts as well.
     pub(crate) fn is_busy(&self) -> bool {
-        self.code().is_some_and(remedy::is_busy)
+        match self {
+            Self::GaveWay { .. } => true,
+            Self::Shared(error) => error.is_busy(),
+            Self::Query { .. }
+            | Self::Connect { .. }
+            | Self::Pool { .. }
+            | Self::Timeout { .. }
+            | Self::Hidden { .. }
+            | Self::Answer { .. } => self.code().is_some_and(remedy::is_busy),
+        }
     }
 
     /// Whether the server answered, and refused: the same will be refused again at once. A session that it ended is not
@@ -132,7 +146,7 @@ impl StoreError {
                 .code()
                 .is_some_and(|code| !code.code().starts_with("57P") && !self.is_busy()),
             Self::Hidden { .. } | Self::Answer { .. } => true,
-            Self::Pool { .. } | Self::Timeout { .. } => false,
+            Self::Pool { .. } | Self::Timeout { .. } | Self::GaveWay { .. } => false,
             Self::Shared(error) => error.is_refusal(),
         }
     }
@@ -156,6 +170,7 @@ impl StoreError {
             Self::Pool { .. }
             | Self::Timeout { .. }
             | Self::Hidden { .. }
+            | Self::GaveWay { .. }
             | Self::Answer { .. } => None,
             Self::Shared(error) => error.advice(),
         }

@@ -1,13 +1,20 @@
 //! A batch that fails as a whole is split in halves until what made it fail is alone, so that nobody fails for his
-//! neighbour.
+//! neighbour; and nobody waits for his neighbour for long: what takes its time in failing is not tried in many companies.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::StoreError;
+
+/// Who failed after longer than this is known to be slow.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Works off `count` items, as one batch if that goes; `work` is told which. It returns for each of them a result, or
 /// `None` for one that must be tried again in smaller company; or it fails as a whole, and where `may_be_of_one` says that
-/// a single item may be the reason, each half is tried by itself.
+/// a single item may be the reason, each half is tried by itself. Where it took [`LONG`] to find out, each item is; and when
+/// one has taken as long alone, what is left is not tried any more.
 ///
-/// Returns a result for each item, in their order; `None` for one that got none even alone.
+/// Returns a result for each item, in their order; `None` for one that got none even alone, or was not tried any more.
 pub(super) async fn halved<R, E, F>(
     count: usize,
     may_be_of_one: impl Fn(&E) -> bool,
@@ -23,7 +30,10 @@ where
         if places.is_empty() {
             continue;
         }
-        let again = match work(places.clone()).await {
+        let began = Instant::now();
+        let ended = work(places.clone()).await;
+        let long = began.elapsed() > LONG;
+        let again = match ended {
             Ok(done) => {
                 let mut again = Vec::new();
                 for (place, result) in places.iter().zip(done) {
@@ -43,12 +53,27 @@ where
                 Vec::new()
             }
         };
-        if places.len() > 1 {
-            let (first, second) = again.split_at(again.len() / 2);
-            left.extend([second.to_vec(), first.to_vec()]);
+        let done = |place: &usize| matches!(results[*place], Some(Ok(_)));
+        let long = long && !places.iter().all(done);
+        match (long, places.len()) {
+            (true, 1) => break,
+            (false, 1) => {}
+            (true, _) => left.extend(again.into_iter().rev().map(|place| vec![place])),
+            (false, _) => {
+                let (first, second) = again.split_at(again.len() / 2);
+                left.extend([second.to_vec(), first.to_vec()]);
+            }
         }
     }
     results
+}
+
+/// Of one that was not tried any more.
+pub(super) fn gave_way(act: &'static str) -> StoreError {
+    StoreError::GaveWay {
+        act,
+        why: "another one of the batch takes too long".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! others: so whatever cannot be read is known by name, and keeps neither another from being read nor the log from being
 //! seen.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use auth_reconciler_core::Key;
@@ -18,12 +17,13 @@ use uuid::Uuid;
 
 use super::direct;
 use super::error::StoreError;
-use super::halves::halved;
 use super::pool::bare;
-use super::snapshot::{
-    ACT, hidden, left_out, parameters, snapshot_from, snapshots_from, unread_from,
-};
+use super::snapshot::{ACT, hidden, left_out, snapshot_from, snapshots_from, unread_from};
 use super::tables::{Table, Tables};
+
+mod asked;
+
+use asked::read_asked;
 
 /// What was read.
 pub(crate) struct Read {
@@ -136,51 +136,6 @@ async fn read_apart(pool: &Pool, tables: &Tables, keys: &[Key], log: &LogRead) -
         asked,
         log: Some(Ok(taken.with(brought))),
     }
-}
-
-/// One statement for each of their tables. The results are in the order of the keys.
-async fn read_asked(
-    pool: &Pool,
-    tables: &Tables,
-    keys: &[Key],
-) -> Vec<Result<Snapshot, StoreError>> {
-    let mut of_tables: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for (place, key) in keys.iter().enumerate() {
-        of_tables.entry(key.watched_id).or_default().push(place);
-    }
-    let mut snapshots: Vec<_> = keys.iter().map(|_| None).collect();
-    for (watched_id, places) in of_tables {
-        let Some(table) = tables.get(&watched_id) else {
-            continue;
-        };
-        let read = halved(places.len(), StoreError::may_be_of_one, |some| {
-            let id = |place: usize| keys[places[place]].instance_id;
-            let ids: Vec<Uuid> = some.into_iter().map(id).collect();
-            async move {
-                let snapshots = read_table(pool, (&watched_id, table), &ids).await?;
-                Ok(snapshots.into_iter().map(Some).collect())
-            }
-        });
-        for (place, snapshot) in places.iter().zip(read.await) {
-            snapshots[*place] = snapshot.map(|snapshot| {
-                snapshot.unwrap_or_else(|failure| Err(StoreError::Shared(failure)))
-            });
-        }
-    }
-    snapshots
-        .into_iter()
-        .map(|snapshot| snapshot.unwrap_or_else(|| Err(left_out())))
-        .collect()
-}
-
-/// One statement. It fails as a whole, or each row is read or not by itself.
-async fn read_table(
-    pool: &Pool,
-    (watched_id, table): (&i32, &Table),
-    ids: &[Uuid],
-) -> Result<Vec<Result<Snapshot, StoreError>>, StoreError> {
-    let rows = run(pool, table, &table.read, &parameters(watched_id, &ids)).await?;
-    snapshots_from(table, ids, &rows)
 }
 
 /// One statement for those that are asked for and for the log.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
 
@@ -14,12 +15,16 @@ const ASKED_AND_TAKEN: &str = include_str!("../../../../sql/queries/wanted.sql")
 /// One watched table.
 #[derive(Debug)]
 pub(crate) struct Table {
+    /// Object id.
+    pub(crate) oid: u32,
     /// Name, qualified and quoted.
     pub(crate) relation: String,
     /// The statement that reads the facts of looks.
     pub(crate) read: String,
     /// The same, for what is taken from the log as well.
     pub(crate) read_with_log: String,
+    /// Somebody had locked it when it was last to be read.
+    was_locked: AtomicBool,
 }
 
 /// What was watched, to compare the catalog with; a table that was dropped among it.
@@ -62,9 +67,21 @@ impl Table {
                 .replace("{serves_api}", serves_api)
         };
         Self {
+            oid,
             read: read(ASKED),
             read_with_log: read(ASKED_AND_TAKEN),
             relation,
+            was_locked: AtomicBool::new(false),
         }
+    }
+
+    /// Whether somebody had locked it when it was last to be read.
+    pub(crate) fn was_locked(&self) -> bool {
+        self.was_locked.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether somebody had locked it.
+    pub(crate) fn note_locked(&self, locked: bool) {
+        self.was_locked.store(locked, Ordering::Relaxed);
     }
 }

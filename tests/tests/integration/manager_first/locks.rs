@@ -165,3 +165,81 @@ async fn a_table_that_the_manager_has_locked_delays_no_other() -> Result<()> {
     assert_eq!(failed, 0, "a table that is locked is no failure");
     Ok(())
 }
+
+/// So many tables beside the scene's, each with one instance on this port.
+async fn tables_with_one_row(scene: &Scene, count: usize, port: u16) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for nth in 0..count {
+        let table = ManagerTable::message_instances_named(&format!("public.locked_{nth}"));
+        table.create(&scene.manager).await?;
+        let id = Uuid::new_v4();
+        table
+            .insert(&scene.manager, id, Some(port), Some(KEY))
+            .await?;
+        names.push(table.name().to_owned());
+    }
+    Ok(names)
+}
+
+/// However many are locked: each was waited for in turn, in each batch with a row of it.
+#[tokio::test]
+async fn many_locked_tables_delay_no_other() -> Result<()> {
+    const LOCKED: usize = 100;
+    let mut scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let locked = tables_with_one_row(&scene, LOCKED, stub.port()).await?;
+    let tables = format!("public.message_instances,{}", locked.join(","));
+    let settings = [
+        ("AUTH_RECONCILER_TABLE", tables.as_str()),
+        ("AUTH_RECONCILER_LOOK_BURST", "1000"),
+        ("AUTH_RECONCILER_PROBE_CONCURRENCY", "128"),
+        ("RUST_LOG", "auth_reconciler=debug"),
+    ];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
+    scene
+        .eventually(&format!(
+            "select count(*) = {LOCKED} and every(settled) from auth_reconciler.instance"
+        ))
+        .await?;
+    let locker = scene.database.client().await?;
+    locker
+        .batch_execute(&format!(
+            "begin; lock table {} in access exclusive mode",
+            locked.join(",")
+        ))
+        .await?;
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        // One read brings all of them.
+        let id = Uuid::new_v4();
+        let transaction = scene.manager.transaction().await?;
+        transaction
+            .batch_execute(
+                "insert into auth_reconciler.change (watched_id, instance_id, cause)
+                 select watched_id, instance_id, 'operator' from auth_reconciler.instance",
+            )
+            .await?;
+        scene
+            .table
+            .insert(&transaction, id, Some(stub.port()), Some(KEY))
+            .await?;
+        let began = Instant::now();
+        transaction.commit().await?;
+        scene
+            .eventually(&format!(
+                "select auth_status = 'client_ready' from public.message_instances where id = '{id}'"
+            ))
+            .await?;
+        took.push(began.elapsed());
+    }
+    took.sort();
+    // Each of them was waited for, which took two seconds.
+    ensure!(took[1] < Duration::from_secs(1), "they took {took:?}");
+    locker.batch_execute("commit").await?;
+    scene
+        .eventually("select not exists (select from auth_reconciler.change)")
+        .await?;
+    let failed = daemon.count(|line| line.is("look failed, will be repeated"));
+    assert_eq!(failed, 0, "a table that is locked is no failure");
+    Ok(())
+}

@@ -90,3 +90,39 @@ async fn one_that_gets_nothing_even_alone_is_not_tried_for_ever() {
     .await;
     assert!(matches!(results[..], [Some(Ok(())), None]));
 }
+
+/// As a row whose trigger sleeps until the limit of statements.
+#[tokio::test]
+async fn nobody_waits_in_many_companies_for_one_that_is_slow() {
+    let batches = RefCell::new(Vec::new());
+    let results = halved(
+        8,
+        |_: &String| false,
+        |places: Vec<usize>| {
+            batches.borrow_mut().push(places.clone());
+            let slow = places.contains(&5);
+            if slow {
+                std::thread::sleep(LONG + Duration::from_millis(1));
+            }
+            ready(match (slow, places.len()) {
+                (true, 1) => Err("too slow".to_owned()),
+                (true, _) => Ok(places.iter().map(|_| None).collect()),
+                (false, _) => Ok(places.iter().copied().map(Some).collect()),
+            })
+        },
+    )
+    .await;
+    let mut expected = vec![(0..8).collect::<Vec<_>>()];
+    expected.extend((0..=5).map(|place| vec![place]));
+    assert_eq!(batches.into_inner(), expected);
+    let done = results
+        .iter()
+        .filter(|one| matches!(one, Some(Ok(_))))
+        .count();
+    assert_eq!(done, 5, "who came before it");
+    assert!(matches!(results[5], Some(Err(_))));
+    assert!(
+        results[6].is_none() && results[7].is_none(),
+        "they come again"
+    );
+}

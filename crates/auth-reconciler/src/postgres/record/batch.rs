@@ -15,7 +15,7 @@ use super::wanted::{Wanted, json};
 use super::{Act, RecordSettings, no_answer};
 use crate::postgres::direct;
 use crate::postgres::error::StoreError;
-use crate::postgres::halves::halved;
+use crate::postgres::halves::{gave_way, halved};
 use crate::postgres::pool::bare;
 
 const RECORD: &str = sql!("queries/record.sql");
@@ -54,7 +54,7 @@ pub(crate) async fn record_all(
         .map(|(result, one)| match result {
             Some(Ok(recording)) => Ok(recording),
             Some(Err(failure)) => Err(StoreError::Shared(failure)),
-            None => Err(no_answer(one.act)),
+            None => Err(gave_way(one.act.name())),
         })
         .collect()
 }
