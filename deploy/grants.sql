@@ -145,6 +145,7 @@ grant execute on function
     auth_reconciler.legible(text),
     auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz),
     auth_reconciler.nobody_leads(),
+    auth_reconciler.odd_rows(),
     auth_reconciler.own_troubles(),
     auth_reconciler.processes(),
     auth_reconciler.watched_rows()

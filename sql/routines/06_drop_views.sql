@@ -11,6 +11,7 @@ drop view if exists auth_reconciler.tables;
 drop view if exists auth_reconciler.history;
 drop view if exists auth_reconciler.transitions;
 drop view if exists auth_reconciler.instances;
+drop view if exists auth_reconciler.judged_rows;
 drop view if exists auth_reconciler.reconcilers;
 
 do $body$

@@ -1,7 +1,50 @@
 -- What an operator calls. With the rights of the owner, so that a member of auth_reconciler needs the
 -- right to call it and nothing else.
 
+create or replace function auth_reconciler.readable_tables() returns setof auth_reconciler.watched_table
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+    -- A table that was dropped leaves its number behind, and one whose columns were renamed is told in problems.
+    select w.*
+    from auth_reconciler.watched_table as w
+    where exists (select from pg_class as c where c.oid = w.relation)
+        and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
+    order by w.id
+$body$;
+
+comment on function auth_reconciler.readable_tables() is
+    'The watched tables that are there, with the columns that they were watched with.';
+
 create or replace function auth_reconciler.watched_rows()
+returns table (watched_id integer, instance_id uuid, provider text, auth_status text)
+language plpgsql
+stable
+-- How many there are the planner cannot know. Taken for few, each would be looked up in what was recorded for itself.
+rows 100000
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    watched auth_reconciler.watched_table;
+begin
+    for watched in select * from auth_reconciler.readable_tables() loop
+        return query execute format(
+            $sql$
+            select %1$L::integer, w.id, auth_reconciler.legible(w.provider::text), auth_reconciler.legible(w.auth_status::text)
+            from %2$s as w
+            $sql$,
+            watched.id, watched.relation);
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.watched_rows() is
+    'The rows of all watched tables as they are now. A function, because a view over the manager''s tables would stand in the way of its own migrations.';
+
+create or replace function auth_reconciler.odd_rows()
 returns table (watched_id integer, instance_id uuid, provider text, auth_status text)
 language plpgsql
 stable
@@ -11,22 +54,34 @@ as $body$
 declare
     watched auth_reconciler.watched_table;
 begin
-    for watched in
-        select w.* from auth_reconciler.watched_table as w
-        -- A table that was dropped leaves its number behind, and one whose columns were renamed is told in problems.
-        where exists (select from pg_class as c where c.oid = w.relation)
-            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
-        order by w.id
-    loop
+    for watched in select * from auth_reconciler.readable_tables() loop
         return query execute format(
-            'select %L::integer, id, auth_reconciler.legible(provider::text), auth_reconciler.legible(auth_status::text) from %s',
+            $sql$
+            select %1$L::integer, w.id, auth_reconciler.legible(w.provider::text), auth_reconciler.legible(w.auth_status::text)
+            from (
+                select r.id from %2$s as r where r.auth_status::text is distinct from 'client_ready'
+                union
+                select r.id from %2$s as r
+                where not exists (
+                    select from auth_reconciler.instance as i where i.watched_id = %1$L::integer and i.instance_id = r.id
+                )
+                union
+                select i.instance_id from auth_reconciler.instance as i
+                where i.watched_id = %1$L::integer and (i.auth_status is distinct from 'client_ready' or i.contested > 0)
+                union
+                select c.instance_id from auth_reconciler.change as c where c.watched_id = %1$L::integer
+                union
+                select p.instance_id from auth_reconciler.pause as p where p.watched_id = %1$L::integer
+            ) as odd
+            join %2$s as w on w.id = odd.id
+            $sql$,
             watched.id, watched.relation);
     end loop;
 end
 $body$;
 
-comment on function auth_reconciler.watched_rows() is
-    'The rows of all watched tables as they are now, but of one that has no longer the columns it was watched with. A function, because a view over the manager''s tables would stand in the way of its own migrations.';
+comment on function auth_reconciler.odd_rows() is
+    'Those of watched_rows() that are not ready, not recorded as ready, contested, paused, or changed since they were looked at: few where all is well, however many there are.';
 
 create or replace function auth_reconciler.places(instance_id uuid)
 returns table (watched_id integer, relation regclass)
@@ -39,12 +94,7 @@ declare
     watched auth_reconciler.watched_table;
     present boolean;
 begin
-    for watched in
-        select w.* from auth_reconciler.watched_table as w
-        where exists (select from pg_class as c where c.oid = w.relation)
-            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
-        order by w.id
-    loop
+    for watched in select * from auth_reconciler.readable_tables() loop
         execute format('select true from %s where id = $1', watched.relation) into present using instance_id;
         if present or exists (
             select from auth_reconciler.instance as i
@@ -127,12 +177,7 @@ declare
 begin
     -- Before a number of the log is drawn, see log_change().
     perform pg_current_xact_id();
-    for watched in
-        select w.* from auth_reconciler.watched_table as w
-        where exists (select from pg_class as c where c.oid = w.relation)
-            and auth_reconciler.wrong_columns(w.relation, w.has_type_instance) is null
-        order by w.id
-    loop
+    for watched in select * from auth_reconciler.readable_tables() loop
         execute format(
             $sql$
             insert into auth_reconciler.change (watched_id, instance_id, cause, application, role, note)

@@ -1,8 +1,9 @@
 -- What an operator reads. Ages and trouble are computed when asked, so they are true even when no
 -- daemon runs.
 
-create or replace view auth_reconciler.instances as
+create or replace view auth_reconciler.judged_rows as
 select
+    r.odd,
     r.instance_id as id,
     r.provider,
     r.auth_status,
@@ -30,9 +31,12 @@ select
     i.container_started_at,
     coalesce(c.count, 0) as unobserved,
     c.oldest as unobserved_since,
-    w.relation as watched_table
-from auth_reconciler.watched_rows() as r
-join auth_reconciler.watched_table as w on w.id = r.watched_id
+    (select w.relation from auth_reconciler.watched_table as w where w.id = r.watched_id) as watched_table
+from (
+    select false as odd, a.* from auth_reconciler.watched_rows() as a
+    union all
+    select true, o.* from auth_reconciler.odd_rows() as o
+) as r
 left join auth_reconciler.instance as i
     on i.watched_id = r.watched_id and i.instance_id = r.instance_id
 left join auth_reconciler.pause as p
@@ -45,6 +49,18 @@ left join (
     from auth_reconciler.change
     group by change.watched_id, change.instance_id
 ) as c on c.watched_id = r.watched_id and c.instance_id = r.instance_id;
+
+comment on view auth_reconciler.judged_rows is
+    'What instances and problems show: all rows where odd is false, and the odd ones of them once more where it is true. Ask for one of the two.';
+
+create or replace view auth_reconciler.instances as
+select
+    i.id, i.provider, i.auth_status, i.reason, i.message, i.since, i.cause, i.reaction_ms, i.next_attempt_at,
+    i.trouble, i.contested, i.paused, i.paused_by, i.paused_at, i.pause_reason, i.verdict, i.looks,
+    i.recorded_at, i.container, i.container_name, i.container_started_at, i.unobserved, i.unobserved_since,
+    i.watched_table
+from auth_reconciler.judged_rows as i
+where not i.odd;
 
 comment on view auth_reconciler.instances is
     'Everything that is known of each instance, one row each, for programs and \x. On a terminal read status.';
@@ -73,6 +89,21 @@ comment on column auth_reconciler.instances.container_started_at is 'When that c
 comment on column auth_reconciler.instances.unobserved is 'Changes that no look has answered for yet.';
 comment on column auth_reconciler.instances.unobserved_since is 'When the oldest of them was made.';
 comment on column auth_reconciler.instances.watched_table is 'The table of the row.';
+
+comment on column auth_reconciler.judged_rows.odd is 'Whether it is one of the odd ones.';
+do $body$
+declare
+    said record;
+begin
+    for said in
+        select a.attname, col_description(a.attrelid, a.attnum) as words
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = 'auth_reconciler.instances'::regclass and a.attnum > 0
+    loop
+        execute format('comment on column auth_reconciler.judged_rows.%I is %L', said.attname, said.words);
+    end loop;
+end
+$body$;
 
 create or replace view auth_reconciler.status as
 select
@@ -122,10 +153,10 @@ select
     t.message,
     w.relation as watched_table
 from auth_reconciler.transition as t
-join auth_reconciler.watched_table as w on w.id = t.watched_id
-order by t.id;
+join auth_reconciler.watched_table as w on w.id = t.watched_id;
 
-comment on view auth_reconciler.transitions is 'History: each time the status of an instance moved, oldest first.';
+comment on view auth_reconciler.transitions is
+    'History: each time the status of an instance moved. In no order, so that any is cheap: order by id.';
 comment on column auth_reconciler.transitions.id is 'Its number; grows with time.';
 comment on column auth_reconciler.transitions.instance_id is 'The instance.';
 comment on column auth_reconciler.transitions.at is 'When it was recorded.';

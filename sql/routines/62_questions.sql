@@ -96,7 +96,7 @@ select
     date_trunc('second', what.since),
     i.trouble,
     what.since
-from auth_reconciler.instances as i
+from auth_reconciler.judged_rows as i
 -- Asked once, not for each row.
 cross join (select auth_reconciler.nobody_leads() as leaderless offset 0) as l
 cross join lateral (
@@ -115,7 +115,7 @@ cross join lateral (
         end as problem,
         case when i.unobserved > 0 and not i.paused and not i.contested then i.unobserved_since else i.since end as since
 ) as what
-where what.problem is not null) as every
+where i.odd and what.problem is not null) as every
 -- What concerns all comes first, what is worst of it at the top. The words are those of problem.rs.
 left join (
     values
@@ -200,32 +200,39 @@ comment on column auth_reconciler.backlog.watched_table is 'The table of the row
 create or replace view auth_reconciler.drift as
 select
     w.instance_id as id,
-    bool_or(coalesce(i.contested, 0) > 0) as contested,
+    coalesce(i.contested, 0) > 0 as contested,
     auth_reconciler.legible(w.application) as application,
     auth_reconciler.legible(w.role) as role,
     auth_reconciler.legible(w.from_status) as from_status,
     auth_reconciler.legible(w.to_status) as to_status,
-    sum(w.times)::bigint as times,
-    coalesce(sum(w.times) filter (where w.guarded), 0)::bigint as guarded,
-    auth_reconciler.age_of(max(w.at)) as age,
-    max(w.at) as last_at
+    w.times,
+    w.guarded,
+    auth_reconciler.age_of(w.last_at) as age,
+    w.last_at
 from (
     select
-        j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status, j.times,
-        j.act = 'guarded' as guarded, j.at
-    from auth_reconciler.journal as j
-    where j.act in ('drift', 'guarded') and exists (
-        select from auth_reconciler.watched_table as t where t.id = j.watched_id)
-    union all
-    select
-        c.watched_id, c.instance_id, c.application, c.role, c.from_status, c.to_status, 1, c.kept is true, c.changed_at
-    from auth_reconciler.change as c
-    where c.cause = 'drift' and exists (
-        select from auth_reconciler.watched_table as t where t.id = c.watched_id)
+        every.watched_id, every.instance_id, every.application, every.role, every.from_status, every.to_status,
+        sum(every.times)::bigint as times,
+        coalesce(sum(every.times) filter (where every.guarded), 0)::bigint as guarded,
+        max(every.at) as last_at
+    from (
+        select
+            j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status, j.times,
+            j.act = 'guarded' as guarded, j.at
+        from auth_reconciler.journal as j
+        where j.act in ('drift', 'guarded')
+        union all
+        select
+            c.watched_id, c.instance_id, c.application, c.role, c.from_status, c.to_status, 1, c.kept is true, c.changed_at
+        from auth_reconciler.change as c
+        where c.cause = 'drift'
+    ) as every
+    group by
+        every.watched_id, every.instance_id, every.application, every.role, every.from_status, every.to_status
 ) as w
+join auth_reconciler.watched_table as t on t.id = w.watched_id
 left join auth_reconciler.instance as i on i.watched_id = w.watched_id and i.instance_id = w.instance_id
-group by w.watched_id, w.instance_id, w.application, w.role, w.from_status, w.to_status
-order by bool_or(coalesce(i.contested, 0) > 0) desc, max(w.at) desc;
+order by coalesce(i.contested, 0) > 0 desc, w.last_at desc;
 
 comment on view auth_reconciler.drift is
     'Who wrote auth_status beside us, from what to what and how often; contested instances first. As far back as history is kept.';
@@ -242,18 +249,23 @@ comment on column auth_reconciler.drift.last_at is 'When the last time was.';
 
 create or replace view auth_reconciler.latency as
 select
-    p.period,
-    coalesce(t.cause, 'all') as cause,
-    count(*) as count,
-    round(percentile_disc(0.5) within group (order by t.reaction_ms)::numeric, 1) as p50_ms,
-    round(percentile_disc(0.95) within group (order by t.reaction_ms)::numeric, 1) as p95_ms,
-    round(percentile_disc(0.99) within group (order by t.reaction_ms)::numeric, 1) as p99_ms,
-    round(max(t.reaction_ms)::numeric, 1) as max_ms
-from (values (1, 'hour', interval '1 hour'), (2, 'day', interval '1 day')) as p (place, period, length)
-join auth_reconciler.transition as t on t.at > now() - p.length
-join auth_reconciler.watched_table as w on w.id = t.watched_id
-group by grouping sets ((p.place, p.period, t.cause), (p.place, p.period))
-order by p.place, grouping(t.cause) desc, t.cause;
+    (array['hour', 'day'])[m.place] as period,
+    coalesce(m.cause, 'all') as cause,
+    m.count,
+    round(m.percentiles[1]::numeric, 1) as p50_ms,
+    round(m.percentiles[2]::numeric, 1) as p95_ms,
+    round(m.percentiles[3]::numeric, 1) as p99_ms,
+    round(m.slowest::numeric, 1) as max_ms
+from (
+    select
+        p.place, t.cause, count(*) as count, max(t.reaction_ms) as slowest,
+        percentile_disc(array[0.5, 0.95, 0.99]) within group (order by t.reaction_ms) as percentiles
+    from (values (1, interval '1 hour'), (2, interval '1 day')) as p (place, length)
+    join auth_reconciler.transition as t on t.at > now() - p.length
+    where t.watched_id in (select w.id from auth_reconciler.watched_table as w)
+    group by grouping sets ((p.place, t.cause), (p.place))
+) as m
+order by m.place, m.cause nulls first;
 
 comment on view auth_reconciler.latency is
     'How fast we are: time from what happened to the commit of the status that it led to, by cause, in the last hour and day. Counts what history still holds.';
@@ -268,28 +280,49 @@ comment on column auth_reconciler.latency.max_ms is 'The slowest.';
 create or replace view auth_reconciler.history as
 select
     h.kept,
-    h.rows,
+    coalesce(c.about, h.rows) as rows,
     auth_reconciler.age_of(h.oldest) as reaches_back,
-    pg_size_pretty(pg_total_relation_size(h.relation)) as size,
-    pg_total_relation_size(h.relation) as bytes,
+    pg_size_pretty(pg_total_relation_size(c.oid)) as size,
+    pg_total_relation_size(c.oid) as bytes,
     h.oldest
 from (
-    select 'transitions' as kept, count(*) as rows, min(t.at) as oldest, 'auth_reconciler.transition'::regclass as relation
-    from auth_reconciler.transition as t
+    select
+        t.oid,
+        -- To count a million rows takes a while: as the planner does, a large table is taken to be as dense as it was
+        -- when it was last vacuumed or analyzed.
+        case when t.reltuples >= 100000 and t.relpages > 0 then (
+            t.reltuples / t.relpages * (pg_relation_size(t.oid) / current_setting('block_size')::bigint)
+        )::bigint end as about
+    from pg_catalog.pg_class as t
+    where t.oid in (
+        'auth_reconciler.transition'::regclass, 'auth_reconciler.journal'::regclass,
+        'auth_reconciler.change'::regclass, 'auth_reconciler.instance'::regclass)
+) as c
+cross join lateral (
+    select 'transitions' as kept,
+        case when c.about is null then (select count(*) from auth_reconciler.transition) end as rows,
+        (select min(t.at) from auth_reconciler.transition as t) as oldest
+    where c.oid = 'auth_reconciler.transition'::regclass
     union all
-    select 'journal', count(*), min(j.at), 'auth_reconciler.journal'::regclass from auth_reconciler.journal as j
+    select 'journal', case when c.about is null then (select count(*) from auth_reconciler.journal) end,
+        (select min(j.at) from auth_reconciler.journal as j)
+    where c.oid = 'auth_reconciler.journal'::regclass
     union all
-    select 'unanswered changes', count(*), min(c.changed_at), 'auth_reconciler.change'::regclass
-    from auth_reconciler.change as c
+    select 'unanswered changes', case when c.about is null then (select count(*) from auth_reconciler.change) end,
+        (select min(n.changed_at) from auth_reconciler.change as n)
+    where c.oid = 'auth_reconciler.change'::regclass
     union all
-    select 'instances', count(*), min(i.recorded_at), 'auth_reconciler.instance'::regclass
-    from auth_reconciler.instance as i
-) as h;
+    select 'instances', case when c.about is null then (select count(*) from auth_reconciler.instance) end,
+        (select min(i.recorded_at) from auth_reconciler.instance as i)
+    where c.oid = 'auth_reconciler.instance'::regclass
+) as h
+order by array_position(array['transitions', 'journal', 'unanswered changes', 'instances'], h.kept);
 
 comment on view auth_reconciler.history is
     'How much is kept, how far back, and how large it is on disk. Transitions and journal are bounded by AUTH_RECONCILER_HISTORY_PER_INSTANCE and _MAX_AGE; only unanswered changes grow while no daemon runs.';
 comment on column auth_reconciler.history.kept is 'What.';
-comment on column auth_reconciler.history.rows is 'How many rows.';
+comment on column auth_reconciler.history.rows is
+    'How many rows; from 100,000 on about as many as the server takes them for.';
 comment on column auth_reconciler.history.reaches_back is 'Age of the oldest.';
 comment on column auth_reconciler.history.size is 'On disk, indexes included, for people.';
 comment on column auth_reconciler.history.bytes is 'The same in bytes.';

@@ -27,11 +27,19 @@ begin
             case when kept.is_grantable then ' with grant option' else '' end);
     end loop;
     for kept in
-        select k.part, r.rolname, k.is_grantable
+        select every.part, r.rolname, k.is_grantable
         from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
             as k (part text, grantee oid, privilege text, is_grantable boolean)
+        cross join lateral (
+            select k.part
+            union all
+            -- What came to be called where only the former was: whoever read goes on reading.
+            select divided.latter
+            from (values ('auth_reconciler.watched_rows()', 'auth_reconciler.odd_rows()')) as divided (former, latter)
+            where divided.former = k.part
+        ) as every
         join pg_catalog.pg_roles as r on r.oid = k.grantee
-        where case when k.privilege = 'routine' then to_regprocedure(k.part) is not null end
+        where case when k.privilege = 'routine' then to_regprocedure(every.part) is not null end
     loop
         execute format(
             'grant execute on function %s to %I%s',

@@ -256,7 +256,7 @@ pub(crate) async fn history(client: &Client, id: Uuid) -> Result<Vec<[String; 4]
     let rows = client
         .query(
             "select coalesce(from_status, 'null'), coalesce(to_status, 'null'), reason, cause
-             from auth_reconciler.transitions where instance_id = $1",
+             from auth_reconciler.transitions where instance_id = $1 order by id",
             &[&id],
         )
         .await?;

@@ -226,3 +226,88 @@ async fn read_and_record(
     ensure!(by_record < 1_000, "{by_record} rows to record five");
     Ok(())
 }
+
+/// A fleet that is well but for a few, with a long history, as the server sees it once it has been analyzed.
+const FLEET: &str = "
+    insert into public.message_instances (id, provider, auth_status, port_api, api_key)
+    select gen_random_uuid(), 'telegram', case when n % 100 = 0 then 'failed' else 'client_ready' end, 1, 'key'
+    from generate_series(1, 20000) as n;
+    insert into auth_reconciler.instance
+        (watched_id, instance_id, version, generation, auth_status, reason, message, since, settled, cause,
+         reaction_ms, recorded_at, looks, attempts, misses, corrections_spent, contested)
+    select 1, m.id, gen_random_uuid(), 0, m.auth_status, 'Ready', '', now(), true, 'watch', 1, now(), 1, 0, 0, 0, 0
+    from public.message_instances as m;
+    insert into auth_reconciler.transition
+        (watched_id, instance_id, at, from_status, to_status, reason, message, cause, reaction_ms)
+    select 1, m.id, now() - n * interval '2 hours', 'pending', 'client_ready', 'Ready', '', 'watch', n
+    from generate_series(10, 1, -1) as n, public.message_instances as m;
+    insert into auth_reconciler.journal
+        (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status)
+    select 1, m.id, now() - n * interval '2 hours', 'verdict', 'watch', 1, now(), 'client_ready', 'failed'
+    from generate_series(10, 1, -1) as n, public.message_instances as m;
+    analyze";
+
+/// Each of what a person or an exporter asks reads each table once at most, or a few pages along an index; looked up row by
+/// row they were 80,000 pages and more.
+#[tokio::test]
+async fn what_people_ask_of_a_large_fleet_is_not_looked_up_row_by_row() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    scene.manager.batch_execute(FLEET).await?;
+    let one: Uuid = scene
+        .value("select id from public.message_instances limit 1")
+        .await?;
+    let explain = format!("select * from auth_reconciler.explain('{one}')");
+    let moves = format!("select * from auth_reconciler.transitions where instance_id = '{one}'");
+    // In the log are 20,000 changes that no look has answered for, and then none.
+    for waits in [true, false] {
+        for (asked, most) in [
+            ("select * from auth_reconciler.status", 10_000),
+            ("select * from auth_reconciler.problems", 10_000),
+            ("select * from auth_reconciler.backlog", 10_000),
+            (
+                "select count(trouble) from auth_reconciler.instances",
+                10_000,
+            ),
+            ("select * from auth_reconciler.drift", 10_000),
+            ("select * from auth_reconciler.latency", 10_000),
+            ("select * from auth_reconciler.history", 2_000),
+            (&explain, 10_000),
+            (&moves, 100),
+            (
+                "select * from auth_reconciler.transitions order by at desc limit 20",
+                100,
+            ),
+            (
+                "select * from auth_reconciler.transitions order by id desc limit 20",
+                100,
+            ),
+            (
+                "select * from auth_reconciler.transitions where id > 199990",
+                100,
+            ),
+        ] {
+            let pages = pages(&scene, asked).await?;
+            ensure!(pages < most, "{asked}: {pages} pages, with changes {waits}");
+        }
+        scene
+            .manager
+            .batch_execute("truncate auth_reconciler.change; analyze auth_reconciler.change")
+            .await?;
+    }
+    // As `watch` asks: the last ones at its beginning, and then what is new, or was late.
+    let asked = include_str!("../../../sql/queries/transitions.sql");
+    for (after, these) in [("0", "{}"), ("199990", "{}"), ("199990", "{17,18}")] {
+        for of in ["null".to_owned(), format!("'{one}'")] {
+            let asked = asked
+                .replace("$1", &of)
+                .replace("$2", &format!("'{after}'"));
+            let asked = asked
+                .replace("$3", &format!("'{these}'"))
+                .replace("$4", "'10'");
+            let pages = pages(&scene, &asked).await?;
+            ensure!(pages < 200, "{pages} pages for {of}, {after}, {these}");
+        }
+    }
+    Ok(())
+}

@@ -7,9 +7,27 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::scene::Scene;
+
+/// Tries this again if a statement was ended by its time limit: a machine that is out of breath does that as well, now and
+/// then; whoever is kept waiting by us is each time.
+pub(crate) async fn with_breath<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    for _ in 0..4 {
+        match attempt().await {
+            Err(failure) if out_of_time(&failure) => println!("again, for {failure:#}"),
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+fn out_of_time(failure: &anyhow::Error) -> bool {
+    let ended = failure.downcast_ref::<tokio_postgres::Error>();
+    ended.and_then(tokio_postgres::Error::code) == Some(&SqlState::QUERY_CANCELED)
+}
 
 /// It writes until it is stopped; the first write that fails ends it.
 pub(crate) struct Writer {

@@ -247,7 +247,7 @@ async fn the_history_of_an_instance_is_bounded_by_count_and_age() -> Result<()> 
         let rows = stage
             .client
             .query(
-                "select to_status from auth_reconciler.transitions where instance_id = $1",
+                "select to_status from auth_reconciler.transitions where instance_id = $1 order by id",
                 &[&of],
             )
             .await?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::lateness::Writer;
+use crate::lateness::{Writer, with_breath};
 use crate::scene::{Eavesdropper, Scene, eventually};
 
 /// Tables and routines of each version, in order.
@@ -195,7 +195,7 @@ async fn migrate_from(version: usize, led: bool) -> Result<()> {
 async fn no_change_is_lost_and_no_statement_fails_while_the_schema_becomes_the_newest() -> Result<()>
 {
     for version in 1..=EARLIER.len() {
-        migrate_from(version, false).await?;
+        with_breath(async || migrate_from(version, false).await).await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ async fn no_change_is_lost_and_no_statement_fails_while_the_schema_becomes_the_n
 #[tokio::test]
 async fn nor_while_a_daemon_of_the_earlier_version_goes_on() -> Result<()> {
     for version in 1..=EARLIER.len() {
-        migrate_from(version, true).await?;
+        with_breath(async || migrate_from(version, true).await).await?;
     }
     Ok(())
 }

@@ -149,3 +149,40 @@ async fn an_upgrade_attaches_every_watched_table_anew() -> Result<()> {
     assert!(!again.stdout.contains("public.other"), "{}", again.stdout);
     Ok(())
 }
+
+/// What the views are made of is divided anew from version to version.
+#[tokio::test]
+async fn who_could_read_the_views_of_the_last_release_can_read_them_still() -> Result<()> {
+    let scene = Scene::shared().await?;
+    super::earlier::install(&scene, 4).await?;
+    let role = format!("reader_{}", Uuid::new_v4().simple());
+    let grant = format!(
+        "create role {role}; grant usage on schema auth_reconciler to {role};
+         grant select on auth_reconciler.problems, auth_reconciler.status, auth_reconciler.instances,
+            auth_reconciler.drift, auth_reconciler.history, auth_reconciler.backlog, auth_reconciler.latency to {role};
+         grant execute on all functions in schema auth_reconciler to {role}"
+    );
+    scene.manager.batch_execute(&grant).await?;
+    scene.migrate().await?;
+    let mut refused = Vec::new();
+    for view in [
+        "problems",
+        "status",
+        "instances",
+        "drift",
+        "history",
+        "backlog",
+        "latency",
+    ] {
+        let read =
+            format!("begin; set local role {role}; select * from auth_reconciler.{view}; rollback");
+        if let Err(error) = scene.manager.batch_execute(&read).await {
+            scene.manager.batch_execute("rollback").await?;
+            refused.push(format!("{view}: {error:?}"));
+        }
+    }
+    let gone = format!("drop owned by {role}; drop role {role}");
+    scene.manager.batch_execute(&gone).await?;
+    assert!(refused.is_empty(), "{refused:?}");
+    Ok(())
+}

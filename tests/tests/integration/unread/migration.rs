@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_reconciler_tests::daemon::run_command;
 
 use super::*;
-use crate::lateness::Writer;
+use crate::lateness::{Writer, with_breath};
 use crate::operator::earlier;
 
 const MANY: &str = "
@@ -22,6 +22,10 @@ const WORST: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn the_manager_does_not_wait_for_the_index_of_a_long_log() -> Result<()> {
+    with_breath(make_it_beside_a_writer).await
+}
+
+async fn make_it_beside_a_writer() -> Result<()> {
     let scene = Scene::shared().await?;
     let id = scene.instance(1).await?;
     earlier::install(&scene, 4).await?;
