@@ -67,6 +67,7 @@ grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_r
 grant execute on function
     auth_reconciler.answer_changes(integer, bigint[]),
     auth_reconciler.answered_unlogged(uuid, bigint, text),
+    auth_reconciler.attach_anew(oid),
     auth_reconciler.begin_instances(auth_reconciler.proposal[]),
     auth_reconciler.conclude(text, double precision, auth_reconciler.proposal[]),
     auth_reconciler.enter_gate(),

@@ -135,27 +135,11 @@ as $body$
             and w.has_type_instance = is_watched.typed
     )
     and cardinality(auth_reconciler.missing_triggers(relation, assigned)) = 0
+    and auth_reconciler.is_lean(relation) = (auth_reconciler.before_triggers(relation) is null)
 $body$;
 
 comment on function auth_reconciler.is_watched(regclass, boolean, boolean) is
-    'Whether a table is watched in just this way, with all triggers attached and enabled.';
-
-create or replace function auth_reconciler.facts_differ(typed boolean) returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $body$
-    -- WHEN, not UPDATE OF: a BEFORE trigger may change a column that the statement did not name.
-    select 'old.id is distinct from new.id'
-        || ' or old.api_key is distinct from new.api_key'
-        || ' or old.account is distinct from new.account'
-        || ' or old.port_api is distinct from new.port_api'
-        || ' or old.provider is distinct from new.provider'
-        || case when typed then ' or old.type_instance is distinct from new.type_instance' else '' end
-$body$;
-
-comment on function auth_reconciler.facts_differ(boolean) is
-    'Text of the trigger condition that something changed of what verdicts are made from.';
+    'Whether a table is watched in just this way, with all triggers attached and enabled, in the form that its other triggers allow.';
 
 create or replace function auth_reconciler.settle_name(relation regclass) returns void
 language plpgsql
@@ -185,28 +169,6 @@ $body$;
 comment on function auth_reconciler.settle_name(regclass) is
     'Gives a name to the table that bears it now, and forgets a dropped one that bore it.';
 
-create or replace function auth_reconciler.enable_in_partitions(relation regclass) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    copy record;
-begin
-    for copy in
-        select p.relid::regclass as partition, t.tgname
-        from pg_catalog.pg_partition_tree(relation) as p
-        join pg_catalog.pg_trigger as t on t.tgrelid = p.relid
-        where p.level > 0 and t.tgenabled not in ('O', 'A')
-            and t.tgfoid in ('auth_reconciler.log_change()'::regprocedure, 'auth_reconciler.keep_status()'::regprocedure)
-    loop
-        execute format('alter table %s enable trigger %I', copy.partition, copy.tgname);
-    end loop;
-end
-$body$;
-
-comment on function auth_reconciler.enable_in_partitions(regclass) is
-    'Enables what somebody has disabled of our triggers on partitions. Call it with the table locked.';
-
 create or replace function auth_reconciler.warn_of(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -231,50 +193,6 @@ $body$;
 
 comment on function auth_reconciler.warn_of(regclass) is
     'Warns of what does not keep a table from being watched, but will make some statements fail, or hide rows.';
-
-create or replace function auth_reconciler.attach(
-    relation regclass, watched_id integer, assigned boolean, typed boolean
-)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    facts constant text := auth_reconciler.facts_differ(typed);
-begin
-    execute format(
-        $sql$
-        create or replace trigger auth_reconciler_insert after insert on %1$s
-            for each row execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_delete after delete on %1$s
-            for each row execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_truncate after truncate on %1$s
-            for each statement execute function auth_reconciler.log_change(%2$L);
-        create or replace trigger auth_reconciler_update after update on %1$s
-            for each row when (
-                %3$s or old.auth_status is distinct from new.auth_status
-            )
-            execute function auth_reconciler.log_change(%2$L);
-        -- Somebody may have disabled them.
-        alter table %1$s enable trigger auth_reconciler_insert, enable trigger auth_reconciler_delete,
-            enable trigger auth_reconciler_truncate, enable trigger auth_reconciler_update;
-        $sql$,
-        relation, watched_id::text, facts);
-    if assigned then
-        execute format(
-            $sql$
-            create or replace trigger auth_reconciler_assigned after update of api_key, account on %1$s
-                for each row when (not (%3$s))
-                execute function auth_reconciler.log_change(%2$L, 'assigned');
-            alter table %1$s enable trigger auth_reconciler_assigned;
-            $sql$,
-            relation, watched_id::text, facts);
-    end if;
-end
-$body$;
-
-comment on function auth_reconciler.attach(regclass, integer, boolean, boolean) is
-    'Makes and enables the triggers of a watched table. Call it with the table locked.';
 
 create or replace function auth_reconciler.watch(relation regclass, assigned boolean default false) returns text
 language plpgsql
@@ -309,16 +227,7 @@ begin
         set has_type_instance = excluded.has_type_instance, assigned = excluded.assigned, name = excluded.name
     returning * into known;
 
-    perform auth_reconciler.attach(relation, known.id, assigned, typed);
-    if auth_reconciler.is_guarded(relation) then
-        perform auth_reconciler.attach_guard(relation, known.id, typed);
-    end if;
-    perform auth_reconciler.enable_in_partitions(relation);
-
-    -- After the triggers: whatever is committed from now on is logged, and whatever was is here. To be read when this
-    -- lock is gone, for the manager waits as long as it is held.
-    insert into auth_reconciler.owed (watched_id, name, work) values (known.id, known.name, 'watch');
-    perform pg_notify('auth_reconciler', 'scan');
+    perform auth_reconciler.attach_all(known);
     return format('%s is watched, its rows will be looked at', relation);
 end
 $body$;

@@ -86,6 +86,13 @@ as $body$
         -- Dropped with a column, they can be attached only when it is there again.
         and auth_reconciler.wrong_columns(relation, typed) is null
     union all
+    select 'ChangesHidden', format(
+        'triggers that run before an update came to table %s after it was watched, and what they change of columns that a statement does not name is not seen; run `auth-reconciler migrate`: %s',
+        f.name, b.names)
+    from found as f
+    cross join lateral (select auth_reconciler.before_triggers(relation) as names) as b
+    where f.name is not null and b.names is not null and auth_reconciler.is_lean(relation)
+    union all
     select 'ColumnChanged', format(
         'table %s is not served: %s; undo that (rename the column back), or give the table up: select auth_reconciler.unwatch(%L)%s',
         f.name, c.wrong, f.name,
@@ -116,7 +123,7 @@ as $body$
 $body$;
 
 comment on function auth_reconciler.faults_of(oid, text, boolean, boolean, oid) is
-    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ColumnChanged, ColumnAdded, RowsHidden and RightsMissing (of the role that reads), each in words with what mends it.';
+    'What keeps us from seeing a table as it was watched: TableDropped, TableReplaced, TriggersMissing, ChangesHidden, ColumnChanged, ColumnAdded, RowsHidden and RightsMissing (of the role that reads), each in words with what mends it.';
 
 create or replace function auth_reconciler.table_faults(reader oid)
 returns table (problem text, why text)

@@ -128,11 +128,12 @@ left join (
         (7, 'TableReplaced'),
         (8, 'ColumnChanged'),
         (9, 'TriggersMissing'),
-        (10, 'RowsHidden'),
-        (11, 'RightsMissing'),
-        (12, 'ColumnAdded'),
-        (13, 'NotAsked'),
-        (14, 'Doubt')
+        (10, 'ChangesHidden'),
+        (11, 'RowsHidden'),
+        (12, 'RightsMissing'),
+        (13, 'ColumnAdded'),
+        (14, 'NotAsked'),
+        (15, 'Doubt')
 ) as general (place, problem) on every.id is null and general.problem = every.problem
 order by every.id is not null, general.place nulls last, every.trouble desc, every.began, every.problem, every.why, every.id;
 
@@ -140,7 +141,7 @@ comment on view auth_reconciler.problems is
     'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
-    'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); SchemaAltered (functions, views or tables of ours were dropped, replaced or changed); LogRefuses (changes cannot be written to our log); TableDropped, TableReplaced, ColumnChanged, TriggersMissing, ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
+    'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); SchemaAltered (functions, views or tables of ours were dropped, replaced or changed); LogRefuses (changes cannot be written to our log); TableDropped, TableReplaced, ColumnChanged, TriggersMissing, ChangesHidden (by triggers of somebody else), ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
 comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
 comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';

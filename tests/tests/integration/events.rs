@@ -11,6 +11,7 @@ mod altered;
 
 mod columns;
 mod faults;
+mod forms;
 mod our_tables;
 mod owed;
 mod tables;

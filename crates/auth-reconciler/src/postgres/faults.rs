@@ -3,6 +3,7 @@
 use auth_reconciler_core::controller::Fault;
 use deadpool_postgres::Pool;
 use tokio_postgres::types::{ToSql, Type};
+use tracing::{debug, info};
 
 use super::error::StoreError;
 use super::pool::with;
@@ -21,6 +22,8 @@ pub(super) const MADE: &str = sql!("queries/made.sql");
 
 /// What of our tables is not as the migrations made them.
 pub(super) const ALTERED_TABLES: &str = sql!("queries/altered_tables.sql");
+
+const ATTACH_ANEW: &str = "select auth_reconciler.attach_anew($1)";
 
 /// What was noted of our functions and views when they were made; `None` where nothing was.
 pub(crate) async fn made(pool: &Pool) -> Result<Option<String>, StoreError> {
@@ -52,11 +55,14 @@ pub(crate) async fn altered_tables(pool: &Pool) -> Result<Vec<Fault>, StoreError
 }
 
 /// What keeps us from seeing the tables as they were watched, or from working on them. Reads the catalog only, while nobody
-/// else holds advisory locks.
+/// else holds advisory locks, and other triggers of the tables are as they were.
 pub(crate) async fn faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, StoreError> {
     let mut faults = altered(pool, expected.made.as_deref()).await?;
     faults.extend(altered_tables(pool).await?);
     let known = !faults.is_empty();
+    if !known {
+        attach_anew(pool, expected).await?;
+    }
     let mut failed = None;
     for asked in [
         table_faults(pool, expected).await,
@@ -80,6 +86,34 @@ pub(crate) async fn faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault
         faults.extend(since);
     }
     Ok(faults)
+}
+
+/// Gives our triggers the form that the other triggers of their tables allow. What stands in the way is no failure: that
+/// changes are not seen is told as a fault.
+async fn attach_anew(pool: &Pool, expected: &Expected) -> Result<(), StoreError> {
+    for watched in &expected.watched {
+        let asked = with(pool, "compare our triggers with others", async |client| {
+            client
+                .query_typed_one(ATTACH_ANEW, &[(&watched.oid, Type::OID)])
+                .await
+        });
+        match asked.await {
+            Ok(row) => {
+                if let Some(why) = row.get::<_, Option<String>>(0) {
+                    info!(
+                        table = watched.name,
+                        why, "triggers attached in another form, every row will be looked at"
+                    );
+                }
+            }
+            Err(failure) if failure.is_refusal() || failure.is_busy() => debug!(
+                error = crate::telemetry::chain(&failure),
+                "cannot compare our triggers with others"
+            ),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
 }
 
 async fn table_faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, StoreError> {

@@ -105,6 +105,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/10_triggers.sql"),
     sql!("routines/15_lock_briefly.sql"),
     sql!("routines/18_columns.sql"),
+    sql!("routines/19_attach.sql"),
     sql!("routines/20_watch.sql"),
     sql!("routines/21_altered_routines.sql"),
     ALTERED,
