@@ -144,10 +144,11 @@ async fn a_changed_primary_key_ends_one_instance_and_begins_another() -> Result<
 
 #[tokio::test]
 async fn what_a_before_trigger_changes_is_an_event() -> Result<()> {
-    let scene = Scene::start(&[]).await?;
+    let scene = Scene::start(&[("AUTH_RECONCILER_ECHO_INTERVAL", "100ms")]).await?;
     let stub = Stub::start(Behaviour::Ready).await?;
     stub.expect_key("rotated");
     let id = scene.instance(&stub).await?;
+    let mark = scene.records.mark();
     scene
         .client
         .batch_execute(&format!(
@@ -157,6 +158,13 @@ async fn what_a_before_trigger_changes_is_an_event() -> Result<()> {
                  for each row execute function rotate()",
             scene.table.name()
         ))
+        .await?;
+    // Our trigger takes the form in which it sees that, and every row is looked at.
+    scene
+        .records
+        .wait(mark, "a look at every row", |record| {
+            record.id == id && record.text("cause") == Some("watch")
+        })
         .await?;
 
     let mark = scene.records.mark();

@@ -57,6 +57,7 @@ const TABLES: &[(&str, &str)] = &[
 const FUNCTIONS: &[&str] = &[
     "answer_changes",
     "answered_unlogged",
+    "attach_anew",
     "begin_instances",
     "conclude",
     "enter_gate",

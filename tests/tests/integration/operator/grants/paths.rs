@@ -98,6 +98,10 @@ fn shows() -> Vec<Path> {
             include_str!("../../../../../sql/queries/faults.sql").to_owned(),
         ),
         (
+            "form of triggers",
+            "select auth_reconciler.attach_anew('public.message_instances'::regclass)".to_owned(),
+        ),
+        (
             "doctor of tables",
             include_str!("../../../../../sql/queries/all_table_faults.sql").to_owned(),
         ),
