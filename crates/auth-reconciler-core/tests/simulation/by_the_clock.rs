@@ -247,6 +247,40 @@ fn an_engine_that_runs_none_of_ours_says_nothing() {
     });
 }
 
+/// Containers that are restarted over and over, in sight of the engine or not, before or after their time is over to become
+/// ready: what one life has said counts for no later one. The ledger sees to that.
+#[test]
+fn nothing_is_believed_of_an_earlier_life() {
+    seeds(10, |seed| {
+        let mut sim = Sim::fleet(seed, 5, true);
+        let apis = [Api::NotConnected, Api::Error, Api::Hanging, Api::Silent];
+        for (i, api) in (1..).zip(apis) {
+            let mut at = 0;
+            while at < 5 * MINUTE {
+                let life = 2 * SECOND + sim.rng.below(40 * SECOND);
+                let unseen = sim.rng.below(3) == 0;
+                if unseen {
+                    sim.at(at, Op::Sees(None));
+                }
+                sim.at(at, Op::Container(i, Fate::Die));
+                sim.at(at + 10, Op::Container(i, Fate::Start));
+                sim.at(at + 20, Op::World(i, api));
+                if unseen {
+                    sim.at(at + SECOND, Op::Sees(Some(0)));
+                }
+                at += life;
+            }
+        }
+        sim.minutes(6);
+        for i in 1..=apis.len() {
+            sim.apply(Op::World(i, Api::Ready));
+        }
+        sim.seconds(BOUND);
+        sim.still();
+        sim.assert_normal();
+    });
+}
+
 /// Whatever a container logs of our own requests, we do not hear ourselves.
 #[test]
 fn our_own_noise_leads_to_few_looks_and_hides_no_ready() {

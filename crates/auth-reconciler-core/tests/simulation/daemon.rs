@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) answer: Option<Answer>,
     /// In which life of its container it answered in its own words.
     pub(crate) life: Option<u64>,
+    /// In which life of its container it was asked, see [`Look::asked_in`].
+    pub(crate) asked_in: u64,
 }
 
 /// A look at one instance, as the world knows of it.
@@ -46,6 +48,8 @@ pub(crate) struct Look {
     pub(crate) answer: Option<Answer>,
     /// When it answered in its own words, and in which life of its container.
     pub(crate) heard: Option<(u64, Option<u64>)>,
+    /// The life of its container when its probe ended. Where there is no container, nothing is of an earlier life.
+    pub(crate) asked_in: u64,
 }
 
 /// Something under way, but for probes.

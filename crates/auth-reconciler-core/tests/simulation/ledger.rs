@@ -4,6 +4,11 @@
 //! so, `pending` an answer or the engine's word, and `failed` the engine's word, an answer that tells it, or silence
 //! that was established: three misses over ten seconds since the last doubt, and another instance that answered in
 //! its own words after the first of them and before the last was sent.
+//!
+//! And all of it is of the life of the container that the verdict was made for, as the engine showed it: what was answered
+//! before the container began anew is no evidence of what it is since.
+
+use std::collections::BTreeMap;
 
 use auth_reconciler_core::container::Container;
 use auth_reconciler_core::verdict::Verdict;
@@ -17,18 +22,57 @@ struct Miss {
     sent: u64,
     at: u64,
     error: bool,
+    life: u64,
+}
+
+/// When a probe was sent and when it ended, and the life of the container then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) sent: u64,
+    pub(crate) at: u64,
+    pub(crate) life: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Known {
     misses: Vec<Miss>,
-    /// When it said for the first time since that it is not connected or has an error.
-    not_ready_since: Option<u64>,
+    /// When it said for the first time since that it is not connected or has an error, by the life of its container.
+    not_ready_since: BTreeMap<u64, u64>,
     /// The life of its container that was last heard to be ready.
     ready_life: Option<u64>,
-    /// We failed it, on evidence, and nothing was answered since that says otherwise.
-    failed: bool,
+    /// We failed it, on evidence of this life, and nothing was answered since that says otherwise.
+    failed: Option<u64>,
     last: Option<Answer>,
+}
+
+impl Known {
+    /// Misses of this life and of later ones.
+    fn misses_since(&self, life: u64) -> Vec<&Miss> {
+        self.misses
+            .iter()
+            .filter(|miss| miss.life >= life)
+            .collect()
+    }
+
+    fn has_failed_since(&self, life: u64) -> bool {
+        self.failed.is_some_and(|failed| failed >= life)
+    }
+}
+
+/// The life of the container that is running as the verdict was told; of another container none is asked for.
+fn shown_life(run: &Run) -> u64 {
+    if run.facts.container == Container::Running {
+        life_of_sighting(run)
+    } else {
+        0
+    }
+}
+
+fn life_of_sighting(run: &Run) -> u64 {
+    let sighting = run.facts.sighting.as_ref();
+    sighting
+        .and_then(|shown| shown.network.parse().ok())
+        .unwrap_or(0)
 }
 
 #[derive(Debug)]
@@ -94,7 +138,8 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn answered(&mut self, i: usize, answer: &Answer, sent: u64, at: u64) {
+    pub(crate) fn answered(&mut self, i: usize, answer: &Answer, asked: Asked) {
+        let Asked { sent, at, life } = asked;
         if answer.in_own_words() {
             self.words.push((i, at));
             self.heard = true;
@@ -103,7 +148,7 @@ impl Ledger {
         known.last = Some(answer.clone());
         match answer {
             Answer::NotConnected => {
-                known.not_ready_since.get_or_insert(at);
+                known.not_ready_since.entry(life).or_insert(at);
             }
             // It counts once its look is accepted: of one that the fence refused nothing stays.
             Answer::Ready | Answer::Authenticated | Answer::QrReady | Answer::NotAsked(_) => {}
@@ -114,10 +159,15 @@ impl Ledger {
             | Answer::TooLarge { .. }
             | Answer::Silent(_) => {
                 let error = *answer == Answer::ProviderError;
-                known.misses.push(Miss { sent, at, error });
+                known.misses.push(Miss {
+                    sent,
+                    at,
+                    error,
+                    life,
+                });
                 // Of silence nobody knows whose it is.
                 if error {
-                    known.not_ready_since.get_or_insert(at);
+                    known.not_ready_since.entry(life).or_insert(at);
                 }
             }
         }
@@ -154,11 +204,15 @@ impl Ledger {
             self.false_failed += 1;
         }
         let known = &mut self.known[i];
-        known.failed = claims;
+        known.failed = claims.then(|| match (&run.answer, known.failed) {
+            (_, Some(before)) if before >= shown_life(run) => before,
+            (Some(_), _) => run.asked_in,
+            (None, _) => life_of_sighting(run),
+        });
         match &run.answer {
             Some(Answer::Ready | Answer::Authenticated | Answer::QrReady) => {
                 known.misses.clear();
-                known.not_ready_since = None;
+                known.not_ready_since.clear();
             }
             Some(Answer::NotConnected) => known.misses.clear(),
             _ => {}
@@ -175,13 +229,14 @@ impl Ledger {
             Some(Answer::QrReady) => Some(AuthStatus::QrReady),
             _ => None,
         };
-        said == Some(good)
+        said == Some(good) && run.asked_in >= shown_life(run)
     }
 
     fn is_pending(&self, judged: &Judged<'_>) -> bool {
         let facts = &judged.run.facts;
         let no_key = facts.row.as_ref().is_some_and(|row| !row.has_api_key());
-        let told = judged.run.answer == Some(Answer::NotConnected);
+        let told = judged.run.answer == Some(Answer::NotConnected)
+            && judged.run.asked_in >= shown_life(judged.run);
         no_key || told || facts.container == Container::Created || self.is_new_life(judged)
     }
 
@@ -212,33 +267,41 @@ impl Ledger {
         }
         let good = facts.said().is_some_and(AuthStatus::is_good);
         let doubted = facts.way.doubt_since.is_some();
+        let failed = known.has_failed_since(shown_life(run));
         let Some(answer) = &run.answer else {
             // Put back without a probe.
-            return known.failed && !good && !doubted;
+            return failed && !good && !doubted;
         };
         // Our own, established before, and no answer unsays it.
-        let stands = known.failed && !answer.in_own_words() && !doubted;
-        let error_stands = known.failed && *answer == Answer::ProviderError;
-        let kept = known.failed && *answer == Answer::NotConnected;
+        let stands = failed && !answer.in_own_words() && !doubted;
+        let error_stands = failed && *answer == Answer::ProviderError;
+        let kept = failed && *answer == Answer::NotConnected;
         stands || error_stands || kept || self.is_told(judged, answer) || self.is_silent(judged)
     }
 
     /// It says itself that it will not recover.
     fn is_told(&self, judged: &Judged<'_>, answer: &Answer) -> bool {
-        let known = &self.known[judged.i];
+        let (known, life) = (&self.known[judged.i], shown_life(judged.run));
         let now = judged.now;
+        if judged.run.asked_in < life {
+            return false;
+        }
         match answer {
-            Answer::NotConnected => known
-                .not_ready_since
-                .is_some_and(|since| self.jumped || now - since >= 29_000),
+            Answer::NotConnected => {
+                let since = known.not_ready_since.range(life..).map(|(_, at)| *at);
+                since
+                    .min()
+                    .is_some_and(|since| self.jumped || now - since >= 29_000)
+            }
             Answer::ProviderError => {
-                let errors = known.misses.iter().filter(|miss| miss.error).count();
-                let since = known.misses.first().map_or(now, |miss| miss.at);
+                let misses = known.misses_since(life);
+                let errors = misses.iter().filter(|miss| miss.error).count();
+                let since = misses.first().map_or(now, |miss| miss.at);
                 errors >= 2 && (self.jumped || now - since >= 1_000)
             }
             Answer::Rejected { .. } => {
                 let ready = judged.run.facts.said() == Some(AuthStatus::ClientReady);
-                !ready || self.is_new_life(judged) || self.witnessed(judged.i)
+                !ready || self.is_new_life(judged) || self.witnessed(judged)
             }
             Answer::Ready
             | Answer::Authenticated
@@ -253,19 +316,20 @@ impl Ledger {
 
     /// Established silence.
     fn is_silent(&self, judged: &Judged<'_>) -> bool {
-        let misses = &self.known[judged.i].misses;
+        let misses = self.known[judged.i].misses_since(shown_life(judged.run));
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else {
             return false;
         };
         let enough = misses.len() >= 3 && last.at - first.at >= 9_990;
         let speaks = judged.run.answer.as_ref().is_some_and(Answer::speaks);
         let few = judged.run.facts.way.few && self.heard && speaks;
-        enough && (self.witnessed(judged.i) || few)
+        enough && (self.witnessed(judged) || few)
     }
 
     /// Another one answered in its own words after the first miss and before the last was sent.
-    fn witnessed(&self, i: usize) -> bool {
-        let misses = &self.known[i].misses;
+    fn witnessed(&self, judged: &Judged<'_>) -> bool {
+        let i = judged.i;
+        let misses = self.known[i].misses_since(shown_life(judged.run));
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else {
             return false;
         };

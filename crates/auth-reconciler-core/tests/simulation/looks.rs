@@ -15,7 +15,7 @@ use auth_reconciler_core::{Answer, Key};
 
 use crate::daemon::{Act, BURST, INTERVAL, Look, Run, changes, index, key, row_facts};
 use crate::database::{Instance, uuid};
-use crate::ledger::Judged;
+use crate::ledger::{Asked, Judged};
 use crate::sim::{Event, Sim};
 
 impl Sim {
@@ -216,8 +216,17 @@ impl Sim {
             look.heard = Some((now, life));
         }
         look.answer = Some(answer.clone());
-        let read_at = look.read_at;
-        self.ledger.answered(i, &answer, read_at, now);
+        look.asked_in = life.unwrap_or(u64::MAX);
+        let (sent, life) = (look.read_at, look.asked_in);
+        self.ledger.answered(
+            i,
+            &answer,
+            Asked {
+                sent,
+                at: now,
+                life,
+            },
+        );
         self.probed(i, Some(answer));
         self.chats(i, 2);
     }
@@ -334,6 +343,7 @@ impl Sim {
             sent: look.read_at,
             answer: look.answer,
             life: look.heard.and_then(|(_, life)| life),
+            asked_in: look.asked_in,
         };
         self.ledger.judge(&Judged {
             i,
