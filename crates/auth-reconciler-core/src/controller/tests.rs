@@ -10,8 +10,10 @@ use crate::queue::Limits;
 
 mod log;
 mod others;
+mod over_terms;
 mod parts;
 mod reconciling;
+mod rules;
 mod steps;
 mod terms;
 

@@ -225,12 +225,22 @@ fn one_that_may_not_begin_yet_is_put_off_and_rests_before_it_is_brought_again() 
 }
 
 /// Somebody rings, and the log is read, in which nothing is unread: from where on. It has seen this.
-fn read_nothing(controller: &mut Controller, last_id: i64, open: &[u64], now: Moment) -> i64 {
+pub(super) fn read_nothing(
+    controller: &mut Controller,
+    last_id: i64,
+    open: &[u64],
+    now: Moment,
+) -> i64 {
     controller.handle(rang(key(1)), now);
     nothing_found(controller, last_id, open, now)
 }
 
-fn nothing_found(controller: &mut Controller, last_id: i64, open: &[u64], now: Moment) -> i64 {
+pub(super) fn nothing_found(
+    controller: &mut Controller,
+    last_id: i64,
+    open: &[u64],
+    now: Moment,
+) -> i64 {
     let (batch, log) = next_log_read(controller, now);
     let seen = LogSeen {
         last_id,

@@ -138,3 +138,27 @@ fn scans(commands: &[Command]) -> Vec<bool> {
     });
     wanted.collect()
 }
+
+#[test]
+fn ten_holds_of_the_log_in_a_row_are_borne_and_a_read_of_it_ends_the_row() {
+    let mut controller = serving(settings());
+    let mut now = ms(1);
+    let mut holds = |controller: &mut Controller, count: usize| {
+        let mut left = 0;
+        for _ in 0..count {
+            let (batch, _) = next_log_read(controller, now);
+            controller.handle(held(batch, now), now);
+            left += usize::from(rest(controller, now).contains(&LEAVE));
+            now = controller.deadline(now).unwrap_or(now);
+        }
+        (left, now)
+    };
+    controller.handle(rang(key(1)), ms(1));
+    let (left, at) = holds(&mut controller, 10);
+    assert_eq!(left, 0);
+    let (batch, _) = next_log_read(&mut controller, at);
+    controller.handle(brought(batch, &[], false, at), at);
+    controller.handle(rang(key(1)), at);
+    assert_eq!(holds(&mut controller, 10).0, 0, "it was read in between");
+    assert_eq!(holds(&mut controller, 1).0, 1, "the eleventh");
+}

@@ -48,7 +48,7 @@ pub(super) fn snapshot(change: i64) -> Box<Snapshot> {
 }
 
 /// The reads among the commands: each with the number of its batch.
-fn reads(commands: &[Command]) -> Vec<(u64, Vec<Key>)> {
+pub(super) fn reads(commands: &[Command]) -> Vec<(u64, Vec<Key>)> {
     let reads = commands.iter().filter_map(|command| {
         let Command::Read { batch, keys, .. } = command else {
             return None;

@@ -142,3 +142,53 @@ fn what_a_table_makes_of_a_status_is_said_once_until_it_takes_that_status() {
     }
     assert!(troubles.refused.len() <= REMEMBERED);
 }
+
+#[test]
+fn a_shortage_is_news_again_a_while_after_its_end_and_not_for_another_term() {
+    let mut troubles = Troubles::default();
+    let began = Moment::from_secs(1_000);
+    let short = |troubles: &mut Troubles, at| {
+        let (_, news) = troubles.not_asked(key(1), Shortage::Resolver, at, 0.0);
+        news
+    };
+    assert_eq!(short(&mut troubles, began), Some(true));
+    assert_eq!(short(&mut troubles, began + STEP), None, "it lasts");
+    let ended = began + 10 * SAME;
+    assert!(troubles.looked(&key(1), ended).1);
+    assert_eq!(short(&mut troubles, ended + SAME), Some(false));
+    troubles.clear();
+    assert_eq!(short(&mut troubles, ended + SAME + STEP), Some(false));
+    let ended = ended + 2 * SAME;
+    assert!(troubles.looked(&key(1), ended).1);
+    assert_eq!(short(&mut troubles, ended + SAME + STEP), Some(true));
+}
+
+#[test]
+fn the_others_are_tried_when_one_of_them_was_asked_and_once_in_a_while() {
+    let mut troubles = Troubles::default();
+    let now = Moment::from_secs(1_000);
+    for number in 1..=4 {
+        troubles.not_asked(key(number), Shortage::Resolver, now, 0.0);
+    }
+    let one_of_no_wait = troubles.looked(&key(9), now);
+    assert_eq!(one_of_no_wait, (Vec::new(), false));
+    assert_eq!(troubles.looked(&key(1), now).0.len(), 3);
+    let soon = now + STEP - Duration::from_millis(1);
+    assert_eq!(troubles.looked(&key(2), soon).0, []);
+    assert_eq!(troubles.looked(&key(3), now + STEP).0, [key(4)]);
+}
+
+#[test]
+fn however_many_failures_are_known_those_that_go_on_stay_known_and_old_ones_make_room() {
+    let mut troubles = Troubles::default();
+    let mut now = Moment::from_secs(1_000);
+    for number in 0..REMEMBERED {
+        assert!(troubles.failed(&number.to_string(), now));
+    }
+    assert!(!troubles.failed("one too many", now));
+    for _ in 0..20 {
+        now += SAME / 6;
+        assert!(!troubles.failed("0", now), "it goes on");
+    }
+    assert!(troubles.failed("there is room again", now));
+}

@@ -86,3 +86,47 @@ fn whichever_of_two_deadlines_comes_first_is_armed_first() {
         assert_eq!(queue.armed(), 1);
     }
 }
+
+/// What was read of it answers for whatever it waited for.
+#[test]
+fn one_that_begins_with_what_was_read_waits_no_longer_and_does_not_begin_twice() {
+    for waits_for in [Cause::Account, Cause::Backoff] {
+        let mut queue = queue(4);
+        queue.wake(1, waits_for, ms(0));
+        let wake = queue.begin(&1, Cause::Other, ms(1)).expect("it begins");
+        assert_eq!(
+            (wake.cause, wake.since),
+            (waits_for.max(Cause::Other), ms(0))
+        );
+        assert_eq!(queue.waiting(), 0, "{waits_for}");
+        assert_eq!(queue.begin(&1, Cause::Account, ms(1)), None, "it runs");
+        queue.finish(&1, Next::Settled, ms(2));
+        assert_eq!(started(&mut queue, ms(2)), []);
+    }
+}
+
+#[test]
+fn a_foreign_write_that_was_read_waits_for_the_end_of_a_hold_and_nothing_else_does() {
+    let mut queue = queue(4);
+    queue.begin(&1, Cause::Other, ms(0)).expect("it begins");
+    let next = Next::At {
+        due: ms(500),
+        hold_drift: true,
+    };
+    queue.finish(&1, next, ms(1));
+    assert_eq!(queue.begin(&1, Cause::Drift, ms(2)), None);
+    assert!(queue.begin(&1, Cause::Account, ms(2)).is_some());
+}
+
+/// Its instance converges, and is looked at again anyway.
+#[test]
+fn a_retry_gives_way_before_a_first_look_that_runs_for_longer() {
+    let mut queue = queue(2);
+    queue.wake(1, Cause::Created, ms(0));
+    assert_eq!(started(&mut queue, ms(0)), [(1, Cause::Created)]);
+    queue.wake(2, Cause::Backoff, ms(1));
+    assert_eq!(started(&mut queue, ms(1)), [(2, Cause::Backoff)]);
+    queue.wake(3, Cause::Created, ms(2));
+    let next = queue.next(Claim::default(), ms(1) + PATIENCE);
+    assert_eq!(next, Some(Command::GiveWay { key: 2 }));
+}

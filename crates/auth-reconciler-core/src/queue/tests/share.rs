@@ -62,3 +62,40 @@ fn retries_have_a_share_beside_a_long_log_and_no_more() {
     }
     assert_eq!(begun, 2, "an eighth");
 }
+
+/// A read of the log is under way, and what it brings is to begin at once.
+#[test]
+fn places_that_are_spoken_for_are_left_free() {
+    let mut queue = queue(4);
+    for key in 0..4 {
+        queue.wake(key, Cause::Created, ms(0));
+    }
+    let claim = Claim {
+        reserved: 3,
+        waiting: 0,
+    };
+    let begun = std::iter::from_fn(|| queue.next(claim, ms(0))).count();
+    assert_eq!((begun, queue.free()), (1, 3));
+}
+
+#[test]
+fn where_there_is_one_place_a_first_look_does_not_wait_for_the_end_of_a_long_log() {
+    let mut queue = queue(1);
+    queue.wake(1, Cause::Created, ms(0));
+    let next = queue.next(more(1), ms(0));
+    assert!(matches!(next, Some(Command::Start { .. })), "{next:?}");
+}
+
+#[test]
+fn the_share_of_the_log_is_its_own_again_once_what_it_brought_has_ended() {
+    let mut queue = queue(16);
+    for key in 0..2 {
+        queue.begin(&key, Cause::Other, ms(0)).expect("it begins");
+        queue.finish(&key, Next::Settled, ms(1));
+    }
+    for key in 100..200 {
+        queue.wake(key, Cause::Created, ms(1));
+    }
+    while queue.next(more(16), ms(1)).is_some() {}
+    assert_eq!(queue.free(), 2);
+}
