@@ -1,8 +1,10 @@
 //! The change log as the queue: what a read answers for, and what a term leaves to the next one.
 
 use super::log::{begun, brought, next_log_read, nothing_found, read_nothing, recorded, rest};
-use super::steps::{failed, next_all, read, reads, snapshot};
+use super::steps::{asked, became, failed, next_all, probed, proposals, read, reads, snapshot};
 use super::*;
+use crate::Answer;
+use crate::container::Container;
 use crate::queue::PATIENCE;
 use crate::record::Recorded;
 
@@ -220,4 +222,62 @@ fn a_ring_for_everything_has_looks_at_every_row_owed() {
     controller.handle(Input::Notified(rang), ms(1));
     let told = work(&commands(&mut controller, ms(1)));
     assert!(told.contains(&scan(false, true)), "{told:?}");
+}
+
+/// It is by the database's clock, and an API may take seconds to answer.
+#[test]
+fn an_answer_counts_from_when_it_came_and_not_from_when_the_row_was_read() {
+    let mut controller = serving(settings());
+    asked(&mut controller, key(1), ms(1));
+    let answer = Some(Answer::NotConnected);
+    controller.handle(probed(key(1), answer, ms(2_001)), ms(2_001));
+    let proposals = proposals(next_all(&mut controller, ms(2_001)));
+    let since = proposals.iter().find_map(|proposal| {
+        let memory = &proposal.verdict.as_ref()?.memory;
+        memory.not_ready_since
+    });
+    let read_at = snapshot(1).facts.now;
+    assert_eq!(since, Some(read_at + chrono::TimeDelta::seconds(2)));
+}
+
+/// An engine that did not answer may have had something to say of one that is otherwise done with.
+#[test]
+fn one_whose_engine_did_not_answer_is_looked_at_again_soon() {
+    for unanswered in [false, true] {
+        let mut controller = Controller::new(Settings {
+            has_engine: true,
+            ..settings()
+        });
+        controller.handle(led(1), ms(0));
+        let in_sight = EngineNews {
+            status: Some(EngineStatus::InSight),
+            ..EngineNews::default()
+        };
+        controller.handle(Input::Engine(in_sight), ms(0));
+        controller.handle(found(1, true, false, &[]), ms(0));
+        controller.wake(key(1), Cause::Operator, ms(1));
+        let (batch, _) = reads(&next_all(&mut controller, ms(1))).remove(0);
+        controller.handle(read(batch, vec![(key(1), snapshot(1))], ms(1)), ms(1));
+        next_all(&mut controller, ms(1));
+        let inspected = Inspected {
+            key: key(1),
+            container: Container::Unknown,
+            sighting: None,
+            address: None,
+            has_shown_ours: true,
+            unanswered,
+        };
+        controller.handle(Input::Inspected(Box::new(inspected)), ms(2));
+        next_all(&mut controller, ms(2));
+        controller.handle(probed(key(1), Some(Answer::Ready), ms(3)), ms(3));
+        assert_eq!(proposals(next_all(&mut controller, ms(3))).len(), 1);
+        let recorded = Input::Recorded {
+            recordings: vec![became(key(1), Recorded::Written)],
+            held: Vec::new(),
+        };
+        controller.handle(recorded, ms(4));
+        next_all(&mut controller, ms(4));
+        let due = controller.queue.deadline(Claim::default());
+        assert_eq!(due.is_some_and(|due| due < ms(200)), unanswered, "{due:?}");
+    }
 }

@@ -104,7 +104,7 @@ pub(super) fn proposals(commands: Vec<Command>) -> Vec<crate::record::Proposal> 
 }
 
 /// Its probe is out.
-fn asked(controller: &mut Controller, key: Key, now: Moment) {
+pub(super) fn asked(controller: &mut Controller, key: Key, now: Moment) {
     controller.wake(key, Cause::ApiKey, now);
     let batches = reads(&next_all(controller, now));
     let (batch, keys) = batches.first().expect("a read").clone();
