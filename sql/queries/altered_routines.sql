@@ -27,7 +27,7 @@ from (
         else
             f.name is null
             or split_part(f.print, ' ', 1) <> split_part(m.print, ' ', 1)
-            -- The text of a view, where it was noted in the same place.
+            -- What has numbers in it, where it was noted in the same place.
             or split_part(f.print, ' ', 2) = split_part(m.print, ' ', 2)
                 and split_part(f.print, ' ', 3) <> split_part(m.print, ' ', 3)
     end
