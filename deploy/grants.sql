@@ -65,7 +65,8 @@ grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engi
 -- For the commands status and doctor.
 grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
 grant execute on function
-    auth_reconciler.answer_changes(integer, bigint[]),
+    auth_reconciler.act_of(text, boolean),
+    auth_reconciler.answer_changes(integer, bigint[], boolean),
     auth_reconciler.answered_unlogged(uuid, bigint, text),
     auth_reconciler.attach_anew(oid),
     auth_reconciler.begin_instances(auth_reconciler.proposal[]),

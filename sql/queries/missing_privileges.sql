@@ -75,7 +75,7 @@ wanted (privilege, remedy, held) as (
         'look_at_others', 'fence', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
         'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'prune', 'prune_some', 'put_off', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
-        'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
+        'act_of', 'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
         'processes', 'tell_watchers', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',
         'work_off', 'next_rows', 'log_rows', 'remove_records', 'wrong_columns', 'attach_anew')
 )

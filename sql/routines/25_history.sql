@@ -1,8 +1,15 @@
 -- What is kept of what happened. Written and pruned in the transaction of a record or not at all: a quiet
 -- fleet costs nothing, and without a daemon nothing but the change log grows.
 
+create or replace function auth_reconciler.act_of(cause text, kept boolean) returns text
+language sql
+immutable
+return case when kept then 'guarded' when cause in ('drift', 'operator') then cause else 'change' end;
+
+comment on function auth_reconciler.act_of(text, boolean) is 'What a change is called in the journal.';
+
 create or replace function auth_reconciler.answer_changes(
-    watched_id integer, changes bigint[], out instance_ids uuid[], out noticed_at timestamptz[]
+    watched_id integer, changes bigint[], single boolean, out instance_ids uuid[], out noticed_at timestamptz[]
 )
 -- Not in the language SQL, of which each call would be planned anew.
 language plpgsql
@@ -13,14 +20,29 @@ begin
     if changes = '{}' then
         return;
     end if;
+    if single then
+        -- As mostly: nothing is alike, and nothing is too much.
+        with answered as (
+            delete from auth_reconciler.change as c where c.id = any (answer_changes.changes) returning c.*
+        ),
+        told as (
+            insert into auth_reconciler.journal
+                (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, message, application, role)
+            select
+                answer_changes.watched_id, a.instance_id, a.changed_at, auth_reconciler.act_of(a.cause, a.kept), a.cause, 1,
+                a.changed_at, a.from_status, a.to_status, a.note, a.application, a.role
+            from answered as a
+        )
+        select array_agg(a.instance_id), array_agg(a.changed_at) into instance_ids, noticed_at from answered as a;
+        return;
+    end if;
     with answered as (
         delete from auth_reconciler.change as c where c.id = any (answer_changes.changes) returning c.*
     ),
     alike as (
         select
             a.instance_id, max(a.changed_at) as at,
-            case when a.kept then 'guarded' when a.cause = 'drift' then 'drift' when a.cause = 'operator' then 'operator'
-                else 'change' end as act,
+            auth_reconciler.act_of(a.cause, a.kept) as act,
             a.cause, count(*) as times, min(a.changed_at) as first_at, a.from_status, a.to_status, a.note, a.application,
             a.role, max(a.id) as last,
             row_number() over (partition by a.instance_id order by max(a.id) desc) as place
@@ -45,8 +67,8 @@ begin
 end
 $body$;
 
-comment on function auth_reconciler.answer_changes(integer, bigint[]) is
-    'Takes the changes that looks have read out of the log and notes them in the journal, those alike of an instance as one entry. Returns the instances that had any, with the time of the oldest of each. Call it behind the fence.';
+comment on function auth_reconciler.answer_changes(integer, bigint[], boolean) is
+    'Takes the changes that looks have read out of the log and notes them in the journal, those alike of an instance as one entry. single: no instance has two of them. Returns the instances that had any, with the time of the oldest of each. Call it behind the fence.';
 
 create or replace function auth_reconciler.prune(
     watched_id integer, instances uuid[], per_instance integer, max_age interval, looks integer

@@ -61,14 +61,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
-    prepared_as constant text := format('%s_%s', purpose, md5(relation));
+    prepared_as constant text := purpose || '_' || to_hex(hashtext(relation));
     setting constant text := 'auth_reconciler.' || prepared_as;
     nothing text;
 begin
     if current_setting(setting, true) = relation then
         return prepared_as;
     end if;
-    -- What is prepared stays when a transaction is undone, and what was set does not.
+    -- What is prepared stays when a transaction is undone, and what was set does not. Of two tables with one hash each takes
+    -- the place of the other.
     if exists (select from pg_prepared_statements as s where s.name = prepared_as) then
         execute format('deallocate %I', prepared_as);
     end if;
@@ -207,33 +208,19 @@ as $body$
 declare
     seen record;
 begin
-    -- Our own rows. Nobody waits for whoever holds one. By offset 0 each is looked up for itself: a join that was planned
-    -- while the tables were small would read all of them when they have grown.
+    -- Our own rows are locked, and nobody waits for whoever holds one. Each is still the one that was read, and nothing
+    -- happened to it beside what was read. The keys are locked since an earlier statement, so this one sees whatever was
+    -- recorded of them; and of a watched row that is locked no change can be logged any more. By offset 0 each is looked
+    -- up for itself: a join that was planned while the tables were small would read all of them when they have grown.
     for seen in
-        select p.ordinality as place, i.known
-        from unnest(work) with ordinality as p
-        cross join lateral (
-            select r as known
-            from auth_reconciler.instance as r
-            where r.watched_id = (p.verdict).watched_id and r.instance_id = (p.verdict).instance_id
-            offset 0
-            for update skip locked
-        ) as i
-        where p.outcome is null or p.outcome = 'held'
-    loop
-        work[seen.place].known := seen.known;
-    end loop;
-    -- Each is still the one that was read, and nothing happened to it beside what was read: in a new statement, which sees
-    -- what was committed before the locks were held.
-    for seen in
-        select p.ordinality as place, p.outcome,
+        select p.ordinality as place, i.known,
             case
-                when (p.known).version is null and exists (
+                when i.version is null and exists (
                     select
                     from auth_reconciler.instance as i
                     where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
                 ) then 'busy'
-                when (p.known).version is distinct from (p.verdict).version then 'version'
+                when i.version is distinct from (p.verdict).version then 'version'
                 when exists (
                     select c.id
                     from auth_reconciler.change as c
@@ -245,9 +232,17 @@ begin
                 ) then 'change'
             end as refused
         from unnest(work) with ordinality as p
+        left join lateral (
+            select r as known, r.version
+            from auth_reconciler.instance as r
+            where r.watched_id = (p.verdict).watched_id and r.instance_id = (p.verdict).instance_id
+            offset 0
+            for update skip locked
+        ) as i on true
         where p.outcome is null or p.outcome = 'held'
     loop
-        if seen.outcome is null then
+        work[seen.place].known := seen.known;
+        if work[seen.place].outcome is null then
             work[seen.place].outcome := seen.refused;
         elsif seen.refused <> 'change' then
             work[seen.place].outcome := 'busy';

@@ -71,10 +71,9 @@ declare
     kept_path constant text := current_setting('search_path');
     update_rows constant text := format(
         'update %s as w set auth_status = ($2)[pg_catalog.array_position($1, w.id)], updated_at = localtimestamp '
-        'where w.id operator(pg_catalog.=) any ($1) returning w.id, w.auth_status::pg_catalog.text as status',
+        'where w.id operator(pg_catalog.=) any ($1) returning ',
         relation);
-    change_statuses text := update_rows;
-    done record;
+    change_statuses text;
     failed text;
     failed_in text;
     failed_constraint text;
@@ -83,12 +82,18 @@ declare
 begin
     -- Caught here, or the server would log the failing row with its key.
     begin
-        -- For a single row it is prepared. Nothing can loop over the rows of what is prepared, and many are worth a plan.
-        if cardinality(ids) = 1 then
-            change_statuses := format(
-                'execute %I (%L, %L)',
-                auth_reconciler.prepared('write', relation, '(uuid[], text[]) as ' || update_rows), ids, statuses);
-        end if;
+        -- Nothing can loop over the rows of what is prepared, so those of many come as one. A rule of the table may forbid
+        -- that: then its rows are written one by one.
+        change_statuses := format(
+            'execute %I (%L, %L)',
+            case when cardinality(ids) = 1 then auth_reconciler.prepared(
+                'write', relation, '(uuid[], text[]) as ' || update_rows || 'array[w.id], array[w.auth_status::pg_catalog.text]')
+            else auth_reconciler.prepared(
+                'write_many', relation, '(uuid[], text[]) as with done as ('
+                || update_rows || 'w.id, w.auth_status::pg_catalog.text as status) '
+                'select pg_catalog.array_agg(done.id), pg_catalog.array_agg(done.status) from done')
+            end,
+            ids, statuses);
         -- It only saves the triggers of other writes a look, see is_ours().
         nothing := set_config('auth_reconciler.writing', pg_current_xact_id()::text, true);
         -- The table's own triggers run in it, deferred ones too, and find what they name without its
@@ -98,16 +103,7 @@ begin
             coalesce(nullif(current_setting('auth_reconciler.session_path', true), ''), kept_path),
             true);
         -- Nothing is named in here until the path is ours again, but what is qualified.
-        if pg_catalog.cardinality(ids) operator(pg_catalog.>) 1 then
-            for done in execute change_statuses using ids, statuses loop
-                written_ids := written_ids operator(pg_catalog.||) done.id;
-                written := written operator(pg_catalog.||) done.status;
-            end loop;
-        else
-            execute change_statuses into done;
-            written_ids := array[done.id];
-            written := array[done.status];
-        end if;
+        execute change_statuses into written_ids, written;
         set constraints all immediate;
         nothing := pg_catalog.set_config('search_path', kept_path, true);
         nothing := set_config('auth_reconciler.writing', '', true);
@@ -150,11 +146,20 @@ begin
     if ids is not null then
         -- By this our triggers know the write as ours: it is taken back before the transaction ends, so nobody else
         -- ever sees it, and who may not write it cannot pretend.
-        for place in 1 .. cardinality(ids) loop
-            update auth_reconciler.instance as i
-            set writing = statuses[place]
-            where i.watched_id = write.watched_id and i.instance_id = ids[place];
-        end loop;
+        update auth_reconciler.instance as i
+        set writing = m.status
+        from (
+            select r.ctid as found_at, w.status
+            from unnest(ids, statuses) as w (id, status)
+            -- Each is looked up for itself, see fence().
+            cross join lateral (
+                select r.ctid
+                from auth_reconciler.instance as r
+                where r.watched_id = write.watched_id and r.instance_id = w.id
+                offset 0
+            ) as r
+        ) as m
+        where i.ctid = m.found_at;
         wrote := auth_reconciler.write_statuses(relation, ids, statuses);
         refusal := wrote.refusal;
     end if;
@@ -164,6 +169,13 @@ begin
             work[place].outcome := 'right';
         elsif refusal = 'together' then
             work[place].outcome := refusal;
+            -- Nothing of it stays.
+            delete from auth_reconciler.instance as i
+            where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id
+                and (work[place].verdict).version is null;
+            update auth_reconciler.instance as i
+            set writing = null
+            where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id;
         elsif refusal is not null then
             work[place].outcome := 'unwritable: ' || refusal;
         else
@@ -174,20 +186,6 @@ begin
                 else 'written' end;
         end if;
     end loop;
-    if refusal = 'together' then
-        -- Nothing of them stays.
-        for place in 1 .. cardinality(work) loop
-            continue when work[place].outcome is distinct from 'together';
-            if (work[place].verdict).version is null then
-                delete from auth_reconciler.instance as i
-                where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id;
-            else
-                update auth_reconciler.instance as i
-                set writing = null
-                where i.watched_id = write.watched_id and i.instance_id = (work[place].verdict).instance_id;
-            end if;
-        end loop;
-    end if;
 end
 $body$;
 

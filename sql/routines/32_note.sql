@@ -78,15 +78,17 @@ as $body$
 declare
     p auth_reconciler.proposal;
     changes bigint[] := '{}';
+    single boolean := true;
     answered record;
     noticed_at timestamptz;
 begin
     for place in 1 .. cardinality(work) loop
         if auth_reconciler.stands(work[place].outcome) then
             changes := changes || work[place].changes;
+            single := single and cardinality(work[place].changes) < 2;
         end if;
     end loop;
-    answered := auth_reconciler.answer_changes((work[1].verdict).watched_id, changes);
+    answered := auth_reconciler.answer_changes((work[1].verdict).watched_id, changes, single);
     for place in 1 .. cardinality(work) loop
         p := work[place];
         continue when not auth_reconciler.stands(p.outcome);
@@ -173,17 +175,18 @@ begin
         from unnest(p_work) as p
         where p.told = 'transition'
         returning id
-    ),
-    journal as (
+    )
+    select array_agg(t.id order by t.id) into moved from transitions as t;
+    -- Apart: most batches have nothing for it.
+    if coalesce(cardinality(moved), 0) < cardinality(p_work) then
         insert into auth_reconciler.journal
             (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, reason, message, looks)
         select p_watched_id, (p.verdict).instance_id, noted_at, 'verdict', (p.verdict).cause, 1,
             noted_at, (p.known).auth_status, (p.verdict).auth_status, (p.verdict).reason,
             (p.verdict).message, coalesce((p.known).looks, 0) + 1
         from unnest(p_work) as p
-        where p.told = 'journal'
-    )
-    select array_agg(t.id order by t.id) into moved from transitions as t;
+        where p.told = 'journal';
+    end if;
 end
 $body$;
 

@@ -9,13 +9,24 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     watched constant integer := (work[1].verdict).watched_id;
+    -- What is rare is not even called.
+    some_held boolean := false;
+    some_first boolean := false;
     moved bigint[];
 begin
     work := auth_reconciler.lock_keys(work);
     work := auth_reconciler.lock_rows(p_relation, work);
     work := auth_reconciler.fence(work);
-    perform auth_reconciler.spend_held(work);
-    work := auth_reconciler.begin_instances(work);
+    for place in 1 .. cardinality(work) loop
+        some_held := some_held or work[place].outcome in ('change', 'held');
+        some_first := some_first or (work[place].verdict).version is null;
+    end loop;
+    if some_held then
+        perform auth_reconciler.spend_held(work);
+    end if;
+    if some_first then
+        work := auth_reconciler.begin_instances(work);
+    end if;
     work := auth_reconciler.write(watched, p_relation, work);
     work := auth_reconciler.conclude(
         p_relation, (p_settings ->> 'overridden_retry_ms')::double precision, work);
@@ -48,10 +59,12 @@ declare
         order by (p.verdict).instance_id
     );
     of_all text;
+    nothing text;
 begin
     -- The record is atomic with the removal of the changes it answers for, so a server crash
     -- re-opens the work; and the row locks, which can mislead the manager, do not span an fsync.
-    perform set_config('synchronous_commit', 'off', true);
+    -- What is assigned to it is done without the executor, which `perform` calls.
+    nothing := set_config('synchronous_commit', 'off', true);
     if relation is null then
         of_all := 'unwatched';
     elsif auth_reconciler.enter_gate() is distinct from p_epoch then
@@ -134,7 +147,8 @@ begin
     where c.id in (select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is null);
     perform auth_reconciler.answer_changes(
         p_watched_id,
-        array(select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is not null));
+        array(select unnest(p.changes) from unnest(p_gone) as p where (p.verdict).version is not null),
+        false);
     insert into auth_reconciler.journal (watched_id, instance_id, at, act, cause, times, first_at)
     select p_watched_id, id, clock_timestamp(), 'gone', 'delete', 1, clock_timestamp() from unnest(known) as id;
 end
@@ -185,6 +199,7 @@ drop function if exists auth_reconciler.answer(integer, uuid, bigint[]);
 drop function if exists auth_reconciler.prune(integer, uuid, integer, interval);
 drop function if exists auth_reconciler.lock_key(integer, uuid);
 drop function if exists auth_reconciler.answer(integer, bigint[]);
+drop function if exists auth_reconciler.answer_changes(integer, bigint[]);
 drop function if exists auth_reconciler.prune(integer, uuid[], integer, interval);
 drop function if exists auth_reconciler.lock_differing(text, integer[], auth_reconciler.proposal[]);
 drop function if exists auth_reconciler.concluded(text, uuid, double precision, auth_reconciler.proposal);

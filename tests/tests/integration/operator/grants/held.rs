@@ -55,6 +55,7 @@ const TABLES: &[(&str, &str)] = &[
 ];
 
 const FUNCTIONS: &[&str] = &[
+    "act_of",
     "answer_changes",
     "answered_unlogged",
     "attach_anew",
