@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::scene::Scene;
 
-/// Tries this again if a statement was ended by its time limit: a machine that is out of breath does that as well, now and
+/// Tries this again if a statement was ended by a time limit: a machine that is out of breath does that as well, now and
 /// then; whoever is kept waiting by us is each time.
 pub(crate) async fn with_breath<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
     for _ in 0..4 {
@@ -26,7 +26,8 @@ pub(crate) async fn with_breath<T>(attempt: impl AsyncFn() -> Result<T>) -> Resu
 
 fn out_of_time(failure: &anyhow::Error) -> bool {
     let ended = failure.downcast_ref::<tokio_postgres::Error>();
-    ended.and_then(tokio_postgres::Error::code) == Some(&SqlState::QUERY_CANCELED)
+    let code = ended.and_then(tokio_postgres::Error::code);
+    code.is_some_and(|code| [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code))
 }
 
 /// It writes until it is stopped; the first write that fails ends it.

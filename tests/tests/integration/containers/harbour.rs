@@ -162,12 +162,10 @@ impl Harbour {
             let mark = self.scene.records.mark();
             // A signal that nothing reacts to.
             other.kill("WINCH").await?;
-            let told = |record: &Record| {
-                let cause = record.text("cause").unwrap_or_default();
-                record.id == id && by_the_container(cause) && cause != "container output"
-            };
+            let told = |record: &Record| record.id == id;
             let look = self.scene.records.wait(mark, "a look at it", told).await?;
-            // Else it was named after a late event of its start, and may have come before the signal.
+            // Else it was named after a late event of its start, and may have come before the signal; or the record of that
+            // look met a lock, and was made by another one.
             if look.text("cause") == Some("container kill") {
                 return Ok(());
             }
