@@ -12,8 +12,20 @@ use uuid::Uuid;
 
 use crate::scene::Scene;
 
-/// Tries this again if a statement was ended by a time limit: a machine that is out of breath does that as well, now and
-/// then; whoever is kept waiting by us is each time.
+/// A write took longer than it may.
+#[derive(Debug)]
+pub(crate) struct Late(pub(crate) &'static str, pub(crate) Duration);
+
+impl std::fmt::Display for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: a write took {:?}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for Late {}
+
+/// Tries this again if a statement was ended by a time limit, or was [`Late`]: a machine that is out of breath does that as
+/// well, now and then; whoever is kept waiting by us is each time.
 pub(crate) async fn with_breath<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
     for _ in 0..4 {
         match attempt().await {
@@ -25,6 +37,9 @@ pub(crate) async fn with_breath<T>(attempt: impl AsyncFn() -> Result<T>) -> Resu
 }
 
 fn out_of_time(failure: &anyhow::Error) -> bool {
+    if failure.downcast_ref::<Late>().is_some() {
+        return true;
+    }
     let ended = failure.downcast_ref::<tokio_postgres::Error>();
     let code = ended.and_then(tokio_postgres::Error::code);
     code.is_some_and(|code| [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code))

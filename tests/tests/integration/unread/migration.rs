@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_reconciler_tests::daemon::run_command;
 
 use super::*;
-use crate::lateness::{Writer, with_breath};
+use crate::lateness::{Late, Writer, with_breath};
 use crate::operator::earlier;
 
 const MANY: &str = "
@@ -38,7 +38,7 @@ async fn make_it_beside_a_writer() -> Result<()> {
     let worst = writer.lap();
     let written = writer.stop().await?;
     println!("{written} writes, the worst {before:?} before and {worst:?} while it was done");
-    ensure!(worst < WORST, "a write took {worst:?}");
+    ensure!(worst < WORST, Late("migrate", worst));
     ensure!(scene.value::<bool>(WHOLE).await?, "the index is not whole");
     let all: i64 = scene
         .value("select count(*) from auth_reconciler.change where cause <> 'watch' and not put_off")
