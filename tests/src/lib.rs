@@ -15,6 +15,7 @@ pub mod connection_url;
 pub mod daemon;
 pub mod database;
 pub mod docker;
+mod documents;
 pub mod exporter;
 pub mod instance;
 pub mod listener;

@@ -1,6 +1,6 @@
 //! The table of settings: names, type, range, default and help of each. There is no other place for any of these.
 //!
-//! The README's table is made of it as well; a test compares the two.
+//! The table in `deploy/README.md` is made of it as well; a test compares the two.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,7 +112,7 @@ macro_rules! settings {
                 }
             };
         )+)+
-        /// Every setting, in the order of help and README.
+        /// Every setting, in the order of help and documents.
         pub(super) static ALL: &[&Setting] = &[$($(&$name.setting),+),+];
     };
 }

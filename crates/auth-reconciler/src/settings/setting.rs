@@ -1,6 +1,6 @@
 //! What a setting is: one row of the table in [`super::all`], with the type that its value is read as.
 //!
-//! Help, look-up, error messages and the README's table are all made from the row, so they cannot disagree.
+//! Help, look-up, error messages and the table in `deploy/README.md` are all made from the row, so they cannot disagree.
 
 use std::fmt;
 use std::ops::Deref;

@@ -7,7 +7,7 @@ use auth_reconciler_core::verdict::Policy;
 
 mod commands;
 mod containers;
-mod readme;
+mod document;
 mod secrets;
 
 use super::all::ALL;

@@ -10,7 +10,7 @@ use crate::scene::Scene;
 
 const ROWS: i64 = 150_000;
 
-/// README promises 200 ms; a loaded machine has its own delays. What took a time that grows with the rows took seconds.
+/// tests/README.md promises 200 ms; a loaded machine has its own delays. What took a time that grows with the rows took seconds.
 const WORST: Duration = Duration::from_secs(1);
 
 const FILL: &str = "

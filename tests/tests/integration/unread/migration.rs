@@ -16,7 +16,7 @@ const WHOLE: &str = "
     select i.indisvalid and i.indisready from pg_index as i
     where i.indexrelid = 'auth_reconciler.change_unread_idx'::regclass";
 
-/// README promises 200 ms, and the project 50; a loaded machine has its own delays. An index that is made while nobody may
+/// tests/README.md promises 200 ms, and the project 50; a loaded machine has its own delays. An index that is made while nobody may
 /// write takes more than a second.
 const WORST: Duration = Duration::from_millis(500);
 

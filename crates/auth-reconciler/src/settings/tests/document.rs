@@ -1,11 +1,11 @@
-//! The README's table of settings is the table of settings.
+//! The table of settings in `deploy/README.md` is the table of settings.
 
 use crate::settings::all::ALL;
 use crate::settings::setting::Setting;
 
-const README: &str = include_str!("../../../../../README.md");
+const DOCUMENT: &str = include_str!("../../../../../deploy/README.md");
 
-/// A setting's line in the README.
+/// A setting's line in the document.
 fn row(setting: &Setting) -> String {
     let default = match setting.default {
         "" => "–".to_owned(),
@@ -28,11 +28,11 @@ fn its_table_says_of_each_setting_what_the_help_says_and_names_no_other() {
             .iter()
             .any(|begin| line.starts_with(begin))
     };
-    let told: Vec<&str> = README.lines().filter(is_row).collect();
+    let told: Vec<&str> = DOCUMENT.lines().filter(is_row).collect();
     let meant: Vec<String> = ALL.iter().map(|setting| row(setting)).collect();
     assert!(
         told == meant,
-        "the README's rows should be these:\n{}",
+        "the rows of deploy/README.md should be these:\n{}",
         meant.join("\n")
     );
 }
