@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod watch;

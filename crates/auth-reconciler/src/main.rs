@@ -11,13 +11,15 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
+use crate::command::health::Health;
 use crate::command::status::Standing;
 use crate::docker::Engine;
 use crate::postgres::watcher::WatcherError;
 use crate::postgres::{direct, pool, schema};
 use crate::run::context::Context;
 use crate::run::{Options, RunError};
-use crate::settings::{Command, RunSettings, Settings, SettingsError};
+use crate::settings::{Command, Pages, RunSettings, Settings, SettingsError, Told};
+use crate::supervisor::Supervisor;
 
 mod clock;
 mod command;
@@ -29,12 +31,14 @@ mod probe;
 mod problem;
 mod run;
 mod settings;
+mod supervisor;
 mod telemetry;
 mod witness;
 
 fn main() -> ExitCode {
-    let settings = match Settings::load() {
-        Ok(settings) => settings,
+    let settings = match Told::load() {
+        Ok(Told::Work(settings)) => settings,
+        Ok(Told::Pages(pages)) => return print(&pages),
         Err(error) => return refuse(&error),
     };
     let outcome = telemetry::start(settings.log_format)
@@ -74,6 +78,16 @@ fn refuse(error: &SettingsError) -> ExitCode {
     ExitCode::from(2)
 }
 
+fn print(pages: &Pages) -> ExitCode {
+    match pages.write() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            command::complain(format_args!("error: could not write: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
     match &settings.command {
         Command::Migrate { into_publication } => {
@@ -84,24 +98,7 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
-            pass_over_signals()?;
-            // From the first wait on, so that a daemon that does not serve yet ends as well as one that does.
-            let stop = asked_to_stop()?;
-            tokio::pin!(stop);
-            if run.migrate {
-                tokio::select! {
-                    () = &mut stop => {
-                        info!("stopped");
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                    done = migrate_when_there(settings, run.into_publication) => {
-                        for done in done? {
-                            info!(done, "migrated");
-                        }
-                    }
-                }
-            }
-            serve(settings, run, stop).await?;
+            run_daemon(settings, run).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => Ok(
@@ -123,6 +120,13 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
+        Command::Health(health) => Ok(
+            match command::health::check(&settings.database, health).await {
+                Health::Well => ExitCode::SUCCESS,
+                Health::Unwell => ExitCode::FAILURE,
+                Health::Unknown => ExitCode::from(3),
+            },
+        ),
         Command::Uninstall(consent) => {
             let done = command::uninstall::uninstall(&settings.database, *consent).await?;
             Ok(if done {
@@ -132,6 +136,30 @@ async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+async fn run_daemon(settings: &Settings, run: &RunSettings) -> anyhow::Result<()> {
+    pass_over_signals()?;
+    // From the first wait on, so that a daemon that does not serve yet ends as well as one that does.
+    let stop = asked_to_stop()?;
+    tokio::pin!(stop);
+    let mut supervisor = Supervisor::of_environment();
+    if run.migrate {
+        tokio::select! {
+            () = &mut stop => {
+                supervisor.stops(run.shutdown_timeout);
+                info!("stopped");
+                return Ok(());
+            }
+            done = migrate_when_there(settings, run.into_publication) => {
+                for done in done? {
+                    info!(done, "migrated");
+                }
+            }
+            () = supervisor.keep_waiting("migrates, or waits until the database can be migrated") => {}
+        }
+    }
+    serve(settings, run, supervisor, stop).await
 }
 
 /// Signals that mean something to other programs and would end this one.
@@ -197,6 +225,7 @@ async fn migrate_when_there(
 async fn serve(
     settings: &Settings,
     run: &RunSettings,
+    supervisor: Supervisor,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     info!(
@@ -212,7 +241,7 @@ async fn serve(
             "key of the database url not used"
         );
     }
-    run::serve(options(settings, run)?, stop).await?;
+    run::serve(options(settings, run)?, supervisor, stop).await?;
     Ok(())
 }
 

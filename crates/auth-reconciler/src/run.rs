@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 
 use crate::postgres::schema::SchemaError;
 use crate::postgres::table_name::TableName;
+use crate::supervisor::Supervisor;
 
 pub(crate) mod context;
 mod daemon;
@@ -97,15 +98,16 @@ impl RunError {
     }
 }
 
-/// Serves until `shutdown` resolves.
+/// Serves until `shutdown` resolves, and tells `supervisor` how it goes.
 ///
 /// # Errors
 /// It could not start, or cannot go on; the error carries the remedy.
 pub(crate) async fn serve(
     options: Options,
+    supervisor: Supervisor,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let mut daemon = Daemon::new(options);
+    let mut daemon = Daemon::new(options, supervisor);
     tokio::pin!(shutdown);
     loop {
         if let Err(error) = daemon.dispatch() {
@@ -116,6 +118,7 @@ pub(crate) async fn serve(
             () = &mut shutdown => break,
             news = daemon.link.news() => daemon.on_news(news),
             Some(done) = daemon.jobs.join_next() => daemon.on_done(done)?,
+            () = daemon.supervisor.beat() => {}
             () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {}
         }
     }

@@ -20,6 +20,8 @@ mod database;
 pub(crate) mod docker;
 mod error;
 mod given;
+mod health;
+mod pages;
 mod run;
 mod setting;
 mod value;
@@ -27,11 +29,13 @@ mod watch;
 
 use crate::postgres::table_name::TableName;
 use crate::telemetry::LogFormat;
-use cli::{Cli, CommandArgs};
+use cli::{AnyCommand, Cli, CommandArgs};
 use database::DatabaseSource;
 pub(crate) use error::SettingsError;
 use error::without_secret;
 use given::{Environment, Given};
+pub(crate) use health::HealthSettings;
+pub(crate) use pages::Pages;
 pub(crate) use run::RunSettings;
 pub(crate) use watch::{Color, WatchSettings};
 
@@ -67,6 +71,8 @@ pub(crate) enum Command {
     Watch(Box<WatchSettings>),
     /// Check what the daemon with these settings needs.
     Doctor(Box<RunSettings>),
+    /// Say whether the daemon of this host leads or stands by.
+    Health(HealthSettings),
     /// Remove everything.
     Uninstall(Consent),
 }
@@ -82,7 +88,16 @@ pub(crate) struct Consent {
     pub(crate) with_dependents: bool,
 }
 
-impl Settings {
+/// What this process was told to do.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// To work on a database.
+    Work(Box<Settings>),
+    /// To write pages about the command line, which takes no settings.
+    Pages(Pages),
+}
+
+impl Told {
     /// What this process was told.
     pub(crate) fn load() -> Result<Self, SettingsError> {
         Self::parse(std::env::args_os(), &|name| std::env::var_os(name))
@@ -102,13 +117,35 @@ impl Settings {
             flags: matches.subcommand().map_or(&matches, |(_, flags)| flags),
             environment,
         };
-        let source = DatabaseSource::new(&given)?;
+        let settings = match cli.command {
+            AnyCommand::Pages(pages) => return Ok(Self::Pages(pages.into())),
+            AnyCommand::Work(command) => Settings::resolve(&command, &given)?,
+        };
+        Ok(Self::Work(Box::new(settings)))
+    }
+}
+
+impl Settings {
+    fn resolve(args: &CommandArgs, given: &Given<'_>) -> Result<Self, SettingsError> {
+        let source = DatabaseSource::new(given)?;
         Ok(Self {
-            command: command(&cli.command, &given, &source)?,
+            command: command(args, given, &source)?,
             database: source.database()?,
             tables: given.get(&all::TABLE)?,
             log_format: given.get(&all::LOG_FORMAT)?,
         })
+    }
+
+    /// Reads the arguments and the environment of a command that works on a database.
+    #[cfg(test)]
+    pub(crate) fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: Environment<'_>,
+    ) -> Result<Self, SettingsError> {
+        match Told::parse(arguments, environment)? {
+            Told::Work(settings) => Ok(*settings),
+            Told::Pages(pages) => panic!("{pages:?} instead of work"),
+        }
     }
 }
 
@@ -123,7 +160,10 @@ fn command(
         },
         CommandArgs::Run => Command::Run(Box::new(RunSettings::resolve(given, source)?)),
         CommandArgs::Doctor => Command::Doctor(Box::new(RunSettings::resolve(given, source)?)),
-        CommandArgs::Status { .. } | CommandArgs::Watch { .. } | CommandArgs::Uninstall(_)
+        CommandArgs::Status { .. }
+        | CommandArgs::Watch { .. }
+        | CommandArgs::Health { .. }
+        | CommandArgs::Uninstall(_)
             if given.by_flag(&all::TABLE) =>
         {
             return Err(SettingsError::EveryTable);
@@ -131,6 +171,9 @@ fn command(
         CommandArgs::Status { json } => Command::Status { json: *json },
         CommandArgs::Watch { json } => {
             Command::Watch(Box::new(WatchSettings::resolve(*json, given, source)?))
+        }
+        CommandArgs::Health { process } => {
+            Command::Health(HealthSettings::resolve(*process, given)?)
         }
         CommandArgs::Uninstall(args) => Command::Uninstall(Consent {
             yes: args.yes,

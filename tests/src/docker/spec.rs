@@ -55,6 +55,9 @@ pub struct Spec {
     pub labels: Vec<(String, Option<String>)>,
     /// Runs the daemon instead of the instance, with these environment variables, and publishes nothing.
     pub daemon: Option<Vec<(String, String)>>,
+    /// Runs that daemon as `deploy/compose.yaml` does: without capabilities, on a file system that cannot be written, and
+    /// with its health check.
+    pub hardened: bool,
     /// User and group of the process, instead of root.
     pub user: Option<(u32, u32)>,
     /// The engine removes it when it ends.
@@ -84,6 +87,7 @@ impl Spec {
             health: None,
             labels: Vec::new(),
             daemon: None,
+            hardened: false,
             user: None,
             auto_remove: false,
         }
@@ -212,11 +216,27 @@ impl Spec {
             });
         }
         if self.daemon.is_some() {
-            body["Cmd"] = json!(["run", "--migrate"]);
-            body["Labels"] = json!({});
+            self.make_daemon(&mut body, &mut host);
         }
         body["HostConfig"] = host;
         body
+    }
+
+    /// What is different where the daemon runs in it.
+    fn make_daemon(&self, body: &mut Value, host: &mut Value) {
+        body["Cmd"] = json!(["run", "--migrate"]);
+        body["Labels"] = json!({});
+        if self.hardened {
+            host["ReadonlyRootfs"] = json!(true);
+            host["CapDrop"] = json!(["ALL"]);
+            host["SecurityOpt"] = json!(["no-new-privileges:true"]);
+            body["Healthcheck"] = json!({
+                "Test": ["CMD", "/auth-reconciler", "health"],
+                "Interval": 500_000_000_u64,
+                "Timeout": 10_000_000_000_u64,
+                "Retries": 1,
+            });
+        }
     }
 }
 

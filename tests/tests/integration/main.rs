@@ -6,6 +6,7 @@ mod coexistence;
 mod console;
 mod containers;
 mod crash;
+mod deployed;
 mod doubt;
 mod drift;
 mod events;

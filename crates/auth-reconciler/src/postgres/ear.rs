@@ -32,7 +32,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// One wait for the lock. It is asked for anew each time, because a waiting statement holds a
 /// snapshot, and with it back every vacuum of the database; and because a leader that does not move is found out in
 /// between.
-const LOCK_WAIT: &str = "10s";
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Why there is no ear.
 #[derive(Debug, Error)]
@@ -143,7 +143,7 @@ impl Ear {
     pub(crate) async fn wait_for_leadership(&self) -> Result<bool, EarError> {
         let query = failed("wait for the leadership lock");
         self.client()
-            .batch_execute(&format!("set lock_timeout = '{LOCK_WAIT}'"))
+            .batch_execute(&format!("set lock_timeout = '{}ms'", LOCK_WAIT.as_millis()))
             .await
             .map_err(&query)?;
         let wait = "select pg_catalog.pg_advisory_lock(auth_reconciler.leadership_lock())";

@@ -105,18 +105,23 @@ impl Session {
             Self::Command => "command",
             Self::Watch => "watch",
         };
-        let host: String = gethostname::gethostname()
-            .to_string_lossy()
-            .chars()
-            .filter(char::is_ascii_graphic)
-            .take(24)
-            .collect();
         format!(
-            "auth-reconciler {kind} {} {host} {}",
+            "auth-reconciler {kind} {} {} {}",
             env!("CARGO_PKG_VERSION"),
+            host(),
             std::process::id()
         )
     }
+}
+
+/// This host as the names of sessions tell it; in a container, the container's own name.
+pub(crate) fn host() -> String {
+    gethostname::gethostname()
+        .to_string_lossy()
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(24)
+        .collect()
 }
 
 /// Opens a pool of at most `size` connections; none is made before it is needed.

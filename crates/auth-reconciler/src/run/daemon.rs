@@ -25,6 +25,7 @@ use crate::postgres::listener::Identity;
 use crate::postgres::schema::{self, SchemaError};
 use crate::postgres::store;
 use crate::postgres::tables::Tables;
+use crate::supervisor::Supervisor;
 use crate::telemetry::chain;
 
 /// What there is beside the controller.
@@ -37,6 +38,7 @@ pub(super) struct Daemon {
     pub(super) link: Link,
     connecting: Option<AbortHandle>,
     pub(super) jobs: JoinSet<Done>,
+    pub(super) supervisor: Supervisor,
     /// The watched tables, as of the last scan.
     tables: Tables,
     /// How each probe that is out is told to end.
@@ -87,7 +89,7 @@ impl Link {
 }
 
 impl Daemon {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, supervisor: Supervisor) -> Self {
         let context = Arc::new(options.context);
         let clock = Clock::start();
         let recipe = Recipe {
@@ -116,6 +118,7 @@ impl Daemon {
             link: Link::Down,
             connecting: None,
             jobs: JoinSet::new(),
+            supervisor,
             tables: Tables::default(),
             probes: HashMap::new(),
             followers: HashMap::new(),
@@ -190,7 +193,10 @@ impl Daemon {
             }
             Command::Unfollow { key } => drop(self.followers.remove(&key)),
             Command::Do { epoch, work } => self.work(epoch, work),
-            Command::Say(notice) => notice::say(notice, &self.context.prober.url, &self.tables),
+            Command::Say(notice) => {
+                self.supervisor.hears(&notice);
+                notice::say(notice, &self.context.prober.url, &self.tables);
+            }
             Command::End(ending) => return Err(ending.into()),
         }
         Ok(())
@@ -324,6 +330,7 @@ impl Daemon {
             connecting.abort();
         }
         info!(in_flight = self.controller.in_flight(), "stopping");
+        self.supervisor.stops(self.shutdown_limit);
         self.tell(Input::Stop);
         let limit = self.shutdown_limit;
         if tokio::time::timeout(limit, self.drain()).await.is_err() {

@@ -84,6 +84,7 @@ const fn years(count: u64) -> Duration {
 
 const EVERY: &[&str] = &[];
 const RUN: &[&str] = &["run", "doctor"];
+const RUN_AND_HEALTH: &[&str] = &["run", "doctor", "health"];
 const MIGRATE_AND_RUN: &[&str] = &["migrate", "run", "doctor"];
 const LISTENERS: &[&str] = &["run", "doctor", "watch"];
 const WATCH: &[&str] = &["watch"];
@@ -151,6 +152,8 @@ settings! {
         POOL_SIZE: u32 = count(1, 256), "pool-size", "AUTH_RECONCILER_POOL_SIZE", "4",
             "Database connections beside the listening one: one reads instances, one records, the others do what is \
              done beside";
+    }
+    "Database" of RUN_AND_HEALTH {
         ECHO_INTERVAL: Duration = time(ms(100), hours(1)), "echo-interval", "AUTH_RECONCILER_ECHO_INTERVAL", "20s",
             "Time between two echoes, which prove that the listening connection hears";
         ECHO_TIMEOUT: Duration = time(ms(100), minutes(5)), "echo-timeout", "AUTH_RECONCILER_ECHO_TIMEOUT", "5s",
@@ -159,7 +162,7 @@ settings! {
     "Tables" of EVERY {
         TABLE: Vec<TableName> = text("TABLES", value::tables), "table", "AUTH_RECONCILER_TABLE", "public.message_instances",
             "Tables to watch, comma separated, written as in SQL; without a schema, public is meant. `status`, \
-             `watch` and `uninstall` concern every table that is watched and refuse the flag";
+             `watch`, `health` and `uninstall` concern every table that is watched and refuse the flag";
     }
     "Tables" of RUN {
         MIGRATE: bool = SWITCH, "migrate", "AUTH_RECONCILER_MIGRATE", "false",

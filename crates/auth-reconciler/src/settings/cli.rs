@@ -5,7 +5,10 @@
 //! count as given. So values are looked up in [`super::given`] and read, by the type that the table gives them, in
 //! [`super::value`].
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::all::{ALL, DATABASE_PASSWORD};
 use super::setting::{Range, Setting};
@@ -21,7 +24,32 @@ use super::setting::{Range, Setting};
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
-    pub(super) command: CommandArgs,
+    pub(super) command: AnyCommand,
+}
+
+/// Every command.
+#[derive(Subcommand)]
+pub(super) enum AnyCommand {
+    #[command(flatten)]
+    Work(CommandArgs),
+    #[command(flatten)]
+    Pages(PagesArgs),
+}
+
+/// The commands that need no database.
+#[derive(Subcommand)]
+pub(super) enum PagesArgs {
+    /// Prints what makes a shell complete commands and flags with the tab key
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 /// The commands, and what is no setting but a word on the way.
@@ -46,6 +74,13 @@ pub(super) enum CommandArgs {
     },
     /// Checks everything that `run` needs, one line each, with a remedy
     Doctor,
+    /// Asks PostgreSQL whether the daemon on this host (or in this container) leads or stands by; exits with 0 if it does,
+    /// with 1 if it does not, with 3 if PostgreSQL could not be asked
+    Health {
+        /// Only the daemon with this process number, where several run under one host name
+        #[arg(long, value_name = "NUMBER")]
+        process: Option<u32>,
+    },
     /// Removes triggers and schema and leaves no trace; takes back what deploy/grants.sql gave
     Uninstall(UninstallArgs),
 }
