@@ -1,4 +1,4 @@
-//! The documents: what they point to is there.
+//! The documents: what they point to is there, and so are the tests that they name.
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +82,87 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         assert!(seen > 40, "only {seen} links were found");
+        Ok(())
+    }
+
+    /// Where the tests are that a word before a name, or none, stands for.
+    const SUITES: [(&str, &str); 6] = [
+        ("", "tests/tests/integration"),
+        ("core: ", "crates/auth-reconciler-core/src"),
+        (
+            "simulation: ",
+            "crates/auth-reconciler-core/tests/simulation",
+        ),
+        (
+            "model: ",
+            "crates/auth-reconciler-core/tests/protocol_model",
+        ),
+        ("daemon: ", "crates/auth-reconciler/src"),
+        ("harness: ", "tests/src"),
+    ];
+
+    /// The names of all tests below a folder, with their modules.
+    fn tests_below(folder: &Path, module: &str, found: &mut BTreeSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let inner = match &*name {
+                "main" | "lib" => module.to_owned(),
+                name => format!("{module}{name}::"),
+            };
+            if path.is_dir() {
+                tests_below(&path, &inner, found)?;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path)?;
+                let functions = text
+                    .split("#[test]\n")
+                    .flat_map(|part| part.split("#[tokio::test]\n"))
+                    .skip(1)
+                    .filter_map(|part| part.split_once("fn ")?.1.split_once('('));
+                found.extend(functions.map(|(function, _)| format!("{inner}{function}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names that stand in the last column of the guarantees and in the brackets at the ends of the limits.
+    fn named_tests(text: &str) -> Vec<String> {
+        let brackets = text
+            .split("(tests: ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(names, _)| names);
+        let columns = text
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .filter_map(|line| line.trim_end_matches([' ', '|']).rsplit_once("| "))
+            .map(|(_, names)| names);
+        brackets
+            .chain(columns)
+            .flat_map(|names| names.split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn every_test_that_is_named_is_there() -> io::Result<()> {
+        let mut there = BTreeSet::new();
+        for (word, folder) in SUITES {
+            tests_below(&root().join(folder), word, &mut there)?;
+        }
+        let document = fs::read_to_string(root().join("tests/README.md"))?;
+        let guarantees = document.find("## Guarantees").unwrap_or_default();
+        let costs = document.find("## What it costs").unwrap_or(document.len());
+        let named = named_tests(&document[guarantees..costs]);
+        let missing: Vec<_> = named
+            .iter()
+            .filter(|name| {
+                let module = format!("{name}::");
+                !there.contains(*name) && !there.iter().any(|test| test.starts_with(&module))
+            })
+            .collect();
+        assert!(missing.is_empty(), "no such tests: {missing:#?}");
+        assert!(named.len() > 100, "only {} names were found", named.len());
         Ok(())
     }
 

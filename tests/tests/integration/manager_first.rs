@@ -388,5 +388,16 @@ async fn prepared_transactions_are_warned_of() -> Result<()> {
         .lines()
         .any(|line| line.starts_with("warn") && line.contains("max_prepared_transactions"));
     assert!(warned, "{}", doctor.stdout);
+
+    // And what it warns of is so.
+    scene.instance(1).await?;
+    let prepared = scene
+        .manager
+        .batch_execute(
+            "begin; update public.message_instances set api_key = 'new'; prepare transaction 'in two phases'",
+        )
+        .await;
+    let code = prepared.err().and_then(|error| error.code().cloned());
+    assert_eq!(code, Some(SqlState::FEATURE_NOT_SUPPORTED));
     Ok(())
 }

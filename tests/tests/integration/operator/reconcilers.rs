@@ -49,7 +49,10 @@ async fn a_half_dead_process_and_a_dead_one_show_as_such() -> Result<()> {
     // A command is no reconciler.
     let others = "select count(*) from auth_reconciler.reconcilers where role <> 'active'";
     assert_eq!(value::<i64>(&scene.client, others).await?, 0);
-    Ok(())
+    // One that was stopped in good order shows no other way.
+    next.sigterm()?;
+    next.ended().await?;
+    eventually(&scene.client, &shown("dead", "false", next.pid())).await
 }
 
 /// The epoch lies in an unlogged table, which a standby cannot read.
