@@ -84,9 +84,11 @@ async fn every_statement_that_is_shown_does_what_is_shown() -> Result<()> {
             let Some(shown) = example.columns else {
                 continue;
             };
-            let columns = answer.iter().find_map(|message| match message {
-                SimpleQueryMessage::RowDescription(columns) => Some(columns),
-                _ => None,
+            let columns = answer.iter().find_map(|message| {
+                let SimpleQueryMessage::RowDescription(columns) = message else {
+                    return None;
+                };
+                Some(columns)
             });
             let names = columns.context("no columns")?.iter();
             let names: Vec<_> = names.map(|column| column.name().to_owned()).collect();
