@@ -19,7 +19,7 @@ const JITTER: f64 = 0.2;
 /// Exponential backoff: `min`, growing by a quarter each attempt, up to exactly `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// First step.
+    /// The first pause.
     pub min: Duration,
     /// Longest step; reached, never passed.
     pub max: Duration,

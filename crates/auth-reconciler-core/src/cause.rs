@@ -5,7 +5,7 @@ use std::fmt;
 /// What a cause does to what was known of the instance before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// Nothing.
+    /// What was known stays known.
     None,
     /// The container's process ended or was held, or is about to be.
     Ends,

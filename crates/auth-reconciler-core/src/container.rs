@@ -62,10 +62,10 @@ pub struct Sighting {
     /// The engine that showed it.
     #[serde(rename = "container_engine")]
     pub engine: String,
-    /// Its id.
+    /// The engine's id of the container.
     #[serde(rename = "container_id")]
     pub id: String,
-    /// Its name.
+    /// The name of the container.
     #[serde(rename = "container_name")]
     pub name: String,
     /// Its state in the engine's words, or [`REMOVED`] and how it ended.
@@ -111,7 +111,7 @@ impl Sighting {
 /// One container as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
+    /// The engine's id of the container.
     pub id: String,
     /// Its state in the engine's words.
     pub state: String,

@@ -62,7 +62,7 @@ pub struct Way {
 /// One row of the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What changed.
+    /// What the change was, by the word in the log.
     pub cause: Cause,
     /// When the statement that changed it ran, by the database's clock.
     pub at: DateTime<Utc>,
@@ -71,13 +71,13 @@ pub struct Change {
 /// The watched row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// `provider`.
+    /// `provider` as it stands in the row.
     pub provider: Option<String>,
     /// Whether `type_instance` is absent, null or holds `api`.
     pub serves_api: bool,
     /// `api_key`: absent, unusable or usable.
     pub api_key: Result<Option<ApiKey>, KeyFault>,
-    /// `port_api`.
+    /// `port_api` as it stands in the row, in range or not.
     pub port: Option<i64>,
     /// `auth_status` as it was written last, whoever wrote it.
     pub auth_status: Option<String>,

@@ -41,7 +41,7 @@ impl Seen {
 /// What the process that stands by does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Nothing.
+    /// Nothing is to be done yet.
     Wait,
     /// Ring for the leader: if it lives, it reads the log.
     Ring,

@@ -65,7 +65,7 @@ pub enum Plan {
 pub struct Verdict {
     /// The value that `auth_status` must have; `None` leaves the column alone.
     pub status: Option<AuthStatus>,
-    /// Why.
+    /// Why the status is that, in one word.
     pub reason: Reason,
     /// The same for a person, with what to do about it.
     pub message: String,

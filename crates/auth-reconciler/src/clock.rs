@@ -9,7 +9,7 @@ use auth_reconciler_core::queue::Moment;
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts it.
+    /// A clock whose first moment is now.
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }

@@ -75,7 +75,7 @@ impl Labels {
     }
 }
 
-/// One engine.
+/// A container engine as this process asks it: how it is reached, and what of its answers is remembered.
 pub(crate) struct Engine {
     transport: Transport,
     id: String,
@@ -99,7 +99,7 @@ impl fmt::Debug for Engine {
 /// What a look knows of its container.
 #[derive(Clone, Debug)]
 pub(crate) struct Sight {
-    /// Its state.
+    /// State of the container.
     pub(crate) container: Container,
     /// What is to be recorded.
     pub(crate) sighting: Option<Sighting>,
@@ -143,7 +143,7 @@ impl Engine {
         self.ours.load(Ordering::Acquire)
     }
 
-    /// It has.
+    /// Notes that it has shown a container of a watched row.
     pub(crate) fn note_ours(&self) {
         self.ours.store(true, Ordering::Release);
     }

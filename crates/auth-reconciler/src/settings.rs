@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Run(Box<RunSettings>),
     /// Show the instances.
     Status {
-        /// For programs.
+        /// As one JSON object, for programs.
         json: bool,
     },
     /// Follow the transitions.
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Doctor(Box<RunSettings>),
     /// Say whether the daemon of this host leads or stands by.
     Health(HealthSettings),
-    /// Remove everything.
+    /// Remove the triggers and the schema.
     Uninstall(Consent),
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Lines of text, for people.
     Human,
     /// For programs, one object a line.
     Json,

@@ -37,7 +37,7 @@ const NO_NAME: &str = "name.invalid";
 /// The modes of `sslmode`, libpq's and node-postgres' `no-verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Never.
+    /// The session is not encrypted.
     Disable,
     /// If the server can.
     Prefer,
@@ -61,7 +61,7 @@ pub enum TlsError {
         path: PathBuf,
         /// What names it.
         names: String,
-        /// Why.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
     /// A file without the expected section.
@@ -81,7 +81,7 @@ pub enum TlsError {
         path: PathBuf,
         /// What names it.
         names: String,
-        /// Why.
+        /// What is not valid in it.
         source: pem::Error,
     },
     /// An authority's certificate that is none.
@@ -91,7 +91,7 @@ pub enum TlsError {
         path: PathBuf,
         /// What names it.
         names: String,
-        /// Why.
+        /// Why it cannot be used.
         source: rustls::Error,
     },
     /// Nothing to check against; the settings refuse that earlier.
@@ -104,7 +104,7 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// Why they cannot be used.
         source: rustls::Error,
     },
     /// The library refuses its own defaults.

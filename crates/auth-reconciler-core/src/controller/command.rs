@@ -34,7 +34,7 @@ pub enum Command {
     RingLeader,
     /// End the session of the process that leads and does not move.
     Depose {
-        /// That session.
+        /// The leader's session at the server.
         leader: Session,
         /// It was not tried before, so that it is to be said if it cannot be.
         news: bool,
@@ -56,7 +56,7 @@ pub enum Command {
     },
     /// Ask the engine for the container of an instance. Comes back as [`Inspected`](super::Input::Inspected).
     Inspect {
-        /// The instance.
+        /// The instance whose container it is.
         key: Key,
         /// What was recorded of it.
         recorded: Option<Sighting>,
@@ -65,7 +65,7 @@ pub enum Command {
     Probe(Box<Probe>),
     /// Have this probe end without an answer. It still comes back.
     EndProbe {
-        /// The instance.
+        /// The instance that is being asked.
         key: Key,
         /// Why, and with it how soon.
         stop: Stop,
@@ -75,7 +75,7 @@ pub enum Command {
     /// Note that these changes were read and not answered for, as the process of this epoch: the log brings them no more
     /// while it leads. Comes back as [`PutOff`](super::Input::PutOff); there is one batch at a time.
     PutOff {
-        /// The epoch.
+        /// The epoch of the term in which they were read.
         epoch: Uuid,
         /// Ids of the changes.
         changes: Vec<i64>,
@@ -86,21 +86,21 @@ pub enum Command {
         key: Key,
         /// Number of this follower, to be told with its end.
         serial: u64,
-        /// The container.
+        /// Id of the container.
         container: String,
         /// Lines that hold this are counted for themselves.
         path: &'static str,
     },
-    /// Follow it no longer.
+    /// Follow the output of this instance's container no longer.
     Unfollow {
         /// The instance.
         key: Key,
     },
     /// Do this for the term with this epoch. Comes back as [`Done`](super::Input::Done).
     Do {
-        /// The epoch.
+        /// The epoch of that term.
         epoch: Uuid,
-        /// What.
+        /// What is to be done.
         work: Work,
     },
     /// Say this to the operator.
@@ -109,7 +109,7 @@ pub enum Command {
     End(Ending),
 }
 
-/// One probe.
+/// One request to the API of one instance, with all that it takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// The instance.
@@ -168,7 +168,7 @@ pub struct Wanted {
     /// What of the log was put off, where this process does not remember it: after a gap in hearing, and of tables that were
     /// not served.
     pub put_off: bool,
-    /// Everything.
+    /// Every row of the tables that are served.
     pub every_row: bool,
 }
 
@@ -188,7 +188,7 @@ pub enum Trouble {
     NotAsked(Vec<Shortage>),
     /// Our own way to the APIs is doubted. Where the last one was asked and what came of it.
     Doubt {
-        /// In words.
+        /// Address and outcome of the last try, in words.
         tried: String,
     },
     /// The same, for so long that silence is believed.
@@ -202,7 +202,7 @@ pub enum Trouble {
 pub enum Notice {
     /// Another process leads.
     StandingBy,
-    /// Still so.
+    /// Another process leads, as it was said before.
     StillStandingBy,
     /// Somebody who is no daemon holds the lock.
     ForeignLock(String),
@@ -210,7 +210,7 @@ pub enum Notice {
     Deposing(Session),
     /// There is no listener.
     NoListener {
-        /// Why.
+        /// Why none could be made.
         failure: Failure,
         /// After what time it is tried again.
         retry_in: Duration,
@@ -219,11 +219,11 @@ pub enum Notice {
         /// Another process led when this one was last told who does, so changes may well be answered for.
         stood_by: bool,
     },
-    /// There is one again, after so many tries that failed.
+    /// There is a listener again, after so many tries that failed.
     ListenerAgain(u32),
     /// The listener was lost.
     ListenerLost {
-        /// Why.
+        /// Why it was lost.
         why: String,
         /// After what time another one is made.
         retry_in: Duration,
@@ -232,7 +232,7 @@ pub enum Notice {
     },
     /// The first scan of a term has found so many.
     Serving(usize),
-    /// A later one has.
+    /// A later scan of a term has found so many.
     Scanned(usize),
     /// Nothing is written any more, as nobody answers; asked last like this.
     Doubt(String),
@@ -255,7 +255,7 @@ pub enum Notice {
     Busy(Key, Failure),
     /// A row was read for its reconciliation.
     ReadFresh {
-        /// The instance.
+        /// The instance whose row was read.
         key: Key,
         /// Number of its last change, ever.
         generation: i64,
@@ -270,7 +270,7 @@ pub enum Notice {
     Dropped(Key),
     /// Looks at all rows could not be queued.
     NotQueued {
-        /// Why not.
+        /// Why they could not be queued.
         failure: Failure,
         /// The same was not met before.
         news: bool,
@@ -279,7 +279,7 @@ pub enum Notice {
     Recorded {
         /// What was proposed.
         said: Said,
-        /// The answer.
+        /// What the database made of it.
         recording: Recording,
         /// The same was not said of this table and status before.
         news: bool,
@@ -288,9 +288,9 @@ pub enum Notice {
     },
     /// A reconciliation failed.
     ReconcileFailed {
-        /// The instance.
+        /// The instance that was reconciled.
         key: Key,
-        /// How.
+        /// What it failed of.
         failure: Failure,
         /// No other has failed like this for a while.
         news: bool,
@@ -304,15 +304,15 @@ pub enum Notice {
     },
     /// A watched table or our schema is not as it was.
     Fault(Fault),
-    /// It is again.
+    /// What was at fault is as it was again.
     FaultOver(Fault),
     /// The change log takes changes again, and nothing is owed any more.
     LogAgain,
     /// The output of a container cannot be followed.
     Unreadable {
-        /// The instance.
+        /// The instance whose container it is.
         key: Key,
-        /// Why.
+        /// Why it cannot be read.
         why: String,
         /// It is the first such container.
         first: bool,

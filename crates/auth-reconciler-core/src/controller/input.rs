@@ -162,7 +162,7 @@ pub struct FollowerEnded {
 pub struct Inspected {
     /// The instance.
     pub key: Key,
-    /// Its state.
+    /// State of the container.
     pub container: Container,
     /// What is to be recorded.
     pub sighting: Option<Sighting>,
@@ -266,7 +266,7 @@ pub(super) enum Outcome {
 /// Whose output is to be followed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Output {
-    /// The process.
+    /// The container and its start: the process whose output it is.
     pub(super) life: Life,
     /// How it is asked.
     pub(super) profile: &'static Profile,
@@ -297,7 +297,7 @@ pub enum Done {
     Scanned {
         /// What was to be found.
         wanted: Wanted,
-        /// What was.
+        /// What was found.
         result: Result<Backlog, Failure>,
     },
     /// The listener heard its echo, and this is the matter with the watched tables; or why it did not.

@@ -22,7 +22,7 @@ pub struct LogRead {
 /// A batch that was read.
 #[derive(Debug)]
 pub struct ReadBatch {
-    /// Its number.
+    /// Number of the batch, as in the command.
     pub batch: u64,
     /// The moment of the process's clock at which it was read.
     pub at: Moment,
@@ -46,7 +46,7 @@ pub struct Taken {
 /// An instance that the change log brought.
 #[derive(Debug)]
 pub struct TakenInstance {
-    /// Which.
+    /// Table and id of the instance.
     pub key: Key,
     /// Ids of its unread changes that were seen.
     pub unread: Vec<i64>,

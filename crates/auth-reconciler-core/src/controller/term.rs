@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::engine::Engine;
 use crate::queue::Moment;
 
-/// One term.
+/// What is known and under way while one term of leading lasts.
 #[derive(Debug)]
 pub(super) struct Term {
     pub(super) epoch: Uuid,

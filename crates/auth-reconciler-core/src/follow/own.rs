@@ -6,7 +6,7 @@ use crate::answer::Silence;
 /// What kind of answer a probe met: probes that meet the same kind cause the same lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// READY.
+    /// READY, with proof of who it is.
     Ready,
     /// Logged in, not ready to send.
     Authenticated,

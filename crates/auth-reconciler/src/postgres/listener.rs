@@ -56,7 +56,7 @@ pub(crate) enum NotConnected {
     Refused {
         /// The server, as a URL without secrets.
         server: String,
-        /// Why.
+        /// What the connection failed of.
         source: tokio_postgres::Error,
     },
 }
@@ -64,7 +64,7 @@ pub(crate) enum NotConnected {
 /// Which session of the server it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
-    /// Server process.
+    /// Number of its process at the server.
     pub(crate) pid: i32,
     /// Its start; tells it from a later session with the same number.
     pub(crate) started: DateTime<Utc>,

@@ -15,7 +15,7 @@ const ASKED_AND_TAKEN: &str = include_str!("../../../../sql/queries/wanted.sql")
 /// One watched table.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Object id.
+    /// The server's object id of the table.
     pub(crate) oid: u32,
     /// Name, qualified and quoted.
     pub(crate) relation: String,
@@ -30,7 +30,7 @@ pub(crate) struct Table {
 /// What was watched, to compare the catalog with; a table that was dropped among it.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    /// Object id.
+    /// The server's object id of the table, as of when it was watched.
     pub(crate) oid: u32,
     /// The name by which it was watched; `None` where that was never noted.
     pub(crate) name: Option<String>,

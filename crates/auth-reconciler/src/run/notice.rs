@@ -37,7 +37,7 @@ pub(super) fn words(trouble: &Trouble, url: &ProbeUrl) -> String {
     }
 }
 
-/// Says it.
+/// Writes this notice to the log, in words for an operator.
 pub(super) fn say(notice: Notice, url: &ProbeUrl, tables: &Tables) {
     match notice {
         Notice::StandingBy => info!("standing by: another process leads"),

@@ -11,7 +11,7 @@ use crate::postgres::owed::{self, Outcome};
 use crate::postgres::pool::{read_with, with};
 use crate::telemetry::chain;
 
-/// One round.
+/// Does one piece of each work that is owed, and tells what is left and what was in the way.
 pub(super) async fn round(pool: &Pool, epoch: Uuid) -> Round {
     match pieces(pool, epoch).await {
         Ok(round) => round,

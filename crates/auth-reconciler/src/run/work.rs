@@ -52,7 +52,7 @@ impl Place {
         }
     }
 
-    /// Does it.
+    /// Does this work of the term, and returns what came of it.
     pub(super) async fn carry_out(self, work: Work) -> Outcome {
         let (context, epoch) = (&self.context, self.epoch);
         let mut tables = None;

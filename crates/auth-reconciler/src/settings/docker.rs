@@ -28,7 +28,7 @@ pub(crate) enum Choice {
     Off,
     /// The one of this machine, if it has one.
     Local,
-    /// This one.
+    /// The engine at this address.
     At(Address),
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum SettingsError {
     /// An environment variable that is not text.
     #[error("setting {setting} is not valid UTF-8")]
     NotUnicode {
-        /// The setting.
+        /// The setting that holds it.
         setting: &'static Setting,
     },
     /// A value that is not accepted.
@@ -45,13 +45,13 @@ pub(crate) enum SettingsError {
         humantime::format_duration(*high)
     )]
     Order {
-        /// The one that must not be larger,
+        /// The setting that must not be larger than the other one.
         lower: &'static Setting,
-        /// its value,
+        /// The value of the lower one.
         low: Duration,
-        /// than this one,
+        /// The setting that must not be smaller.
         upper: &'static Setting,
-        /// with its value.
+        /// The value of the upper one.
         high: Duration,
     },
     /// A probe URL that is none.
@@ -61,7 +61,7 @@ pub(crate) enum SettingsError {
         setting: &'static Setting,
         /// As given, credentials and query left out.
         value: String,
-        /// Why.
+        /// What is wrong with the URL.
         source: ProbeUrlError,
     },
     /// A list of tables for a command that would not heed it.
@@ -76,7 +76,7 @@ pub(crate) enum SettingsError {
         setting: &'static Setting,
         /// As given.
         value: String,
-        /// Why.
+        /// What is wrong with the list.
         source: TableNameError,
     },
     /// A database URL, or one of the separate names, that cannot be used; the value is not repeated.
@@ -84,7 +84,7 @@ pub(crate) enum SettingsError {
     Database {
         /// The setting.
         setting: &'static Setting,
-        /// Why.
+        /// What is wrong with the value.
         source: DatabaseError,
     },
     /// No database is named.

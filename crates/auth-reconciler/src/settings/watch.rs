@@ -28,7 +28,7 @@ pub(crate) enum Color {
     Auto,
     /// Wherever they go.
     Always,
-    /// Nowhere.
+    /// Not on a terminal either.
     Never,
 }
 

@@ -45,15 +45,15 @@ pub(super) enum Moment {
     Before,
     /// While it was not connected.
     Missed,
-    /// Just now.
+    /// It was committed just now, while the watcher was connected.
     Now,
 }
 
-/// One line.
+/// What one line tells; the names are those of `--json`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
-    /// It begins.
+    /// The watcher is connected, and shows what happens from here on.
     Connected {
         at: DateTime<Utc>,
         leads: bool,
