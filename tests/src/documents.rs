@@ -167,6 +167,20 @@ mod tests {
     }
 
     #[test]
+    fn no_document_holds_what_a_merge_left_behind() -> io::Result<()> {
+        for document in DOCUMENTS {
+            let text = fs::read_to_string(root().join(document))?;
+            let left = text.lines().find(|line| {
+                ["<<<<<<<", "=======", ">>>>>>>"]
+                    .iter()
+                    .any(|mark| line.starts_with(mark))
+            });
+            assert_eq!(left, None, "{document}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn the_first_page_is_short_and_leads_to_every_other() -> io::Result<()> {
         let first = fs::read_to_string(root().join(DOCUMENTS[0]))?;
         assert!(
