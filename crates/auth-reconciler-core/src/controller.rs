@@ -1,4 +1,4 @@
-//! The mind of the daemon: what happens and the time go in, what is to be done comes out.
+//! Decides what the daemon does: what happens and the time go in, what is to be done comes out.
 //!
 //! [`Controller::handle`] takes one [`Input`]. [`Controller::next`] is then called until it returns nothing: each
 //! [`Command`] is carried out as it comes, and what comes of it is an input later. [`Controller::deadline`] says when

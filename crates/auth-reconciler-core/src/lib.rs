@@ -4,7 +4,7 @@
 //! a random number; the daemon does that and feeds the results back. That is why every rule of the
 //! status column can be tested with plain functions, in any order of events.
 //!
-//! * [`controller`] — the mind of the daemon: what happens and the time in, commands out.
+//! * [`controller`] — decides what the daemon does: what happens and the time in, commands out.
 //! * [`verdict`] — from facts to a status: [`verdict::plan`] before the probe, [`verdict::conclude`]
 //!   after it.
 //! * [`facts`] — what a decision may look at, all of it read after the event that asked for it.

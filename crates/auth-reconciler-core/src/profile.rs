@@ -1,7 +1,7 @@
 //! Providers as data: where an instance's API is asked, and how its answer is read.
 //!
 //! The paths and answers are those of the manager's containers as measured. Adding a provider means
-//! adding a [`Profile`] to [`PROFILES`], and nothing else.
+//! adding a [`Profile`] to [`PROFILES`], with the reasons that it names, and nothing else.
 
 use std::time::Duration;
 

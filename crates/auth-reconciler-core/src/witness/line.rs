@@ -1,4 +1,4 @@
-//! Who stands in line, each once: a whole fleet may, so whoever joins or leaves costs no walk along it.
+//! A line in which each key stands once. A whole fleet may stand in it, so joining and leaving cost no walk along it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -1,8 +1,8 @@
-//! Whether the engine is in sight, and the doubt of a look that it still is.
+//! Whether the engine is in sight, also when a look finds that it may be no longer.
 //!
-//! A look whose question found no engine ends its being in sight at once, so that the next look does not wait
-//! for a hanging engine, too. Only that stretch of it, though: the failure of a question that was asked before
-//! the engine was found again says nothing of now.
+//! When the question of a look finds no engine, the engine counts as out of sight at once, so that the next look does
+//! not wait for a hanging engine, too. That concerns only the time in which the question was asked: one that was asked
+//! before the engine was found again says nothing of now.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What was seen of the engine and nobody has fetched yet.
+//! What the engine showed and the loop has not fetched yet.
 //!
 //! Bounded by the containers that there are.
 
