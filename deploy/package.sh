@@ -21,6 +21,8 @@ command -v cargo-deb >/dev/null || {
     rm -rf target/tools/build
 }
 
+AUTH_RECONCILER_COMMIT=$(git rev-parse --short HEAD 2>/dev/null || true)
+export AUTH_RECONCILER_COMMIT
 cargo build --release --workspace --locked --bin auth-reconciler >&2
 program=target/release/auth-reconciler
 pages=target/package

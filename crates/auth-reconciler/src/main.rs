@@ -18,7 +18,9 @@ use crate::postgres::watcher::WatcherError;
 use crate::postgres::{direct, pool, schema};
 use crate::run::context::Context;
 use crate::run::{Options, RunError};
-use crate::settings::{Command, Pages, RunSettings, Settings, SettingsError, Told};
+use crate::settings::{
+    Command, Misspelt, Pages, RunSettings, Settings, SettingsError, Told, misspelt,
+};
 use crate::supervisor::Supervisor;
 
 mod clock;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = telemetry::start(settings.log_format)
         .map_err(anyhow::Error::msg)
         .and_then(|()| {
+            tell_misspelt();
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
@@ -76,6 +79,16 @@ fn refuse(error: &SettingsError) -> ExitCode {
     }
     command::complain(format_args!("error: {}", telemetry::chain(error)));
     ExitCode::from(2)
+}
+
+/// A variable that nobody heeds would be found by nobody.
+fn tell_misspelt() {
+    for Misspelt { name, nearest } in misspelt(std::env::vars_os().map(|(name, _)| name)) {
+        warn!(
+            name,
+            nearest, "no setting has this name, so it is not heeded"
+        );
+    }
 }
 
 fn print(pages: &Pages) -> ExitCode {

@@ -21,6 +21,7 @@ pub(crate) mod docker;
 mod error;
 mod given;
 mod health;
+mod misspelt;
 mod pages;
 mod run;
 mod setting;
@@ -35,6 +36,7 @@ pub(crate) use error::SettingsError;
 use error::without_secret;
 use given::{Environment, Given};
 pub(crate) use health::HealthSettings;
+pub(crate) use misspelt::{Misspelt, misspelt};
 pub(crate) use pages::Pages;
 pub(crate) use run::RunSettings;
 pub(crate) use watch::{Color, WatchSettings};
@@ -131,7 +133,11 @@ impl Settings {
         Ok(Self {
             command: command(args, given, &source)?,
             database: source.database()?,
-            tables: given.get(&all::TABLE)?,
+            tables: value::tables(
+                &all::TABLE,
+                &given.get(&all::TABLE)?,
+                &given.get(&all::DATABASE_SCHEMA)?,
+            )?,
             log_format: given.get(&all::LOG_FORMAT)?,
         })
     }

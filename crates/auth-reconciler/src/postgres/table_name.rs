@@ -7,7 +7,7 @@
 use std::fmt;
 
 /// Postgres cuts longer names; one that is cut would silently mean another table.
-const LONGEST_NAME: usize = 63;
+pub(crate) const LONGEST_NAME: usize = 63;
 
 /// A table with its schema, as the catalogue spells them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,12 +42,12 @@ pub(crate) enum TableNameError {
 }
 
 impl TableName {
-    /// Reads a comma separated list; a table that is named twice counts once.
-    pub(crate) fn parse_list(list: &str) -> Result<Vec<Self>, TableNameError> {
+    /// Reads a comma separated list; a table that is named twice counts once, and one without a schema is in this one.
+    pub(crate) fn parse_list(list: &str, schema: &str) -> Result<Vec<Self>, TableNameError> {
         let mut tables: Vec<Self> = Vec::new();
         let mut rest = list;
         loop {
-            let (table, after) = Self::parse_one(rest)?;
+            let (table, after) = Self::parse_one(rest, schema)?;
             if !tables.contains(&table) {
                 tables.push(table);
             }
@@ -64,7 +64,7 @@ impl TableName {
     }
 
     /// Reads one name; what follows it begins with a comma or is empty.
-    fn parse_one(text: &str) -> Result<(Self, &str), TableNameError> {
+    fn parse_one<'a>(text: &'a str, schema: &str) -> Result<(Self, &'a str), TableNameError> {
         if matches!(text.trim_start().chars().next(), None | Some(',')) {
             return Err(TableNameError::Missing);
         }
@@ -73,7 +73,7 @@ impl TableName {
             return ended(rest).map(|rest| {
                 (
                     Self {
-                        schema: "public".to_owned(),
+                        schema: schema.to_owned(),
                         name: first,
                     },
                     rest,

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::setting::{Of, Parse, Range, Setting};
 use super::value;
 use super::watch::Color;
-use crate::postgres::table_name::TableName;
 use crate::probe::url::ProbeUrl;
 use crate::telemetry::LogFormat;
 
@@ -92,7 +91,7 @@ const WATCH: &[&str] = &["watch"];
 /// Declares each setting as a static of its own, and [`ALL`] of them.
 macro_rules! settings {
     ($($heading:literal of $commands:ident {
-        $($name:ident: $type:ty = $kind:expr, $flag:literal, $env:literal, $default:literal, $help:literal;)+
+        $($name:ident: $type:ty = $kind:expr, $flag:literal, $env:literal $(or $other:literal)?, $default:literal, $help:literal;)+
     })+) => {
         $($(
             #[doc = $help]
@@ -102,6 +101,7 @@ macro_rules! settings {
                     setting: Setting {
                         flag: $flag,
                         env: $env,
+                        other: concat!("" $(, $other)?),
                         default: $default,
                         shown: kind.shown,
                         range: kind.range,
@@ -125,22 +125,25 @@ settings! {
              postgres://user:password@host:port/name?sslmode=… or key=value pairs. It wins over the separate \
              names; what it leaves out of password, sslmode and CA is taken from those. Prefer the environment: \
              arguments are visible in the process list";
-        DATABASE_HOST: String = text("HOST", value::name), "database-host", "DATABASE_HOST", "localhost",
-            "Host name, address or directory of the Unix socket; used when there is no URL";
-        DATABASE_PORT: u16 = text("PORT", value::port), "database-port", "DATABASE_PORT", "5432",
+        DATABASE_HOST: String = text("HOST", value::name), "database-host", "DATABASE_HOST" or "DB_HOST", "localhost",
+            "Host name, address or directory of the Unix socket; used when there is no URL. This and the next five may \
+             also be called DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD and DB_SSL";
+        DATABASE_PORT: u16 = text("PORT", value::port), "database-port", "DATABASE_PORT" or "DB_PORT", "5432",
             "TCP port, 1 to 65535; used when there is no URL";
-        DATABASE_NAME: String = text("NAME", value::name), "database-name", "DATABASE_NAME", "",
+        DATABASE_NAME: String = text("NAME", value::name), "database-name", "DATABASE_NAME" or "DB_NAME", "",
             "Name of the database, by default the user's; used when there is no URL";
-        DATABASE_USER: String = text("USER", value::name), "database-user", "DATABASE_USER", "",
-            "User to connect as; used when there is no URL";
-        DATABASE_PASSWORD: String = text("PASSWORD", value::text), "database-password", "DATABASE_PASSWORD", "",
+        DATABASE_USER: String = text("USER", value::name), "database-user", "DATABASE_USER" or "DB_USER", "",
+            "User to connect as, postgres if only the host or the database is named; used when there is no URL";
+        DATABASE_PASSWORD: String = text("PASSWORD", value::text), "database-password", "DATABASE_PASSWORD" or "DB_PASSWORD", "",
             "Password, where the URL has none. Prefer the environment: arguments are visible in the process list";
-        DATABASE_SSL: TlsMode = text("MODE", value::tls_mode), "database-ssl", "DATABASE_SSL", "",
+        DATABASE_SSL: TlsMode = text("MODE", value::tls_mode), "database-ssl", "DATABASE_SSL" or "DB_SSL", "",
             "TLS, where the URL says nothing: disable, allow, prefer, require, no-verify, verify-ca or \
              verify-full; true means require, false means disable; prefer if not given";
         DATABASE_CA: PathBuf = text("FILE", value::path), "database-ca", "DATABASE_SSL_CA", "",
             "PEM file of the authority that signed the server's certificate, for verify-ca and verify-full, where \
              the URL has no sslrootcert; with it require checks like verify-ca";
+        DATABASE_SCHEMA: String = text("SCHEMA", value::schema), "database-schema", "DATABASE_SCHEMA", "public",
+            "Schema of watched tables that are named without one, spelled as the catalog has it";
     }
     "Database" of LISTENERS {
         LISTEN_URL: String = text("URL", value::text), "listen-url", "AUTH_RECONCILER_LISTEN_URL", "",
@@ -160,8 +163,8 @@ settings! {
             "How long an echo may take before the connection counts as deaf";
     }
     "Tables" of EVERY {
-        TABLE: Vec<TableName> = text("TABLES", value::tables), "table", "AUTH_RECONCILER_TABLE", "public.message_instances",
-            "Tables to watch, comma separated, written as in SQL; without a schema, public is meant. `status`, \
+        TABLE: String = text("TABLES", value::text), "table", "AUTH_RECONCILER_TABLE", "message_instances",
+            "Tables to watch, comma separated, written as in SQL; without a schema, DATABASE_SCHEMA is meant. `status`, \
              `watch`, `health` and `uninstall` concern every table that is watched and refuse the flag";
     }
     "Tables" of RUN {

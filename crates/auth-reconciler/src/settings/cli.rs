@@ -6,18 +6,29 @@
 //! [`super::value`].
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::all::{ALL, DATABASE_PASSWORD};
 use super::setting::{Range, Setting};
+use crate::postgres::schema::needed_version;
+
+/// The program's version, the version of the schema that it works with, and the commit, where who built it told that.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (version, schema) = (env!("CARGO_PKG_VERSION"), needed_version());
+    match option_env!("AUTH_RECONCILER_COMMIT").filter(|commit| !commit.is_empty()) {
+        Some(commit) => format!("{version} (schema {schema}, commit {commit})"),
+        None => format!("{version} (schema {schema})"),
+    }
+});
 
 /// Keeps the auth_status column of a fleet of messaging instances true, by events.
 #[derive(Parser)]
 #[command(
     name = "auth-reconciler",
-    version,
+    version = VERSION.as_str(),
     next_line_help = true,
     after_help = "Every setting may be given by flag or by environment; the flag wins, and an empty value counts as \
                   not given. Durations carry their unit: 200ms, 5s, 10m, 30d. RUST_LOG sets the log levels."

@@ -32,10 +32,14 @@ impl<'a> DatabaseSource<'a> {
         if let Some(database) = self.at(&all::DATABASE_URL)? {
             return Ok(database);
         }
+        let user = given.maybe(&all::DATABASE_USER)?.or_else(|| {
+            // What the manager's driver takes. Where nothing is named at all, no database is meant.
+            let names = [&all::DATABASE_HOST.setting, &all::DATABASE_NAME.setting];
+            let named = names.into_iter().any(|name| given.is_given(name));
+            named.then(|| "postgres".to_owned())
+        });
         let names = Names {
-            user: given
-                .maybe(&all::DATABASE_USER)?
-                .ok_or(SettingsError::NoDatabase)?,
+            user: user.ok_or(SettingsError::NoDatabase)?,
             host: given.get(&all::DATABASE_HOST)?,
             port: given.get(&all::DATABASE_PORT)?,
             name: given.maybe(&all::DATABASE_NAME)?,

@@ -29,6 +29,15 @@ impl Given<'_> {
         text.map(|text| (of.parse)(of, &text)).transpose()
     }
 
+    /// Whether it was given at all, rather than left to its default.
+    pub(super) fn is_given(&self, setting: &Setting) -> bool {
+        let by_environment = [setting.env, setting.other]
+            .into_iter()
+            .filter_map(|name| (self.environment)(name))
+            .any(|value| !value.is_empty());
+        by_environment || self.by_flag(setting)
+    }
+
     /// Whether its flag stands on the command line, whatever its value.
     pub(super) fn by_flag(&self, setting: &Setting) -> bool {
         let flag = self.flags.try_get_one::<String>(setting.flag);
@@ -51,12 +60,14 @@ impl Given<'_> {
         {
             return Ok(Some(value.clone()));
         }
-        match (self.environment)(setting.env) {
-            Some(value) if !value.is_empty() => value
+        let names = [setting.env, setting.other].into_iter();
+        let mut values = names.filter_map(|name| (self.environment)(name));
+        match values.find(|value| !value.is_empty()) {
+            Some(value) => value
                 .into_string()
                 .map(Some)
                 .map_err(|_| SettingsError::NotUnicode { setting }),
-            Some(_) | None => Ok((!setting.default.is_empty()).then(|| setting.default.to_owned())),
+            None => Ok((!setting.default.is_empty()).then(|| setting.default.to_owned())),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Setting {
     pub(crate) flag: &'static str,
     /// The environment variable.
     pub(crate) env: &'static str,
+    /// Another name of that variable, which counts where the first is not given; empty if there is none.
+    pub(crate) other: &'static str,
     /// What holds when neither is given, as a person would write it; empty if nothing does.
     pub(crate) default: &'static str,
     /// What a value stands for in the help, such as `COUNT`; empty for a flag that takes none.

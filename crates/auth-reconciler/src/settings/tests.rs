@@ -8,6 +8,7 @@ use auth_reconciler_core::verdict::Policy;
 mod commands;
 mod containers;
 mod document;
+mod manager;
 mod secrets;
 
 use super::all::ALL;
@@ -331,28 +332,6 @@ fn the_url_wins_and_takes_from_the_separate_names_what_it_lacks() {
         "postgres://someone@elsewhere:6000/other (sslmode=disable)"
     );
     assert_eq!(database.config().get_password(), Some(&b"lent"[..]));
-}
-
-#[test]
-fn separate_names_have_defaults_of_their_own() {
-    let database = parse(&["migrate"], &[("DATABASE_USER", "manager")])
-        .unwrap()
-        .database;
-    assert_eq!(
-        database.describe(),
-        "postgres://manager@localhost:5432/manager (sslmode=prefer)"
-    );
-    let text = told(
-        parse(
-            &["migrate"],
-            &[("DATABASE_USER", "m"), ("DATABASE_PORT", "0")],
-        )
-        .unwrap_err(),
-    );
-    assert_eq!(
-        text,
-        "setting --database-port (DATABASE_PORT) does not accept `0`: give a number from 1 to 65535"
-    );
 }
 
 #[test]

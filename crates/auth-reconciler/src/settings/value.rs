@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::SettingsError;
 use super::setting::{Range, Setting};
 use super::watch::Color;
-use crate::postgres::table_name::TableName;
+use crate::postgres::table_name::{LONGEST_NAME, TableName};
 use crate::probe::url::{ProbeUrl, shown};
 use crate::telemetry::LogFormat;
 
@@ -114,15 +114,26 @@ pub(super) fn tls_mode(setting: &'static Setting, value: &str) -> Result<TlsMode
     TlsMode::from_setting(value).ok_or_else(|| invalid(setting, value, TlsMode::SETTING))
 }
 
+/// A list of tables; those that are named without a schema are in this one.
 pub(super) fn tables(
     setting: &'static Setting,
     value: &str,
+    schema: &str,
 ) -> Result<Vec<TableName>, SettingsError> {
-    TableName::parse_list(value).map_err(|source| SettingsError::Table {
+    TableName::parse_list(value, schema).map_err(|source| SettingsError::Table {
         setting,
         value: value.to_owned(),
         source,
     })
+}
+
+/// A schema's name as the catalog spells it.
+pub(super) fn schema(setting: &'static Setting, value: &str) -> Result<String, SettingsError> {
+    let name = value.trim();
+    if name.len() > LONGEST_NAME {
+        return Err(invalid(setting, value, "give a name of at most 63 bytes"));
+    }
+    Ok(name.to_owned())
 }
 
 pub(super) fn log_format(

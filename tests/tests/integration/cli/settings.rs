@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use auth_reconciler_tests::daemon::run_command;
+use auth_reconciler_tests::database::TestDatabase;
 
 use super::expect;
 
@@ -85,6 +86,7 @@ const COMMON: &[&str] = &[
     "DATABASE_PASSWORD",
     "DATABASE_SSL",
     "DATABASE_SSL_CA",
+    "DATABASE_SCHEMA",
     "AUTH_RECONCILER_TABLE",
     "AUTH_RECONCILER_LOG_FORMAT",
 ];
@@ -237,6 +239,19 @@ async fn the_help_of_each_command_tells_every_setting_of_it() -> Result<()> {
     expect(
         &run_command("", &["--version"], &[]).await?,
         0,
-        &["auth-reconciler "],
+        &["auth-reconciler ", "(schema "],
     )
+}
+
+#[tokio::test]
+async fn a_variable_that_nobody_heeds_is_told_without_its_value() -> Result<()> {
+    let database = TestDatabase::shared().await?;
+    let misspelt = [("AUTH_RECONCILER_PROBE_ULR", "hunter2")];
+    let output = run_command(database.url(), &["health"], &misspelt).await?;
+    let told = ["AUTH_RECONCILER_PROBE_ULR", "AUTH_RECONCILER_PROBE_URL"];
+    expect(&output, 1, &told)?;
+    ensure!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+    let silent = run_command(database.url(), &["health"], &[]).await?;
+    ensure!(!silent.stderr.contains("not heeded"), "{}", silent.stderr);
+    database.close().await
 }

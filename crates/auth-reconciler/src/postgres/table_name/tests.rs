@@ -10,7 +10,7 @@ fn table(schema: &str, name: &str) -> TableName {
 #[test]
 fn a_name_without_a_schema_is_in_public() {
     assert_eq!(
-        TableName::parse_list("message_instances"),
+        TableName::parse_list("message_instances", "public"),
         Ok(vec![table("public", "message_instances")])
     );
 }
@@ -18,7 +18,10 @@ fn a_name_without_a_schema_is_in_public() {
 #[test]
 fn unquoted_names_fold_and_quoted_ones_do_not() {
     assert_eq!(
-        TableName::parse_list("Public.Message_Instances,\"My Schema\".\"Big\"\"One\""),
+        TableName::parse_list(
+            "Public.Message_Instances,\"My Schema\".\"Big\"\"One\"",
+            "public"
+        ),
         Ok(vec![
             table("public", "message_instances"),
             table("My Schema", "Big\"One")
@@ -29,7 +32,7 @@ fn unquoted_names_fold_and_quoted_ones_do_not() {
 #[test]
 fn quoted_names_may_hold_commas_and_full_stops() {
     assert_eq!(
-        TableName::parse_list("\"a,b\".\"c.d\""),
+        TableName::parse_list("\"a,b\".\"c.d\"", "public"),
         Ok(vec![table("a,b", "c.d")])
     );
 }
@@ -37,7 +40,7 @@ fn quoted_names_may_hold_commas_and_full_stops() {
 #[test]
 fn blanks_around_names_do_not_matter() {
     assert_eq!(
-        TableName::parse_list(" a . b , c "),
+        TableName::parse_list(" a . b , c ", "public"),
         Ok(vec![table("a", "b"), table("public", "c")])
     );
 }
@@ -45,7 +48,7 @@ fn blanks_around_names_do_not_matter() {
 #[test]
 fn a_table_named_twice_counts_once() {
     assert_eq!(
-        TableName::parse_list("t,public.t,\"t\"").map(|tables| tables.len()),
+        TableName::parse_list("t,public.t,\"t\"", "public").map(|tables| tables.len()),
         Ok(1)
     );
 }
@@ -69,13 +72,17 @@ fn each_mistake_has_its_own_error() {
         ("\"a\"b", TableNameError::Character('b')),
         ("\"a\0b\"", TableNameError::Character('\0')),
     ] {
-        assert_eq!(TableName::parse_list(list), Err(error), "{list:?}");
+        assert_eq!(
+            TableName::parse_list(list, "public"),
+            Err(error),
+            "{list:?}"
+        );
     }
     assert_eq!(
-        TableName::parse_list(&"a".repeat(64)),
+        TableName::parse_list(&"a".repeat(64), "public"),
         Err(TableNameError::TooLong)
     );
-    assert!(TableName::parse_list(&"a".repeat(63)).is_ok());
+    assert!(TableName::parse_list(&"a".repeat(63), "public").is_ok());
 }
 
 #[test]
@@ -84,8 +91,11 @@ fn sql_quotes_everything_and_people_read_what_they_wrote() {
     assert_eq!(odd.to_sql(), "\"My\"\"Schema\".\"t\"");
     assert_eq!(odd.to_string(), "\"My\"\"Schema\".t");
     assert_eq!(
-        TableName::parse_list(&odd.to_string()),
+        TableName::parse_list(&odd.to_string(), "public"),
         Ok(vec![odd.clone()])
     );
-    assert_eq!(TableName::parse_list(&odd.to_sql()), Ok(vec![odd]));
+    assert_eq!(
+        TableName::parse_list(&odd.to_sql(), "public"),
+        Ok(vec![odd])
+    );
 }
