@@ -56,6 +56,8 @@ grant select (type_instance) on :table to auth_reconciler;
 grant select on auth_reconciler.migration, auth_reconciler.watched_table to auth_reconciler;
 grant select, insert, delete on auth_reconciler.change, auth_reconciler.transition, auth_reconciler.journal
     to auth_reconciler;
+-- Of a table that is no longer watched, what was counted is removed.
+grant select, delete on auth_reconciler.foreign_write to auth_reconciler;
 -- How far the log has come.
 grant select on sequence auth_reconciler.change_id_seq to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.instance to auth_reconciler;
@@ -66,11 +68,13 @@ grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engi
 grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
 grant execute on function
     auth_reconciler.act_of(text, boolean),
+    auth_reconciler.answer_alike(integer, bigint[]),
     auth_reconciler.answer_changes(integer, bigint[], boolean),
     auth_reconciler.answered_unlogged(uuid, bigint, text),
     auth_reconciler.attach_anew(oid),
     auth_reconciler.begin_instances(auth_reconciler.proposal[]),
     auth_reconciler.conclude(text, double precision, auth_reconciler.proposal[]),
+    auth_reconciler.count_foreign_writes(auth_reconciler.foreign_write[]),
     auth_reconciler.enter_gate(),
     auth_reconciler.epoch_lock(uuid),
     auth_reconciler.escaped(text),
@@ -85,8 +89,10 @@ grant execute on function
     auth_reconciler.is_typed(oid),
     auth_reconciler.key_class(),
     auth_reconciler.key_hash(integer, uuid),
+    auth_reconciler.kind_of(text, text, text, text),
     auth_reconciler.leadership_lock(),
     auth_reconciler.legible(text),
+    auth_reconciler.message_of(text, timestamptz[], text, text),
     auth_reconciler.lock_differing(text, integer[], uuid[], text[], auth_reconciler.proposal[]),
     auth_reconciler.lock_keys(auth_reconciler.proposal[]),
     auth_reconciler.lock_rows(text, auth_reconciler.proposal[]),
@@ -132,19 +138,22 @@ grant execute on function
 -- Questions. The functions are those that the views are made of, and the one that the command watch begins with; none of
 -- them changes anything.
 grant select on
-    auth_reconciler.backlog, auth_reconciler.drift, auth_reconciler.history, auth_reconciler.instances,
-    auth_reconciler.latency, auth_reconciler.problems, auth_reconciler.reconcilers, auth_reconciler.status,
-    auth_reconciler.tables, auth_reconciler.transitions
+    auth_reconciler.backlog, auth_reconciler.drift, auth_reconciler.drift_total, auth_reconciler.history,
+    auth_reconciler.instances, auth_reconciler.latency, auth_reconciler.problems, auth_reconciler.reconcilers,
+    auth_reconciler.status, auth_reconciler.tables, auth_reconciler.totals, auth_reconciler.transitions
     to auth_reconciler_reader;
 grant execute on function
     auth_reconciler.age_of(timestamptz),
     auth_reconciler.begin_watching(),
+    auth_reconciler.counted_rows(),
     auth_reconciler.escaped(text),
     auth_reconciler.explain(uuid),
     auth_reconciler.faults(),
     auth_reconciler.fold(text, integer),
+    auth_reconciler.kind_of(text, text, text, text),
     auth_reconciler.leadership_lock(),
     auth_reconciler.legible(text),
+    auth_reconciler.message_of(text, timestamptz[], text, text),
     auth_reconciler.next_words(boolean, boolean, boolean, boolean, timestamptz),
     auth_reconciler.nobody_leads(),
     auth_reconciler.odd_rows(),

@@ -5,6 +5,7 @@ with made (name, persistence, columns) as (
     values
         ('change', 'p', 'id bigint, watched_id integer, instance_id uuid, cause text, changed_at timestamp with time zone, from_status text, to_status text, application text, role text, kept boolean, note text, put_off boolean'),
         ('engine', 'u', 'singleton boolean, epoch uuid, address text, seen boolean, since timestamp with time zone, detail text'),
+        ('foreign_write', 'p', 'watched_id integer, instance_id uuid, kind bigint, application text, role text, from_status text, to_status text, times bigint, guarded bigint, first_at timestamp with time zone, last_at timestamp with time zone'),
         ('instance', 'p', 'watched_id integer, instance_id uuid, version uuid, generation bigint, auth_status text, reason text, message text, since timestamp with time zone, settled boolean, next_attempt_at timestamp with time zone, trouble_at timestamp with time zone, cause text, reaction_ms double precision, recorded_at timestamp with time zone, looks bigint, attempts bigint, misses bigint, first_miss_at timestamp with time zone, ready_at timestamp with time zone, started_at timestamp with time zone, account_at timestamp with time zone, corrections_spent bigint, corrections_since timestamp with time zone, contested bigint, hold_until timestamp with time zone, container_engine text, container_id text, container_name text, container_network text, container_started_at timestamp with time zone, container_state text, epoch uuid, final boolean, established boolean, foreign_at timestamp with time zone[], writing text, not_ready_since timestamp with time zone'),
         ('journal', 'p', 'id bigint, watched_id integer, instance_id uuid, at timestamp with time zone, act text, cause text, times bigint, first_at timestamp with time zone, from_status text, to_status text, reason text, message text, application text, role text, looks bigint'),
         ('leadership', 'u', 'singleton boolean, epoch uuid, term bigint, pid integer, backend_start timestamp with time zone, taken_at timestamp with time zone, application text'),
@@ -21,6 +22,7 @@ made_constraint (of_table, name, definition) as (
         ('change', 'change_pkey', 'primary key (id)'),
         ('engine', 'engine_pkey', 'primary key (singleton)'),
         ('engine', 'engine_singleton_check', 'check (singleton)'),
+        ('foreign_write', 'foreign_write_pkey', 'primary key (watched_id, instance_id, kind)'),
         ('instance', 'instance_pkey', 'primary key (watched_id, instance_id)'),
         ('journal', 'journal_act_check', 'check (act in (''change'', ''drift'', ''guarded'', ''operator'', ''verdict'', ''gone''))'),
         ('journal', 'journal_pkey', 'primary key (id)'),
@@ -42,6 +44,7 @@ made_index (of_table, name, definition) as (
         ('change', 'change_instance_idx', 'create index change_instance_idx on auth_reconciler.change (watched_id, instance_id)'),
         ('change', 'change_unread_idx', 'create index change_unread_idx on auth_reconciler.change (watched_id, (+ id)) where not put_off and instance_id is not null'),
         ('instance', 'instance_due_idx', 'create index instance_due_idx on auth_reconciler.instance (watched_id, next_attempt_at) where not settled'),
+        ('instance', 'instance_odd_idx', 'create index instance_odd_idx on auth_reconciler.instance (watched_id, instance_id) where auth_status is distinct from ''client_ready'' or contested > 0'),
         ('instance', 'instance_ready_idx', 'create index instance_ready_idx on auth_reconciler.instance (watched_id, misses) where auth_status = ''client_ready'''),
         ('journal', 'journal_at_idx', 'create index journal_at_idx on auth_reconciler.journal (at)'),
         ('journal', 'journal_instance_idx', 'create index journal_instance_idx on auth_reconciler.journal (watched_id, instance_id, id)'),

@@ -49,6 +49,7 @@ wanted (privilege, remedy, held) as (
             ('select', 'instance'), ('insert', 'instance'), ('update', 'instance'), ('delete', 'instance'),
             ('select', 'transition'), ('insert', 'transition'), ('delete', 'transition'),
             ('select', 'journal'), ('insert', 'journal'), ('delete', 'journal'),
+            ('select', 'foreign_write'), ('delete', 'foreign_write'),
             ('select', 'pause'), ('delete', 'pause'),
             ('select', 'owed'), ('insert', 'owed'), ('update', 'owed'), ('delete', 'owed'),
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
@@ -73,7 +74,8 @@ wanted (privilege, remedy, held) as (
     where p.proname in (
         'record_batch', 'record_steps', 'forget_batch', 'forget_rows', 'enter_gate', 'lock_keys', 'lock_differing', 'lock_rows', 'prepared',
         'look_at_others', 'fence', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
-        'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'prune', 'prune_some', 'put_off', 'take_over',
+        'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'answer_alike',
+        'count_foreign_writes', 'kind_of', 'message_of', 'prune', 'prune_some', 'put_off', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'act_of', 'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
         'processes', 'tell_watchers', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',

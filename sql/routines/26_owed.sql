@@ -95,7 +95,7 @@ declare
     gone integer;
     removed integer := 0;
 begin
-    foreach name in array array['change', 'instance', 'transition', 'journal', 'pause'] loop
+    foreach name in array array['change', 'instance', 'transition', 'journal', 'foreign_write', 'pause'] loop
         execute format(
             'delete from auth_reconciler.%1$I where ctid = any (array(
                 select ctid from auth_reconciler.%1$I where watched_id = $1 limit $2))',

@@ -26,6 +26,8 @@ stable
 rows 100000
 security definer
 set search_path = pg_catalog, pg_temp
+-- Else 100,000 rows are written to a file first.
+set work_mem = '32MB'
 as $body$
 declare
     watched auth_reconciler.watched_table;
@@ -50,6 +52,9 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+-- A table of all ids is made in memory, in less time than it takes to have the statement compiled.
+set work_mem = '32MB'
+set jit = off
 as $body$
 declare
     watched auth_reconciler.watched_table;
@@ -82,6 +87,67 @@ $body$;
 
 comment on function auth_reconciler.odd_rows() is
     'Those of watched_rows() that are not ready, not recorded as ready, contested, paused, or changed since they were looked at: few where all is well, however many there are.';
+
+create or replace function auth_reconciler.counted_rows()
+returns table (auth_status text, reason text, instances bigint, in_trouble bigint, contested bigint, paused bigint)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+-- See odd_rows().
+set work_mem = '32MB'
+set jit = off
+as $body$
+declare
+    watched auth_reconciler.watched_table;
+begin
+    for watched in select * from auth_reconciler.readable_tables() loop
+        -- As in judged_rows, but for what a count has no use for.
+        return query execute format(
+            $sql$
+            select auth_reconciler.legible(c.auth_status), c.reason, c.instances, c.in_trouble, c.contested, c.paused
+            from (
+                select
+                    w.auth_status::text as auth_status,
+                    case when p.instance_id is null then i.reason else 'Paused' end as reason,
+                    count(*) as instances,
+                    count(*) filter (where p.instance_id is null
+                        and (i.trouble_at <= now() or i.foreign_at[13] > now() - interval '1 hour')) as in_trouble,
+                    count(*) filter (where p.instance_id is null and i.contested > 0) as contested,
+                    count(p.instance_id) as paused
+                from %2$s as w
+                left join auth_reconciler.instance as i on i.watched_id = %1$L::integer and i.instance_id = w.id
+                left join auth_reconciler.pause as p on p.watched_id = %1$L::integer and p.instance_id = w.id
+                group by 1, 2
+            ) as c
+            $sql$,
+            watched.id, watched.relation);
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.counted_rows() is
+    'How many of watched_rows() there are of each status and reason, in each watched table.';
+
+create or replace function auth_reconciler.rows_of(instance_id uuid)
+returns table (watched_id integer, auth_status text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+declare
+    watched auth_reconciler.watched_table;
+begin
+    for watched in select * from auth_reconciler.readable_tables() loop
+        return query execute format(
+            'select %L::integer, auth_reconciler.legible(w.auth_status::text) from %s as w where w.id = $1',
+            watched.id, watched.relation)
+        using instance_id;
+    end loop;
+end
+$body$;
+
+comment on function auth_reconciler.rows_of(uuid) is 'Those of watched_rows() that have this id, found by it.';
 
 create or replace function auth_reconciler.places(instance_id uuid)
 returns table (watched_id integer, relation regclass)

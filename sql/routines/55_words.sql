@@ -17,6 +17,21 @@ return date_trunc('second', now() - since);
 
 comment on function auth_reconciler.age_of(timestamptz) is 'Time since then, in whole seconds.';
 
+create or replace function auth_reconciler.message_of(
+    message text, foreign_at timestamptz[], paused_by text, pause_reason text
+) returns text
+language sql
+stable
+return case
+    when paused_by is not null then auth_reconciler.legible(format('paused by %s: %s', paused_by, pause_reason))
+    when foreign_at[13] > now() - interval '1 hour' then
+        message || '; somebody else wrote its status more than 12 times within an hour: see the view drift'
+    else message
+end;
+
+comment on function auth_reconciler.message_of(text, timestamptz[], text, text) is
+    'Why the status of an instance is as it is, for a person: what was recorded, and what has been the case since.';
+
 create or replace function auth_reconciler.by_whom(application text, role text) returns text
 language sql
 immutable

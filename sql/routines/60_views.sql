@@ -8,14 +8,10 @@ select
     r.provider,
     r.auth_status,
     case when p.instance_id is null then i.reason else 'Paused' end as reason,
-    case
-        when p.instance_id is null then i.message || case when fight.slow
-            then '; somebody else wrote its status more than 12 times within an hour: see the view drift' else '' end
-        else auth_reconciler.legible(format('paused by %s: %s', p.paused_by, p.reason))
-    end as message,
+    auth_reconciler.message_of(i.message, i.foreign_at, p.paused_by, p.reason) as message,
     case when p.instance_id is null then i.since else p.paused_at end as since,
     i.cause,
-    round(i.reaction_ms::numeric, 1) as reaction_ms,
+    i.reaction_ms,
     i.next_attempt_at,
     p.instance_id is null and (coalesce(i.trouble_at <= now(), false) or fight.slow) as trouble,
     p.instance_id is null and coalesce(i.contested, 0) > 0 as contested,
@@ -55,7 +51,8 @@ comment on view auth_reconciler.judged_rows is
 
 create or replace view auth_reconciler.instances as
 select
-    i.id, i.provider, i.auth_status, i.reason, i.message, i.since, i.cause, i.reaction_ms, i.next_attempt_at,
+    i.id, i.provider, i.auth_status, i.reason, i.message, i.since, i.cause,
+    round(i.reaction_ms::numeric, 1) as reaction_ms, i.next_attempt_at,
     i.trouble, i.contested, i.paused, i.paused_by, i.paused_at, i.pause_reason, i.verdict, i.looks,
     i.recorded_at, i.container, i.container_name, i.container_started_at, i.unobserved, i.unobserved_since,
     i.watched_table
@@ -110,6 +107,7 @@ select
     i.id,
     i.auth_status,
     i.reason,
+    -- Only what is read of it is put in words.
     auth_reconciler.age_of(i.since) as age,
     case
         when i.paused then 'paused'
@@ -120,11 +118,15 @@ select
         else 'ok'
     end as state,
     i.cause,
-    i.reaction_ms,
+    round(i.reaction_ms::numeric, 1) as reaction_ms,
     date_trunc('second', i.next_attempt_at - now()) as next_in,
     i.container
-from auth_reconciler.instances as i
-order by i.trouble or i.paused desc, i.since desc nulls last, i.id;
+from (
+    select *
+    from auth_reconciler.judged_rows as j
+    where not j.odd
+    order by j.trouble or j.paused desc, j.since desc nulls last, j.id
+) as i;
 
 comment on view auth_reconciler.status is
     'One row per instance, narrow enough for a terminal: its status, why, for how long, and what is next. More of each in instances, what needs a person in problems.';
@@ -139,6 +141,24 @@ comment on column auth_reconciler.status.reaction_ms is 'Time from that cause to
 comment on column auth_reconciler.status.next_in is 'In what time it is looked at again without an event; null if it is final.';
 comment on column auth_reconciler.status.container is
     'State of its container as the last look saw it, in the engine''s words, or removed; null if none was seen.';
+
+create or replace view auth_reconciler.totals as
+select
+    c.auth_status, coalesce(c.reason, 'Unseen') as reason, sum(c.instances)::bigint as instances,
+    sum(c.in_trouble)::bigint as in_trouble, sum(c.contested)::bigint as contested, sum(c.paused)::bigint as paused
+from auth_reconciler.counted_rows() as c
+group by c.auth_status, c.reason
+order by sum(c.instances) desc, c.auth_status, c.reason;
+
+comment on view auth_reconciler.totals is 'How many instances there are of each status and reason: instances, counted.';
+comment on column auth_reconciler.totals.auth_status is 'What the column says now, whoever wrote it.';
+comment on column auth_reconciler.totals.reason is 'Why, in one word; Unseen before the first look.';
+comment on column auth_reconciler.totals.instances is 'How many there are.';
+comment on column auth_reconciler.totals.in_trouble is
+    'Those of them that are failed, contested, waiting for longer than the grace time, or written by somebody else more than 12 times within an hour; never while paused.';
+comment on column auth_reconciler.totals.contested is
+    'Those of them that somebody keeps writing wrong values to, faster than the budget of corrections; never while paused.';
+comment on column auth_reconciler.totals.paused is 'Those of them that an operator paused.';
 
 create or replace view auth_reconciler.transitions as
 select

@@ -201,7 +201,8 @@ comment on column auth_reconciler.backlog.watched_table is 'The table of the row
 create or replace view auth_reconciler.drift as
 select
     w.instance_id as id,
-    coalesce(i.contested, 0) > 0 as contested,
+    w.contested,
+    -- Only what is read of it is put in words.
     auth_reconciler.legible(w.application) as application,
     auth_reconciler.legible(w.role) as role,
     auth_reconciler.legible(w.from_status) as from_status,
@@ -209,34 +210,48 @@ select
     w.times,
     w.guarded,
     auth_reconciler.age_of(w.last_at) as age,
-    w.last_at
+    w.last_at,
+    w.since
 from (
-    select
-        every.watched_id, every.instance_id, every.application, every.role, every.from_status, every.to_status,
-        sum(every.times)::bigint as times,
-        coalesce(sum(every.times) filter (where every.guarded), 0)::bigint as guarded,
-        max(every.at) as last_at
+    -- Each begins with the tables, of which there are few: so one instance is found along the indexes, which begin with them.
+    with unanswered as not materialized (
+        select
+            c.watched_id, c.instance_id, auth_reconciler.kind_of(c.application, c.role, c.from_status, c.to_status) as kind,
+            min(c.application) as application, min(c.role) as role, min(c.from_status) as from_status,
+            min(c.to_status) as to_status, count(*) as times, count(*) filter (where c.kept) as guarded,
+            min(c.changed_at) as first_at, max(c.changed_at) as last_at
+        from auth_reconciler.watched_table as t
+        join auth_reconciler.change as c on c.watched_id = t.id
+        where c.cause = 'drift'
+        group by 1, 2, 3
+    )
+    select e.*, i.instance_id is not null as contested
     from (
         select
-            j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status, j.times,
-            j.act = 'guarded' as guarded, j.at
-        from auth_reconciler.journal as j
-        where j.act in ('drift', 'guarded')
+            f.watched_id, f.instance_id, f.application, f.role, f.from_status, f.to_status,
+            f.times + coalesce(u.times, 0) as times, f.guarded + coalesce(u.guarded, 0) as guarded, f.first_at as since,
+            greatest(f.last_at, u.last_at) as last_at
+        from auth_reconciler.watched_table as t
+        join auth_reconciler.foreign_write as f on f.watched_id = t.id
+        left join unanswered as u on u.watched_id = f.watched_id and u.instance_id = f.instance_id and u.kind = f.kind
         union all
         select
-            c.watched_id, c.instance_id, c.application, c.role, c.from_status, c.to_status, 1, c.kept is true, c.changed_at
-        from auth_reconciler.change as c
-        where c.cause = 'drift'
-    ) as every
-    group by
-        every.watched_id, every.instance_id, every.application, every.role, every.from_status, every.to_status
-) as w
-join auth_reconciler.watched_table as t on t.id = w.watched_id
-left join auth_reconciler.instance as i on i.watched_id = w.watched_id and i.instance_id = w.instance_id
-order by coalesce(i.contested, 0) > 0 desc, w.last_at desc;
+            u.watched_id, u.instance_id, u.application, u.role, u.from_status, u.to_status, u.times, u.guarded, u.first_at,
+            u.last_at
+        from unanswered as u
+        where not exists (
+            select
+            from auth_reconciler.foreign_write as f
+            where f.watched_id = u.watched_id and f.instance_id = u.instance_id and f.kind = u.kind
+        )
+    ) as e
+    left join auth_reconciler.instance as i
+        on i.watched_id = e.watched_id and i.instance_id = e.instance_id and i.contested > 0
+    order by i.instance_id is not null desc, e.last_at desc
+) as w;
 
 comment on view auth_reconciler.drift is
-    'Who wrote auth_status beside us, from what to what and how often; contested instances first. As far back as history is kept.';
+    'Who wrote auth_status beside us, from what to what and how often; contested instances first. Forgotten when it has not happened for as long as history is kept.';
 comment on column auth_reconciler.drift.id is 'The instance.';
 comment on column auth_reconciler.drift.contested is 'Somebody keeps writing it faster than the budget of corrections.';
 comment on column auth_reconciler.drift.application is 'application_name of the session that wrote.';
@@ -247,10 +262,24 @@ comment on column auth_reconciler.drift.times is 'How often.';
 comment on column auth_reconciler.drift.guarded is 'How many of these guard put aside, so that nobody ever read them.';
 comment on column auth_reconciler.drift.age is 'How long ago the last time was.';
 comment on column auth_reconciler.drift.last_at is 'When the last time was.';
+comment on column auth_reconciler.drift.since is 'When the first of these times was.';
+
+create or replace view auth_reconciler.drift_total as
+select coalesce(sum(w.times), 0)::bigint as times, coalesce(sum(w.guarded), 0)::bigint as guarded
+from (
+    select f.watched_id, f.times, f.guarded from auth_reconciler.foreign_write as f
+    union all
+    select c.watched_id, 1, case when c.kept then 1 else 0 end from auth_reconciler.change as c where c.cause = 'drift'
+) as w
+where w.watched_id in (select t.id from auth_reconciler.watched_table as t);
+
+comment on view auth_reconciler.drift_total is 'How often somebody else wrote auth_status: drift, added up.';
+comment on column auth_reconciler.drift_total.times is 'How often.';
+comment on column auth_reconciler.drift_total.guarded is 'How many of these guard put aside, so that nobody ever read them.';
 
 create or replace view auth_reconciler.latency as
 select
-    (array['hour', 'day'])[m.place] as period,
+    m.period,
     coalesce(m.cause, 'all') as cause,
     m.count,
     round(m.percentiles[1]::numeric, 1) as p50_ms,
@@ -258,13 +287,22 @@ select
     round(m.percentiles[3]::numeric, 1) as p99_ms,
     round(m.slowest::numeric, 1) as max_ms
 from (
+    -- Each with a bound that the planner knows: taken for far more than there are, they would be compiled first.
     select
-        p.place, t.cause, count(*) as count, max(t.reaction_ms) as slowest,
+        1 as place, 'hour' as period, t.cause, count(*) as count, max(t.reaction_ms) as slowest,
         percentile_disc(array[0.5, 0.95, 0.99]) within group (order by t.reaction_ms) as percentiles
-    from (values (1, interval '1 hour'), (2, interval '1 day')) as p (place, length)
-    join auth_reconciler.transition as t on t.at > now() - p.length
-    where t.watched_id in (select w.id from auth_reconciler.watched_table as w)
-    group by grouping sets ((p.place, t.cause), (p.place))
+    from auth_reconciler.transition as t
+    where t.at > now() - interval '1 hour' and t.watched_id in (select w.id from auth_reconciler.watched_table as w)
+    group by grouping sets ((t.cause), ())
+    having count(*) > 0
+    union all
+    select
+        2, 'day', t.cause, count(*), max(t.reaction_ms),
+        percentile_disc(array[0.5, 0.95, 0.99]) within group (order by t.reaction_ms)
+    from auth_reconciler.transition as t
+    where t.at > now() - interval '1 day' and t.watched_id in (select w.id from auth_reconciler.watched_table as w)
+    group by grouping sets ((t.cause), ())
+    having count(*) > 0
 ) as m
 order by m.place, m.cause nulls first;
 
@@ -310,7 +348,7 @@ cross join lateral (
     where c.oid = 'auth_reconciler.journal'::regclass
     union all
     select 'unanswered changes', case when c.about is null then (select count(*) from auth_reconciler.change) end,
-        (select min(n.changed_at) from auth_reconciler.change as n)
+        (select n.changed_at from auth_reconciler.change as n order by n.id limit 1)
     where c.oid = 'auth_reconciler.change'::regclass
     union all
     select 'instances', case when c.about is null then (select count(*) from auth_reconciler.instance) end,

@@ -46,12 +46,26 @@ as $body$
             now(), 4, 'now',
             format(
                 'auth_status is %s; %s%s; %s looks so far; next: %s',
-                coalesce(i.auth_status, 'null'), coalesce(i.reason || ': ' || i.message, 'not looked at yet'),
-                case when i.contested then '; contested: somebody keeps writing other values, see drift' else '' end,
+                coalesce(r.auth_status, 'null'), coalesce(
+                    case when p.paused_by is null then i.reason else 'Paused' end || ': '
+                        || auth_reconciler.message_of(i.message, i.foreign_at, p.paused_by, p.reason),
+                    'not looked at yet'),
+                case when is_now.contested then '; contested: somebody keeps writing other values, see drift' else '' end,
                 coalesce(i.looks, 0),
-                auth_reconciler.next_words(i.paused, auth_reconciler.nobody_leads(), i.unobserved > 0, i.contested, i.next_attempt_at))
-        from auth_reconciler.instances as i
-        where i.id = explain.instance_id
+                auth_reconciler.next_words(
+                    p.paused_by is not null, auth_reconciler.nobody_leads(), is_now.waits, is_now.contested, i.next_attempt_at))
+        from auth_reconciler.rows_of(explain.instance_id) as r
+        left join auth_reconciler.instance as i on i.watched_id = r.watched_id and i.instance_id = explain.instance_id
+        left join auth_reconciler.pause as p on p.watched_id = r.watched_id and p.instance_id = explain.instance_id
+        cross join lateral (
+            select
+                p.paused_by is null and coalesce(i.contested, 0) > 0 as contested,
+                exists (
+                    select
+                    from auth_reconciler.change as c
+                    where c.watched_id = r.watched_id and c.instance_id = explain.instance_id
+                ) as waits
+        ) as is_now
     )
     select t.at, t.act, auth_reconciler.legible(t.what)
     from told as t

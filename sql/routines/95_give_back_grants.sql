@@ -33,9 +33,20 @@ begin
         cross join lateral (
             select k.part
             union all
-            -- What came to be called where only the former was: whoever read goes on reading.
+            -- What came to be called where only the former was: whoever read or recorded goes on doing so.
             select divided.latter
-            from (values ('auth_reconciler.watched_rows()', 'auth_reconciler.odd_rows()')) as divided (former, latter)
+            from (
+                values
+                    ('auth_reconciler.watched_rows()', 'auth_reconciler.odd_rows()'),
+                    ('auth_reconciler.watched_rows()', 'auth_reconciler.counted_rows()'),
+                    ('auth_reconciler.watched_rows()',
+                        'auth_reconciler.message_of(text,timestamp with time zone[],text,text)'),
+                    ('auth_reconciler.age_of(timestamp with time zone)', 'auth_reconciler.kind_of(text,text,text,text)'),
+                    ('auth_reconciler.note_trouble(uuid,text,text)', 'auth_reconciler.kind_of(text,text,text,text)'),
+                    ('auth_reconciler.note_trouble(uuid,text,text)', 'auth_reconciler.answer_alike(integer,bigint[])'),
+                    ('auth_reconciler.note_trouble(uuid,text,text)',
+                        'auth_reconciler.count_foreign_writes(auth_reconciler.foreign_write[])')
+            ) as divided (former, latter)
             where divided.former = k.part
         ) as every
         join pg_catalog.pg_roles as r on r.oid = k.grantee

@@ -22,12 +22,11 @@ const MORE: &str = "
     select 1, pg_temp.id(1), now() - interval '10 minutes', 'Ready', '', cause, n
     from generate_series(1, 100) as n, unnest(array['drift', 'insert']) as cause
     where cause = 'drift' or n = 100;
-    insert into auth_reconciler.journal
-        (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, application, role)
+    insert into auth_reconciler.foreign_write
+        (watched_id, instance_id, kind, application, role, from_status, to_status, times, guarded, first_at, last_at)
     values
-        (1, pg_temp.id(4), now(), 'drift', 'drift', 3, now(), 'failed', 'pending', 'a', 'b'),
-        (1, pg_temp.id(1), now(), 'drift', 'drift', 1, now(), 'failed', 'pending', 'a', 'b'),
-        (1, pg_temp.id(1), now(), 'guarded', 'drift', 2, now(), 'failed', 'pending', 'a', 'b');
+        (1, pg_temp.id(4), 1, 'a', 'b', 'failed', 'pending', 3, 0, now(), now()),
+        (1, pg_temp.id(1), 1, 'a', 'b', 'failed', 'pending', 3, 2, now(), now());
     select auth_reconciler.guard('public.message_instances', true)";
 
 /// Computed by hand from the script.

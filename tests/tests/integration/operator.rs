@@ -8,6 +8,7 @@ use tokio_postgres::types::FromSql;
 mod actions;
 mod attack;
 mod comments;
+mod counted;
 pub(crate) mod earlier;
 mod explain;
 mod frozen;

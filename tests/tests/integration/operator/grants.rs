@@ -187,7 +187,8 @@ async fn every_right_of_the_daemon_is_needed() -> Result<()> {
              reaction_ms, recorded_at, looks, attempts, misses, corrections_spent, contested)
         select 1, id::uuid, gen_random_uuid(), 0, 'client_ready', 'Ready', '', now(), true, 'watch', 1, now(), 1, 0, 0, 0, 0
         from unnest(array['{one}', '{gone}']) as id;
-        insert into auth_reconciler.change (watched_id, instance_id, cause) values (1, '{gone}', 'delete'), (1, null, 'truncate');
+        insert into auth_reconciler.change (watched_id, instance_id, cause) values
+            (1, '{gone}', 'drift'), (1, '{gone}', 'delete'), (1, null, 'truncate');
         insert into auth_reconciler.pause values (1, '{gone}', 'why', 'who', now());
         insert into auth_reconciler.owed (watched_id, name, work) values (1, 'one', 'watch'), (2, 'two', 'unwatch')";
     scene.manager.batch_execute(&fill(script)).await?;
@@ -209,6 +210,7 @@ fn questions(id: Uuid) -> Vec<(&'static str, String)> {
     let views = [
         "backlog",
         "drift",
+        "drift_total",
         "history",
         "instances",
         "latency",
@@ -216,6 +218,7 @@ fn questions(id: Uuid) -> Vec<(&'static str, String)> {
         "reconcilers",
         "status",
         "tables",
+        "totals",
         "transitions",
     ];
     let mut questions: Vec<_> = views

@@ -285,6 +285,46 @@ async fn drift_names_the_writers_and_the_contested_first() -> Result<()> {
     Ok(())
 }
 
+/// They are counted by a statement of their own.
+#[tokio::test]
+async fn totals_count_what_instances_lists() -> Result<()> {
+    let scene = scripted().await?;
+    let fight = "update auth_reconciler.instance set foreign_at = array_fill(now(), array[13]) where instance_id = pg_temp.id(1)";
+    scene.manager.batch_execute(fight).await?;
+    let told = |rows: &str| {
+        format!(
+            "select array_agg(concat_ws('|', auth_status, reason, instances, in_trouble, contested, paused)
+                order by auth_status, reason)
+             from ({rows}) as t"
+        )
+    };
+    let counted: Vec<String> = value(
+        &scene.manager,
+        &told("select * from auth_reconciler.totals"),
+    )
+    .await?;
+    let listed: Vec<String> = value(
+        &scene.manager,
+        &told(
+            "select i.auth_status, coalesce(i.reason, 'Unseen') as reason, count(*) as instances,
+                count(*) filter (where i.trouble) as in_trouble, count(*) filter (where i.contested) as contested,
+                count(*) filter (where i.paused) as paused
+             from auth_reconciler.instances as i
+             group by 1, 2",
+        ),
+    )
+    .await?;
+    assert_eq!(counted, listed);
+    let ready = ["client_ready|Paused|1|0|0|1", "client_ready|Ready|2|1|0|0"];
+    assert!(
+        ready
+            .iter()
+            .all(|told| counted.iter().any(|found| found == told)),
+        "{counted:?}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn history_tells_how_much_is_kept_and_how_large_it_is() -> Result<()> {
     let scene = scripted().await?;

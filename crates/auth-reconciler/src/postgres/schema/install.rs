@@ -82,6 +82,11 @@ const MIGRATIONS: &[Migration] = &[
         text: "",
         log: sql!("migrations/0008_unread_log.sql"),
     },
+    Migration {
+        name: "0009_foreign_writes",
+        text: sql!("migrations/0009_foreign_writes.sql"),
+        log: "",
+    },
 ];
 
 /// Notes what was made.

@@ -18,6 +18,10 @@ const INDEXES: &[(&str, &str)] = &[
         "instance_ready_idx",
         sql!("migrations/0005_flat_ready_index.sql"),
     ),
+    (
+        "instance_odd_idx",
+        sql!("migrations/0009_instance_odd_index.sql"),
+    ),
 ];
 
 /// Longest wait for transactions that were open before the index on the log.
