@@ -86,6 +86,7 @@ grant execute on function
     auth_reconciler.foreign_locks(),
     auth_reconciler.forget_batch(uuid, integer, jsonb),
     auth_reconciler.forget_rows(integer, auth_reconciler.proposal[]),
+    auth_reconciler.in_another_form(oid[]),
     auth_reconciler.is_typed(oid),
     auth_reconciler.key_class(),
     auth_reconciler.key_hash(integer, uuid),

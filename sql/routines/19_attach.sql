@@ -158,6 +158,20 @@ $body$;
 comment on function auth_reconciler.attach_all(auth_reconciler.watched_table) is
     'Makes all triggers of a watched table, that of a guard as well, and has every row looked at. Call it with the table locked.';
 
+create or replace function auth_reconciler.in_another_form(relations oid[]) returns setof oid
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+    select w.relation
+    from unnest(relations) as w (relation)
+    where auth_reconciler.is_lean(w.relation) <> (auth_reconciler.before_triggers(w.relation) is null)
+$body$;
+
+comment on function auth_reconciler.in_another_form(oid[]) is
+    'Which of these tables have our trigger on updates in another form than their other triggers allow.';
+
 create or replace function auth_reconciler.attach_anew(relation oid) returns text
 language plpgsql
 security definer
@@ -167,7 +181,7 @@ declare
     known auth_reconciler.watched_table;
     others text;
 begin
-    if (auth_reconciler.is_lean(relation) = (auth_reconciler.before_triggers(relation) is null)) is not false then
+    if not exists (select from auth_reconciler.in_another_form(array[relation])) then
         return null;
     end if;
     -- What it cannot do now is told as a fault, where it is one.

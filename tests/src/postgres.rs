@@ -33,6 +33,9 @@ const READY: [&str; 2] = [
     "database system is ready to accept read-only connections",
 ];
 
+/// So many lines of the log show why a server does not run.
+const LAST: usize = 50;
+
 /// The superuser's URL of the server that `tests/run.sh` started.
 ///
 /// # Errors
@@ -278,7 +281,7 @@ impl Cluster {
         ensure!(
             status.success(),
             "initdb failed ({status}):\n{}",
-            log(&process)
+            end_of_log(&process, LAST)
         );
         std::fs::write(
             self.folder.join("data/pg_hba.conf"),
@@ -323,8 +326,11 @@ impl Cluster {
                 Ok(true)
             }
             Ok(false) if log(&server).contains("Address already in use") => Ok(false),
-            Ok(false) => bail!("the server did not start:\n{}", log(&server)),
-            Err(error) => Err(error.context(format!("the server's log so far:\n{}", log(&server)))),
+            Ok(false) => bail!("the server did not start:\n{}", end_of_log(&server, LAST)),
+            Err(error) => {
+                let end = end_of_log(&server, LAST);
+                Err(error.context(format!("the server's log so far:\n{end}")))
+            }
         }
     }
 
@@ -375,12 +381,14 @@ pub fn free_port() -> Result<u16> {
 }
 
 fn log(process: &Process) -> String {
+    end_of_log(process, usize::MAX)
+}
+
+/// So many lines of it.
+fn end_of_log(process: &Process, most: usize) -> String {
     process.look(|progress| {
-        let lines: Vec<&str> = progress
-            .lines
-            .iter()
-            .map(|line| line.text.as_str())
-            .collect();
-        lines[lines.len().saturating_sub(50)..].join("\n")
+        let lines = &progress.lines[progress.lines.len().saturating_sub(most)..];
+        let lines: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        lines.join("\n")
     })
 }

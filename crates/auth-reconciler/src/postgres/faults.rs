@@ -23,6 +23,9 @@ pub(super) const MADE: &str = sql!("queries/made.sql");
 /// What of our tables is not as the migrations made them.
 pub(super) const ALTERED_TABLES: &str = sql!("queries/altered_tables.sql");
 
+const IN_ANOTHER_FORM: &str =
+    "select f.relation from auth_reconciler.in_another_form($1) as f (relation)";
+
 const ATTACH_ANEW: &str = "select auth_reconciler.attach_anew($1)";
 
 /// What was noted of our functions and views when they were made; `None` where nothing was.
@@ -88,32 +91,50 @@ pub(crate) async fn faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault
     Ok(faults)
 }
 
-/// Gives our triggers the form that the other triggers of their tables allow. What stands in the way is no failure: that
-/// changes are not seen is told as a fault.
+/// Gives our triggers the form that the other triggers of their tables allow, where they have another one: which tables
+/// those are is one question, however many are watched. What stands in the way is no failure: that changes are not seen is
+/// told as a fault.
 async fn attach_anew(pool: &Pool, expected: &Expected) -> Result<(), StoreError> {
-    for watched in &expected.watched {
-        let asked = with(pool, "compare our triggers with others", async |client| {
+    const ACT: &str = "compare our triggers with others";
+    let oids: Vec<u32> = expected.watched.iter().map(|table| table.oid).collect();
+    let asked = with(pool, ACT, async |client| {
+        client
+            .query_typed(IN_ANOTHER_FORM, &[(&oids, Type::OID_ARRAY)])
+            .await
+    });
+    for row in unless_refused(asked.await)?.unwrap_or_default() {
+        let oid: u32 = row.get(0);
+        // Each in a transaction of its own: what one waits for or comes to does not concern another.
+        let attached = with(pool, ACT, async |client| {
             client
-                .query_typed_one(ATTACH_ANEW, &[(&watched.oid, Type::OID)])
+                .query_typed_one(ATTACH_ANEW, &[(&oid, Type::OID)])
                 .await
         });
-        match asked.await {
-            Ok(row) => {
-                if let Some(why) = row.get::<_, Option<String>>(0) {
-                    info!(
-                        table = watched.name,
-                        why, "triggers attached in another form, every row will be looked at"
-                    );
-                }
-            }
-            Err(failure) if failure.is_refusal() || failure.is_busy() => debug!(
-                error = crate::telemetry::chain(&failure),
-                "cannot compare our triggers with others"
-            ),
-            Err(failure) => return Err(failure),
+        let why = unless_refused(attached.await)?.and_then(|row| row.get::<_, Option<String>>(0));
+        if let Some(why) = why {
+            let watched = expected.watched.iter().find(|table| table.oid == oid);
+            info!(
+                table = watched.and_then(|table| table.name.as_deref()),
+                why, "triggers attached in another form, every row will be looked at"
+            );
         }
     }
     Ok(())
+}
+
+/// `None` where the server refused or somebody holds what it needs.
+fn unless_refused<T>(asked: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if failure.is_refusal() || failure.is_busy() => {
+            debug!(
+                error = crate::telemetry::chain(&failure),
+                "cannot compare our triggers with others"
+            );
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn table_faults(pool: &Pool, expected: &Expected) -> Result<Vec<Fault>, StoreError> {

@@ -1,8 +1,13 @@
 //! The two forms of our trigger on updates: by the columns that a statement names, which costs other statements nothing,
 //! and by comparing each row, where a trigger of somebody else may change a column that was not named.
 
-use anyhow::{Result, ensure};
+use std::panic::Location;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::daemon::{Daemon, run_command};
+use auth_reconciler_tests::patience::{PATIENCE, within};
+use auth_reconciler_tests::postgres::{Cluster, ClusterOptions};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
 use uuid::Uuid;
 
@@ -214,5 +219,55 @@ async fn triggers_of_a_partition_count_as_well() -> Result<()> {
         .await?;
     let cause = "select string_agg(cause, ' ') from auth_reconciler.change";
     assert_eq!(scene.value::<String>(cause).await?, "api_key");
+    Ok(())
+}
+
+/// How many statements the daemon sends from one echo to the next, of a database with so many tables watched beside the
+/// scene's: the least of some, for now and then there is something else to do.
+async fn statements_an_echo(cluster: &Cluster, tables: usize) -> Result<usize> {
+    let scene = scene::Scene::on(&cluster.url("postgres")).await?;
+    scene.migrate().await?;
+    for nth in 0..tables {
+        scene
+            .manager
+            .batch_execute(&format!(
+                "create table public.more_{nth} (like public.message_instances including all);
+                 select auth_reconciler.watch('public.more_{nth}')"
+            ))
+            .await?;
+    }
+    let _daemon = Daemon::start(&scene.database, &[OFTEN]).await?;
+    let ours = format!("{} auth-reconciler pool", scene.database.name());
+    let counted = async {
+        loop {
+            let log = cluster.log();
+            let statements = log.lines().filter(|line| {
+                line.starts_with(&ours)
+                    && (line.contains(" execute ") || line.contains(" statement: "))
+            });
+            let statements: Vec<&str> = statements.collect();
+            let echoes: Vec<usize> = (0..statements.len())
+                .filter(|at| statements[*at].contains("pg_notify($1, $2)"))
+                .collect();
+            if echoes.len() > 5 {
+                return echoes.windows(2).map(|two| two[1] - two[0]).min();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let counted = within(PATIENCE, Location::caller(), "some echoes", counted).await?;
+    counted.context("there were echoes")
+}
+
+#[tokio::test]
+async fn an_echo_costs_as_many_statements_however_many_tables_are_watched() -> Result<()> {
+    let options = ClusterOptions::default()
+        .set("log_statement", "all")
+        .set("log_line_prefix", "%d %a: ");
+    let cluster = Cluster::start(options).await?;
+    let few = statements_an_echo(&cluster, 0).await?;
+    let many = statements_an_echo(&cluster, 12).await?;
+    ensure!(few > 1, "the statements are in the log");
+    ensure!(many <= few, "{few} with one table, {many} with thirteen");
     Ok(())
 }

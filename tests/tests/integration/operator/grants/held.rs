@@ -74,6 +74,7 @@ const FUNCTIONS: &[&str] = &[
     "foreign_locks",
     "forget_batch",
     "forget_rows",
+    "in_another_form",
     "is_typed",
     "key_class",
     "key_hash",

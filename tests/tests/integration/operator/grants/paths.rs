@@ -98,6 +98,11 @@ fn shows() -> Vec<Path> {
             include_str!("../../../../../sql/queries/faults.sql").to_owned(),
         ),
         (
+            "forms of triggers",
+            "select auth_reconciler.in_another_form(array['public.message_instances'::regclass::oid])"
+                .to_owned(),
+        ),
+        (
             "form of triggers",
             "select auth_reconciler.attach_anew('public.message_instances'::regclass)".to_owned(),
         ),
