@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use serde::Serialize;
 
 use super::error::StoreError;
+use super::halves::no_answer;
 
 mod batch;
 mod wanted;
@@ -67,20 +68,15 @@ pub(crate) async fn record(
     let mut recordings = record_all(pool, settings, &sent, note).await.into_iter();
     let results = wanted.into_iter().map(|wanted| {
         let act = wanted?.act;
-        recordings.next().unwrap_or_else(|| Err(no_answer(act)))
+        recordings
+            .next()
+            .unwrap_or_else(|| Err(no_answer(act.name())))
     });
     let results = results.collect();
     (
         results,
         held.into_inner().unwrap_or_else(PoisonError::into_inner),
     )
-}
-
-fn no_answer(act: Act) -> StoreError {
-    StoreError::Answer {
-        act: act.name(),
-        what: "no answer for one of a batch".to_owned(),
-    }
 }
 
 #[cfg(test)]

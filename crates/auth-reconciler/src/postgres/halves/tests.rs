@@ -19,10 +19,10 @@ async fn with_culprits(culprits: &[usize], of_one: bool) -> (Vec<String>, Vec<Ve
         },
     )
     .await;
-    let told = |result: Option<Result<String, Arc<String>>>| match result {
-        Some(Ok(done)) => done,
-        Some(Err(failure)) => failure.to_string(),
-        None => "nothing".to_owned(),
+    let told = |result: Worked<String, String>| match result {
+        Worked::Done(done) => done,
+        Worked::Failed(failure) => failure.to_string(),
+        Worked::Unanswered | Worked::NotTried => "nothing".to_owned(),
     };
     (
         results.into_iter().map(told).collect(),
@@ -69,8 +69,9 @@ async fn what_must_be_tried_in_smaller_company_is_and_the_others_are_done() {
         },
     )
     .await;
-    let done: Vec<_> = results.into_iter().flatten().flatten().collect();
-    assert_eq!(done, [0, 1, 2, 3, 4]);
+    for (place, result) in results.into_iter().enumerate() {
+        assert!(matches!(result, Worked::Done(done) if done == place));
+    }
     assert_eq!(
         batches.into_inner(),
         [vec![0, 1, 2, 3, 4], vec![1], vec![3]]
@@ -88,7 +89,10 @@ async fn one_that_gets_nothing_even_alone_is_not_tried_for_ever() {
         },
     )
     .await;
-    assert!(matches!(results[..], [Some(Ok(())), None]));
+    assert!(matches!(
+        results[..],
+        [Worked::Done(()), Worked::Unanswered]
+    ));
 }
 
 /// As a row whose trigger sleeps until the limit of statements.
@@ -117,12 +121,21 @@ async fn nobody_waits_in_many_companies_for_one_that_is_slow() {
     assert_eq!(batches.into_inner(), expected);
     let done = results
         .iter()
-        .filter(|one| matches!(one, Some(Ok(_))))
+        .filter(|one| matches!(one, Worked::Done(_)))
         .count();
     assert_eq!(done, 5, "who came before it");
-    assert!(matches!(results[5], Some(Err(_))));
+    assert!(matches!(results[5], Worked::Failed(_)));
     assert!(
-        results[6].is_none() && results[7].is_none(),
+        matches!(results[6..], [Worked::NotTried, Worked::NotTried]),
         "they come again"
     );
+}
+
+/// Else what our own statement does wrong would be told as somebody who takes too long, and come again for ever as busy.
+#[test]
+fn who_got_nothing_even_alone_has_an_error_of_its_own_and_who_was_not_tried_is_busy() {
+    let unanswered = Worked::<(), StoreError>::Unanswered.result("read");
+    assert!(unanswered.is_err_and(|failure| !failure.is_busy() && failure.is_refusal()));
+    let not_tried = Worked::<(), StoreError>::NotTried.result("read");
+    assert!(not_tried.is_err_and(|failure| failure.is_busy()));
 }

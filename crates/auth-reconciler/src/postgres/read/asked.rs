@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::run;
 use crate::postgres::direct;
 use crate::postgres::error::StoreError;
-use crate::postgres::halves::{gave_way, halved};
+use crate::postgres::halves::halved;
 use crate::postgres::pool::bare;
 use crate::postgres::snapshot::{ACT, left_out, parameters, snapshots_from};
 use crate::postgres::tables::{Table, Tables};
@@ -76,12 +76,8 @@ async fn read_table(pool: &Pool, (watched_id, table): (i32, &Table), ids: &[Uuid
             Ok(snapshots.into_iter().map(Some).collect())
         }
     });
-    let read = read.await.into_iter().map(|snapshot| match snapshot {
-        Some(Ok(snapshot)) => snapshot,
-        Some(Err(failure)) => Err(StoreError::Shared(failure)),
-        None => Err(gave_way(ACT)),
-    });
-    read.collect()
+    let read = read.await.into_iter();
+    read.map(|read| read.result(ACT).flatten()).collect()
 }
 
 fn is_locked(table: &Table) -> StoreError {

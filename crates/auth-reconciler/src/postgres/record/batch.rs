@@ -12,10 +12,10 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::wanted::{Wanted, json};
-use super::{Act, RecordSettings, no_answer};
+use super::{Act, RecordSettings};
 use crate::postgres::direct;
 use crate::postgres::error::StoreError;
-use crate::postgres::halves::{gave_way, halved};
+use crate::postgres::halves::{halved, no_answer};
 use crate::postgres::pool::bare;
 
 const RECORD: &str = sql!("queries/record.sql");
@@ -30,7 +30,10 @@ pub(crate) async fn record_all(
     wanted: &[&Wanted],
     held: impl Fn(usize, Duration),
 ) -> Vec<Result<Recording, StoreError>> {
-    let mut results: Vec<_> = wanted.iter().map(|_| None).collect();
+    let mut results: Vec<_> = wanted
+        .iter()
+        .map(|one| Err(no_answer(one.act.name())))
+        .collect();
     for (part, places) in parts(wanted) {
         let held = &held;
         let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
@@ -45,18 +48,10 @@ pub(crate) async fn record_all(
             }
         });
         for (place, recording) in places.iter().zip(recorded.await) {
-            results[*place] = recording;
+            results[*place] = recording.result(wanted[*place].act.name());
         }
     }
     results
-        .into_iter()
-        .zip(wanted)
-        .map(|(result, one)| match result {
-            Some(Ok(recording)) => Ok(recording),
-            Some(Err(failure)) => Err(StoreError::Shared(failure)),
-            None => Err(gave_way(one.act.name())),
-        })
-        .collect()
 }
 
 /// Which of these go in which transaction, by their places. Nothing is twice in one: the later one goes with another.
@@ -131,7 +126,7 @@ impl Part {
         let answer = |one: &&Wanted| {
             answers
                 .remove(&one.key.instance_id)
-                .ok_or_else(|| no_answer(self.act))
+                .ok_or_else(|| no_answer(act))
         };
         if wanted.len() > 1 {
             debug!(records = wanted.len(), ?held, "recorded together");
