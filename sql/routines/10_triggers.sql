@@ -67,20 +67,31 @@ $body$;
 comment on function auth_reconciler.is_ours(integer, uuid, text) is
     'Whether the write of auth_status that is under way is our own record. Called by the triggers, with the rights of the owner.';
 
-create or replace function auth_reconciler.cannot_log(noted text) returns boolean
+create or replace function auth_reconciler.word_of_failure() returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $body$
     -- Sealed, for it leaves out who wrote what: by a number that nobody but us may read.
-    select noted = pg_current_xact_id()::text || ' cannot ' || hashtextextended(
+    select pg_current_xact_id()::text || ' cannot ' || hashtextextended(
         pg_current_xact_id()::text, pg_sequence_last_value(seal.id))
     from (select to_regclass('auth_reconciler.seal') as id) as seal
     where has_sequence_privilege(seal.id::oid, 'usage')
 $body$;
 
+comment on function auth_reconciler.word_of_failure() is
+    'What our triggers note, in auth_reconciler.logged, of a transaction that cannot write to the log: its id, and a seal that nobody else can make. Null without the sequence that the seal is made from.';
+
+create or replace function auth_reconciler.cannot_log(noted text) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    select noted = auth_reconciler.word_of_failure()
+$body$;
+
 comment on function auth_reconciler.cannot_log(text) is
-    'Whether our triggers have noted, in auth_reconciler.logged, that this transaction cannot write to the log; anybody may set that.';
+    'Whether our triggers have noted that this transaction cannot write to the log; anybody may set what they note.';
 
 create or replace function auth_reconciler.log_change() returns trigger
 language plpgsql
@@ -184,7 +195,8 @@ begin
         own_path := pg_catalog.current_setting('search_path');
         begin
             nothing := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-            -- In the schema that this function is in, whatever it is called by now.
+            -- In the schema that this function is in, whatever it is called by now; so the word of word_of_failure() is
+            -- put together here once more.
             -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this
             -- as well. Each time, for anybody may set what is noted and so ask for silence.
             perform case c.relname

@@ -41,17 +41,25 @@ $body$;
 comment on function auth_reconciler.is_lean(oid) is
     'Whether our trigger on updates goes by the columns that a statement names, rather than by a condition that the server prepares anew in each statement. Null if it is missing.';
 
-create or replace function auth_reconciler.facts_differ(typed boolean) returns text
+create or replace function auth_reconciler.fact_columns(typed boolean) returns text[]
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $body$
-    select 'old.id is distinct from new.id'
-        || ' or old.api_key is distinct from new.api_key'
-        || ' or old.account is distinct from new.account'
-        || ' or old.port_api is distinct from new.port_api'
-        || ' or old.provider is distinct from new.provider'
-        || case when typed then ' or old.type_instance is distinct from new.type_instance' else '' end
+    select array['id', 'api_key', 'account', 'port_api', 'provider']
+        || case when typed then array['type_instance'] else '{}'::text[] end
+$body$;
+
+comment on function auth_reconciler.fact_columns(boolean) is
+    'The columns that verdicts are made from. log_change() names them once more, each by itself, as it runs for each row.';
+
+create or replace function auth_reconciler.facts_differ(typed boolean) returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
+    select string_agg(format('old.%1$s is distinct from new.%1$s', f.name), ' or ' order by f.place)
+    from unnest(auth_reconciler.fact_columns(typed)) with ordinality as f (name, place)
 $body$;
 
 comment on function auth_reconciler.facts_differ(boolean) is
@@ -104,10 +112,11 @@ begin
         execute format(
             $sql$
             create or replace trigger auth_reconciler_update
-                after update of id, api_key, account, port_api, provider, auth_status%3$s on %1$s
+                after update of %3$s on %1$s
                 for each row execute function auth_reconciler.log_change(%2$L, %4$L);
             $sql$,
-            relation, watched_id::text, case when typed then ', type_instance' else '' end,
+            relation, watched_id::text,
+            array_to_string(auth_reconciler.fact_columns(typed) || 'auth_status'::text, ', '),
             case when typed then 'typed' else 'untyped' end);
     else
         execute format(

@@ -124,11 +124,12 @@ begin
             perform set_config('auth_reconciler.logged', this_transaction, true);
             word := watched || '/' || new.id || '/drift';
         exception when others then
-            perform set_config('auth_reconciler.logged', this_transaction || ' cannot ' || (
-                    select hashtextextended(this_transaction, pg_sequence_last_value(seal.id))
-                    from (select to_regclass('auth_reconciler.seal') as id) as seal
-                    where has_sequence_privilege(seal.id::oid, 'usage')
-                ), true);
+            begin
+                perform set_config('auth_reconciler.logged', auth_reconciler.word_of_failure(), true);
+            exception when others then
+                -- Without it the next row of this transaction tries once more.
+                null;
+            end;
             perform nextval(c.oid::regclass)
             from pg_trigger as t
             join pg_proc as p on p.oid = t.tgfoid

@@ -144,7 +144,22 @@ async fn what_the_table_refuses_is_told_in_whatever_language_the_server_speaks()
         .language("de")
         .set("log_min_messages", "info");
     let cluster = Cluster::start(options).await?;
+    is_a_warning(&cluster).await?;
     each_is_told(&cluster, true).await
+}
+
+/// What `watch` warns of is told as a warning, and what the server merely mentions is not.
+async fn is_a_warning(cluster: &Cluster) -> Result<()> {
+    let mut scene = Scene::on(&cluster.url("postgres")).await?;
+    speak(&mut scene).await?;
+    scene.manager.batch_execute(TABLES[0].0).await?;
+    let done = run_command(scene.url(), &["migrate"], &[("RUST_LOG", "warn")]).await?;
+    let told: Vec<&str> = done.stderr.lines().collect();
+    ensure!(
+        matches!(told[..], [line] if line.contains("check constraint few refuses")),
+        "{told:?}"
+    );
+    Ok(())
 }
 
 /// As the server words them in English, French, Japanese and Chinese.

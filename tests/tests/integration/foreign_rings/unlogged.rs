@@ -173,3 +173,33 @@ async fn what_came_while_the_schema_had_another_name_is_found_when_it_has_its_ow
     let _next = Daemon::start(&scene.database, &[]).await?;
     scene.eventually(ALL_TRUE).await
 }
+
+/// One trigger makes the word, another one asks for it: else each row of a bulk statement would take an id of its own.
+#[tokio::test]
+async fn what_either_trigger_notes_of_a_transaction_that_cannot_log_is_known() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let _daemon = Daemon::start(&scene.database, &[]).await?;
+    let (_, wrong) = ready(&scene, &stub).await?;
+    scene.manager.batch_execute(BREAK).await?;
+    let known = "select coalesce(auth_reconciler.cannot_log(current_setting('auth_reconciler.logged', true)), false)";
+    let guarded = "select auth_reconciler.guard('public.message_instances', true);
+        alter table public.message_instances disable trigger auth_reconciler_update";
+    for (name, prepare) in [("log_change", "select"), ("keep_status", guarded)] {
+        scene.manager.batch_execute(prepare).await?;
+        scene.manager.batch_execute("begin").await?;
+        ensure!(
+            !scene.value::<bool>(known).await?,
+            "{name}: nothing is noted yet"
+        );
+        scene.manager.batch_execute(&wrong).await?;
+        ensure!(
+            scene.value::<bool>(known).await?,
+            "{name}: its word is known"
+        );
+        scene.manager.batch_execute("rollback").await?;
+        // The count is outside the transaction, and has everything looked at.
+        scene.eventually(ALL_TRUE).await?;
+    }
+    Ok(())
+}
