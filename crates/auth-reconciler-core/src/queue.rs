@@ -4,6 +4,8 @@
 //!
 //! * a key never runs twice at once; a wake during a run is kept and runs after it;
 //! * doubles merge: a key waits at most once, under the greatest of its causes and since the first;
+//! * what asked for a run that came to nothing is told with the one that follows it, whose place is that of a retry
+//!   ([`Queue::carry`]);
 //! * at most [`Limits::slots`] runs at once, of which retries may hold [`Limits::retry_slots`], so
 //!   that a fleet of hanging instances leaves room for those of which something is new;
 //! * retries yield to first looks in waiting, too; and a run that has held its slot for
@@ -23,6 +25,7 @@ use std::time::Duration;
 use crate::Cause;
 
 mod entry;
+mod run;
 #[cfg(test)]
 mod tests;
 mod wake;
@@ -167,38 +170,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         self.limits.slots.saturating_sub(self.active.len())
     }
 
-    /// The run of `key` has ended.
-    pub fn finish(&mut self, key: &K, next: Next, now: Moment) {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        let Some(run) = entry.running.take() else {
-            return;
-        };
-        self.active.remove(key);
-        if run.lane == Lane::Retry {
-            self.running_retries -= 1;
-        }
-        self.running_from_log -= usize::from(run.from_log);
-        entry.drift_held = None;
-        match next {
-            Next::Settled => {
-                // What the container said before it converged: nothing that the run has not seen.
-                entry.wake = entry.wake.filter(|wake| wake.cause != Cause::Output);
-                self.disarm(key);
-            }
-            Next::At { due, hold_drift } => {
-                if hold_drift {
-                    entry.drift_held = Some(due);
-                    // Kept wakes of the run that were foreign writes alone wait for the end of the hold.
-                    entry.wake = entry.wake.filter(|wake| wake.cause > Cause::Drift);
-                }
-                self.arm(key, due, Cause::Backoff);
-            }
-        }
-        self.line_up(key, now);
-    }
-
     /// When [`Queue::next`] has something to do though nothing happens until then.
     #[must_use]
     pub fn deadline(&self, claim: Claim) -> Option<Moment> {
@@ -237,6 +208,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         self.entries.retain(|_, entry| {
             entry.waiting = None;
             entry.wake = None;
+            entry.carried = None;
             entry.due = None;
             entry.drift_held = None;
             entry.running.is_some()
@@ -344,33 +316,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             return Some((key, Lane::Retry));
         }
         None
-    }
-
-    fn start(&mut self, key: K, lane: Lane, now: Moment) -> Option<Command<K>> {
-        let entry = self.entries.get_mut(&key)?;
-        entry.waiting = None;
-        let wake = entry.wake.take()?;
-        self.run(&key, lane, false, now);
-        Some(Command::Start { key, wake })
-    }
-
-    fn run(&mut self, key: &K, lane: Lane, from_log: bool, now: Moment) {
-        let limits = self.limits;
-        let entry = self.entry(key, now);
-        entry.running = Some(Running {
-            lane,
-            from_log,
-            since: now,
-            asked_to_give_way: false,
-        });
-        entry.pace.spend(now, &limits);
-        self.active.insert(key.clone());
-        self.running_from_log += usize::from(from_log);
-        if lane == Lane::Retry {
-            self.running_retries += 1;
-        }
-        // The run answers for whatever the deadline was for.
-        self.disarm(key);
     }
 
     fn ask_to_give_way(&mut self, claim: Claim, now: Moment) -> Option<Command<K>> {

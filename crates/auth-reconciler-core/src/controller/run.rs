@@ -93,6 +93,26 @@ pub(super) struct Proposed {
     pub(super) unwritable_retry: Moment,
 }
 
+impl Run {
+    /// Whether what asked for it is still to be answered for, by the next one. What it was given up for, as its container
+    /// told something new, or was overtaken by asks anew.
+    fn is_to_be_repeated(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Transient | Outcome::Failed(_) | Outcome::NotAsked(_) => {
+                self.stop != Some(Stop::GiveUp)
+            }
+            Outcome::Final
+            | Outcome::Ready(_)
+            | Outcome::Again { .. }
+            | Outcome::Overtaken
+            | Outcome::Unsure
+            | Outcome::Doubted(_)
+            | Outcome::UnknownTable
+            | Outcome::EpochEnded => false,
+        }
+    }
+}
+
 impl Controller {
     /// Has a reconciliation begin.
     pub(super) fn begin(&mut self, key: Key, wake: Wake, epoch: Uuid, now: Moment) {
@@ -134,6 +154,9 @@ impl Controller {
             return;
         };
         self.put_off_unanswered(key, &mut run, &outcome);
+        if run.is_to_be_repeated(&outcome) {
+            self.queue.carry(&key);
+        }
         let ended = Reconciled {
             key,
             epoch: run.epoch,

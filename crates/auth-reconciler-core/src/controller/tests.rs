@@ -13,6 +13,7 @@ mod others;
 mod over_terms;
 mod parts;
 mod reconciling;
+mod repeated;
 mod rules;
 mod steps;
 mod terms;

@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) waiting: Option<(Lane, u64)>,
     /// Merged wakes that no run has taken yet.
     pub(super) wake: Option<Wake>,
+    /// What asked for a run that came to nothing. It gives its name and its time to the next one, and no place in a lane.
+    pub(super) carried: Option<Wake>,
     /// The deadline that is armed, and why.
     pub(super) due: Option<(Moment, Cause)>,
     pub(super) running: Option<Running>,
@@ -35,6 +37,8 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
+    /// Why it runs.
+    pub(super) wake: Wake,
     pub(super) lane: Lane,
     /// It came from the log, see [`Queue::begin`](super::Queue::begin).
     pub(super) from_log: bool,
@@ -63,6 +67,16 @@ impl Entry {
     /// Keeps a wake for the next run, merged with those that no run has taken.
     pub(super) fn keep(&mut self, wake: Wake) {
         self.wake = Some(self.wake.map_or(wake, |kept| kept.merge(wake)));
+    }
+
+    /// Why a run begins now, if there is a reason.
+    pub(super) fn take_wake(&mut self) -> Option<Wake> {
+        let wake = self.wake.take()?;
+        Some(
+            self.carried
+                .take()
+                .map_or(wake, |carried| carried.merge(wake)),
+        )
     }
 
     /// Whether foreign writes cause no look now.

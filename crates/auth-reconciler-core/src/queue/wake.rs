@@ -44,13 +44,13 @@ impl<K: Clone + Ord + Hash> Queue<K> {
             self.arm(key, allowed, cause);
             return None;
         }
-        let wake = entry.wake.take()?;
+        let wake = entry.take_wake()?;
         match entry.waiting.take() {
             Some((Lane::First, place)) => drop(self.first.remove(&place)),
             Some((Lane::Retry, place)) => drop(self.retry.remove(&place)),
             None => {}
         }
-        self.run(key, Lane::First, true, now);
+        self.run(key, wake, (Lane::First, true), now);
         Some(wake)
     }
 

@@ -130,3 +130,66 @@ fn a_retry_gives_way_before_a_first_look_that_runs_for_longer() {
     let next = queue.next(Claim::default(), ms(1) + PATIENCE);
     assert_eq!(next, Some(Command::GiveWay { key: 2 }));
 }
+
+/// It has its name and its time of what asked, and its place of a retry: else hanging ones would displace each other.
+#[test]
+fn what_asked_for_a_run_that_came_to_nothing_is_told_with_the_one_that_follows() {
+    let mut queue = queue(4);
+    let again = Next::At {
+        due: ms(50),
+        hold_drift: false,
+    };
+    for key in 1..=4 {
+        queue.wake(key, Cause::Died, ms(u64::from(key)));
+    }
+    assert_eq!(started(&mut queue, ms(5)).len(), 4);
+    for key in 1..=4 {
+        queue.carry(&key);
+        queue.finish(&key, again, ms(6));
+    }
+    for key in 1..=3 {
+        let wake = Wake {
+            cause: Cause::Died,
+            since: ms(u64::from(key)),
+        };
+        let next = queue.next(Claim::default(), ms(50));
+        assert_eq!(next, Some(Command::Start { key, wake }));
+    }
+    let next = queue.next(Claim::default(), ms(50));
+    assert_eq!(next, None, "retries hold three quarters");
+    // Something new of one that waits is told together with it.
+    queue.wake(4, Cause::Output, ms(60));
+    let wake = Wake {
+        cause: Cause::Died,
+        since: ms(4),
+    };
+    let next = queue.next(Claim::default(), ms(60));
+    assert_eq!(next, Some(Command::Start { key: 4, wake }));
+}
+
+#[test]
+fn what_was_answered_for_or_is_forgotten_is_told_no_more() {
+    for clears in [false, true] {
+        let mut queue = queue(4);
+        queue.wake(1, Cause::Died, ms(0));
+        assert_eq!(started(&mut queue, ms(0)), [(1, Cause::Died)]);
+        queue.carry(&1);
+        if clears {
+            let again = Next::At {
+                due: ms(50),
+                hold_drift: false,
+            };
+            queue.finish(&1, again, ms(1));
+            queue.clear();
+        } else {
+            queue.finish(&1, Next::Settled, ms(1));
+        }
+        queue.wake(1, Cause::Output, ms(2));
+        let wake = Wake {
+            cause: Cause::Output,
+            since: ms(2),
+        };
+        let next = queue.next(Claim::default(), ms(2));
+        assert_eq!(next, Some(Command::Start { key: 1, wake }), "{clears}");
+    }
+}
