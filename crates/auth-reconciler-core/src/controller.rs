@@ -40,12 +40,10 @@ use uuid::Uuid;
 
 use crate::Cause;
 use crate::backoff::Backoff;
-use crate::batch::Bound;
 use crate::chance::Chance;
 use crate::follow::{self, Followers};
 use crate::instance::Key;
 use crate::queue::{self, Claim, Moment, Queue};
-use crate::record::Proposal;
 use crate::rings::Rings;
 use crate::verdict::Policy;
 use crate::witness::Witnesses;
@@ -64,6 +62,7 @@ mod phase;
 mod reading;
 mod reconciled;
 mod recording;
+mod records;
 mod run;
 mod steps;
 mod term;
@@ -87,6 +86,7 @@ use batch::Batches;
 use input::{Outcome, Output, Reconciled};
 use log::Log;
 use phase::Phase;
+use records::Records;
 use run::Run;
 use troubles::Troubles;
 
@@ -112,6 +112,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether an engine is asked.
     pub has_engine: bool,
+    /// Batches of records at once: one, and those beside it that take long.
+    pub record_lanes: usize,
     /// Where chance begins.
     pub seed: u64,
 }
@@ -135,10 +137,8 @@ pub struct Controller {
     running: BTreeMap<Key, Run>,
     /// Who waits to be read, and the batch of reads under way.
     reads: Batches<Key>,
-    /// What waits to be recorded, and the batch of records under way.
-    records: Batches<Proposal>,
-    /// How many rows a batch of records may lock.
-    bound: Bound,
+    /// What waits to be recorded, and the batches of records under way.
+    records: Records,
     followers: Followers<Key>,
     /// Number of the follower of each.
     following: HashMap<Key, u64>,
@@ -184,8 +184,7 @@ impl Controller {
             queue: Queue::new(settings.limits),
             running: BTreeMap::new(),
             reads: Batches::default(),
-            records: Batches::default(),
-            bound: Bound::default(),
+            records: Records::with_lanes(settings.record_lanes),
             followers: Followers::new(settings.follow),
             following: HashMap::new(),
             serial: 0,
@@ -217,7 +216,7 @@ impl Controller {
             Input::Read(read) => self.read(read, now),
             Input::Inspected(inspected) => self.inspected(*inspected, now),
             Input::Probed(probed) => self.probed(*probed, now),
-            Input::Recorded { recordings, held } => self.recorded(recordings, held, now),
+            Input::Recorded { recordings, held } => self.recorded(recordings, &held, now),
             Input::Done { epoch, done } => {
                 self.keep_what_no_scan_finds(&done);
                 if self.leads(epoch) {
@@ -268,6 +267,7 @@ impl Controller {
             self.witnesses.deadline(),
             self.rings.deadline(),
             self.log.deadline(),
+            self.records.deadline(now),
             term.echo_due,
         ];
         all.into_iter().flatten().min()
@@ -304,7 +304,7 @@ impl Controller {
         while let Some(command) = self.queue.next(claim, now) {
             match command {
                 queue::Command::Start { key, wake } => self.begin(key, wake, epoch, now),
-                queue::Command::GiveWay { key } => self.ask_to_end(key, Stop::GiveWay),
+                queue::Command::GiveWay { key } => self.give_way(key, now),
             }
         }
     }

@@ -273,8 +273,12 @@ fn engine(run: &RunSettings) -> anyhow::Result<Option<Arc<Engine>>> {
 fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
     // All sessions of the daemon go this way; the other one, where it is another, only has to lead to the same database.
     let database = run.listen.as_ref().unwrap_or(&settings.database);
-    let [beside, looking] = sessions(run.pool_size);
-    let sessions = direct::open(database, looking)?;
+    let Sessions {
+        beside,
+        reads,
+        records,
+    } = Sessions::of(run.pool_size);
+    let sessions = direct::open(database, reads + records)?;
     let other_way = run.listen.as_ref().map(|_| &settings.database);
     Ok(Options {
         ear: database.clone(),
@@ -291,6 +295,7 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
             record: run.record,
         },
         limits: run.limits,
+        record_lanes: records,
         follow: run.docker.follow,
         echo_interval: run.echo_interval,
         echo_limit: run.echo_timeout,
@@ -298,10 +303,28 @@ fn options(settings: &Settings, run: &RunSettings) -> anyhow::Result<Options> {
     })
 }
 
-/// How many connections are for what is done beside the looks, and how many are theirs: one reads, one records.
-fn sessions(pool_size: usize) -> [usize; 2] {
-    let looking = pool_size.saturating_sub(1).clamp(1, 2);
-    [pool_size.saturating_sub(looking).max(1), looking]
+/// What the connections are for.
+#[derive(Debug, PartialEq, Eq)]
+struct Sessions {
+    /// What is done beside the looks.
+    beside: usize,
+    /// Reads; with none of their own they take turns with the records.
+    reads: usize,
+    /// Records: one, and those that take long.
+    records: usize,
+}
+
+impl Sessions {
+    /// Of so many. At least one of two is for what is done beside, as a look is never to wait for it.
+    fn of(pool_size: usize) -> Self {
+        let records = pool_size.saturating_sub(3).clamp(1, 3);
+        let reads = usize::from(pool_size > 2);
+        Self {
+            beside: pool_size.saturating_sub(reads + records).max(1),
+            reads,
+            records,
+        }
+    }
 }
 
 /// What the operator is to do about an error that ended the program, if it is known.
@@ -320,4 +343,29 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             .downcast_ref::<postgres::error::StoreError>()
             .and_then(postgres::error::StoreError::advice)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sessions;
+
+    #[test]
+    fn who_is_given_few_connections_records_one_batch_at_a_time_and_nobody_is_left_without() {
+        for (pool_size, [beside, reads, records]) in [
+            (1, [1, 0, 1]),
+            (2, [1, 0, 1]),
+            (3, [1, 1, 1]),
+            (4, [2, 1, 1]),
+            (5, [2, 1, 2]),
+            (6, [2, 1, 3]),
+            (256, [252, 1, 3]),
+        ] {
+            let expected = Sessions {
+                beside,
+                reads,
+                records,
+            };
+            assert_eq!(Sessions::of(pool_size), expected, "{pool_size}");
+        }
+    }
 }

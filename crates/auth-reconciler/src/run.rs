@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) context: Context,
     /// Bounds of the queue.
     pub(crate) limits: Limits,
+    /// Batches of records at once.
+    pub(crate) record_lanes: usize,
     /// Bounds of following output.
     pub(crate) follow: follow::Limits,
     /// Time between echoes.

@@ -15,6 +15,7 @@ use crate::scene::{ALL_TRUE, KEY, Scene, insert_many};
 mod bulk;
 mod locks;
 mod size;
+mod slow;
 
 /// Transactions of many writers at once, each reading before it writes, each on a table of its own, so that they could
 /// meet in nothing but what is ours: in one table even writers of different rows meet on a page of its index, with us or

@@ -70,18 +70,6 @@ impl<T> Batches<T> {
         self.waiting.clear();
     }
 
-    /// Takes out of those that wait whom `unwanted` names, if a batch may begin now.
-    pub(super) fn take_out(&mut self, unwanted: impl Fn(&T) -> bool) -> Vec<T> {
-        if self.under_way || !self.waiting.iter().any(&unwanted) {
-            return Vec::new();
-        }
-        let (out, kept): (VecDeque<T>, VecDeque<T>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(unwanted);
-        self.waiting = kept;
-        out.into()
-    }
-
     /// The batch under way has ended.
     pub(super) const fn ended(&mut self) {
         self.under_way = false;

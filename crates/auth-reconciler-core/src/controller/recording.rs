@@ -1,17 +1,13 @@
 //! From a proposal to the end of its reconciliation.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::run::{Proposed, Seen, Step};
+use super::run::{Proposed, Run, Seen, Step};
 use super::{Controller, Failure, Notice, Outcome, Output, Said, Stop};
 use crate::instance::Key;
 use crate::queue::Moment;
 use crate::record::{Proposal, Recorded, Recording};
 use crate::verdict::Verdict;
-
-/// Most that are recorded at once.
-const MOST: usize = 256;
 
 impl Controller {
     /// Has it recorded; without a verdict the row is gone. `instead` is how it ends then, where what is recorded is not
@@ -65,6 +61,9 @@ impl Controller {
     /// The next batch of those that wait to be recorded. What happened to a container while its verdict waited is in no
     /// fence, so such a verdict is dropped here.
     pub(super) fn begin_record(&mut self, now: Moment) -> Option<Vec<Proposal>> {
+        if !self.records.may_begin(now) {
+            return None;
+        }
         let running = &self.running;
         let overtaken = self.records.take_out(|proposal| {
             running
@@ -75,23 +74,33 @@ impl Controller {
             self.say(Notice::Dropped(key));
             self.end_run(key, Outcome::Overtaken, now);
         }
-        let rows = self.bound.rows();
-        self.records.begin(|waiting| fitting(waiting, rows))
+        self.records.begin(now)
     }
 
     /// A batch was recorded.
     pub(super) fn recorded(
         &mut self,
         recordings: Vec<(Key, Result<Recording, Failure>)>,
-        held: Vec<(usize, Duration)>,
+        held: &[(usize, Duration)],
         now: Moment,
     ) {
-        self.records.ended();
-        for (rows, time) in held {
-            self.bound.observe(rows, time);
-        }
+        let first = recordings.first().map(|(key, _)| key);
+        self.records.ended(first, held, now);
         for (key, recording) in recordings {
             self.one_recorded(key, recording, now);
+        }
+    }
+
+    /// A first look waits for a slot, and this one has held its own for long: it gives way. One that is being recorded
+    /// cannot; then one does whose record waits for a slow one.
+    pub(super) fn give_way(&mut self, key: Key, now: Moment) {
+        let is_recorded = |run: &Run| matches!(run.step, Step::Record(_));
+        if !self.running.get(&key).is_some_and(is_recorded) {
+            return self.ask_to_end(key, Stop::GiveWay);
+        }
+        if let Some(instead) = self.records.give_up_one(now) {
+            self.queue.spare(&key);
+            self.end_run(instead, Outcome::Transient, now);
         }
     }
 
@@ -170,16 +179,6 @@ impl Controller {
             (outcome, _) => outcome,
         }
     }
-}
-
-/// How many of those that wait, the oldest first, lock no more rows than this.
-fn fitting(waiting: &VecDeque<Proposal>, rows: usize) -> usize {
-    let mut writes = 0;
-    let fits = |one: &&Proposal| {
-        writes += usize::from(one.writes());
-        writes <= rows
-    };
-    waiting.iter().take(MOST).take_while(fits).count()
 }
 
 /// What follows once this is recorded. `output` is that of its container, if it runs; `unanswered`: that was concluded

@@ -7,8 +7,8 @@
 //!    └── failed, nothing new, no such row ──┴── not asked, doubted, ended without an answer
 //! ```
 //!
-//! Reads and records go in batches with those of others, one batch of each at a time; containers and APIs are asked each
-//! for itself. What a step brings is answered for in order: a snapshot of a batch that began before the reconciliation
+//! Reads and records go in batches with those of others, one batch of each at a time, but for
+//! [records](super::records) that take long; containers and APIs are asked each for itself. What a step brings is answered for in order: a snapshot of a batch that began before the reconciliation
 //! is never taken, as it may be older than what led to it.
 
 use uuid::Uuid;

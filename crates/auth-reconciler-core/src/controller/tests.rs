@@ -13,6 +13,7 @@ mod others;
 mod over_terms;
 mod parts;
 mod reconciling;
+mod records;
 mod repeated;
 mod rules;
 mod steps;
@@ -42,6 +43,7 @@ fn settings() -> Settings {
         echo_interval: ECHO,
         policy: Policy::default(),
         has_engine: false,
+        record_lanes: 3,
         seed: 1,
     }
 }

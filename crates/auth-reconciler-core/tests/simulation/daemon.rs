@@ -126,6 +126,7 @@ impl Daemon {
                 echo_interval: Duration::from_secs(60),
                 policy,
                 has_engine,
+                record_lanes: 3,
                 seed,
             }),
             jobs: Vec::new(),

@@ -107,6 +107,7 @@ impl Daemon {
             echo_interval: options.echo_interval,
             policy: context.policy,
             has_engine: context.engine.is_some(),
+            record_lanes: options.record_lanes,
             seed: fastrand::u64(..),
         });
         Self {

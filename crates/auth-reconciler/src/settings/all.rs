@@ -152,9 +152,9 @@ settings! {
              environment: arguments are visible in the process list";
     }
     "Database" of RUN {
-        POOL_SIZE: u32 = count(1, 256), "pool-size", "AUTH_RECONCILER_POOL_SIZE", "4",
-            "Database connections beside the listening one: one reads instances, one records, the others do what is \
-             done beside";
+        POOL_SIZE: u32 = count(1, 256), "pool-size", "AUTH_RECONCILER_POOL_SIZE", "6",
+            "Database connections beside the listening one: one reads instances, one records, two record what takes \
+             long (opened only then), the others do what is done beside";
     }
     "Database" of RUN_AND_HEALTH {
         ECHO_INTERVAL: Duration = time(ms(100), hours(1)), "echo-interval", "AUTH_RECONCILER_ECHO_INTERVAL", "20s",

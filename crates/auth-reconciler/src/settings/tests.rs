@@ -71,7 +71,7 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(run.prober.url.to_string(), "http://127.0.0.1:{port}");
     assert_eq!(run.prober.limit, Duration::from_secs(5));
     assert_eq!(run.prober.connect_limit, Duration::from_millis(200));
-    assert_eq!((run.limits.slots, run.pool_size), (64, 4));
+    assert_eq!((run.limits.slots, run.pool_size), (64, 6));
     assert_eq!(
         (run.echo_interval, run.echo_timeout),
         (Duration::from_secs(20), Duration::from_secs(5))
@@ -125,7 +125,7 @@ fn an_empty_value_counts_as_not_given() {
     let run = run(&["--pool-size", ""], &empty).unwrap();
     assert_eq!(
         (run.prober.limit, run.pool_size),
-        (Duration::from_secs(5), 4)
+        (Duration::from_secs(5), 6)
     );
     assert!(run.listen.is_none());
     let error = parse(&["migrate"], &[("DATABASE_URL", ""), ("DATABASE_USER", "")]).unwrap_err();
