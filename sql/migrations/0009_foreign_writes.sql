@@ -45,3 +45,8 @@ select
 from auth_reconciler.journal as j
 where j.act in ('drift', 'guarded')
 group by j.watched_id, j.instance_id, j.application, j.role, j.from_status, j.to_status;
+
+-- What was pruned lies at the old end of the index by time, and each prune passes over it until it is vacuumed. By default
+-- that is when a fifth of the table is dead, so it would take the longer the more is kept.
+alter table auth_reconciler.transition set (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000);
+alter table auth_reconciler.journal set (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000);

@@ -14,6 +14,7 @@ use auth_reconciler_tests::stub::{Behaviour, Counts, Fleet, Stub};
 use uuid::Uuid;
 
 use crate::arena::Scene;
+use crate::scene::{ALL_TRUE, eventually};
 use crate::stage::Stage;
 
 /// Longer than the harness's patience.
@@ -90,6 +91,38 @@ async fn hung_instances_leave_slots_for_what_is_new() -> Result<()> {
     stage.ensure_unharmed()?;
     stage.close().await
 }
+
+/// As a manager in a loop, or an import, writes.
+#[tokio::test]
+async fn a_flood_of_changes_of_the_same_rows_leads_to_as_many_looks_as_their_pace_allows()
+-> Result<()> {
+    let stage = Stage::start(&[
+        ("AUTH_RECONCILER_LOOK_BURST", "2"),
+        ("AUTH_RECONCILER_LOOK_INTERVAL", "10m"),
+    ])
+    .await?;
+    let fleet = Fleet::start(100, Behaviour::Ready).await?;
+    insert_all(&stage, fleet.ports()).await?;
+    eventually(&stage.client, ALL_TRUE).await?;
+    let flood = format!("update {} set account = $1", stage.table.name());
+    for number in 0..200 {
+        let account = format!("number {number}");
+        stage.client.execute(&flood, &[&account]).await?;
+    }
+    let fresh = Stub::start(Behaviour::Ready).await?;
+    let id = stage.telegram(fresh.port(), "a-key").await?;
+    stage.expect(id, Some("client_ready"), "Ready").await?;
+    // It did not wait for them: the last of 20,000 changes are answered for when the next look is due.
+    let waits = stage.client.query_one(WAITING, &[]).await?;
+    let waits: i64 = waits.try_get(0)?;
+    ensure!(waits == 100, "changes of {waits} rows wait");
+    ensure!(fleet.total() <= 300, "{} looks at 100 rows", fleet.total());
+    stage.ensure_unharmed()?;
+    stage.close().await
+}
+
+/// Rows with changes that no look has answered for.
+const WAITING: &str = "select count(distinct instance_id) from auth_reconciler.change";
 
 #[tokio::test]
 async fn a_storm_of_hung_instances_does_not_hold_up_the_one_behind_it() -> Result<()> {
