@@ -10,6 +10,7 @@ use crate::arena::{KEY, Scene};
 
 mod batches;
 mod marker;
+mod order;
 mod parts;
 mod remembered;
 
