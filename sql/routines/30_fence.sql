@@ -120,16 +120,13 @@ begin
         from (
             select p.*, i.auth_status as known_status, i.reason as known_reason,
                 (
-                    select min(c.changed_at) from auth_reconciler.change as c
-                    where c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id
-                        and p.changes <> '{}'
-                ) as noticed_at,
+                    select min(c.changed_at) from auth_reconciler.change as c where p.changes <> '{}'
+                        and c.watched_id = (p.verdict).watched_id and c.instance_id = (p.verdict).instance_id) as noticed_at,
                 case
                     when not auth_reconciler.is_open(p.outcome) then p.outcome
                     when i.version is null and exists (
                         select from auth_reconciler.instance as i
-                        where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id
-                    ) then 'busy'
+                        where i.watched_id = (p.verdict).watched_id and i.instance_id = (p.verdict).instance_id) then 'busy'
                     when i.version is distinct from (p.verdict).version then 'version'
                     when exists (
                         select c.id from auth_reconciler.change as c

@@ -159,8 +159,7 @@ begin
                 where r.watched_id = p_watched_id and r.instance_id = (p.verdict).instance_id
                 offset 0
             ) as r
-            where auth_reconciler.stands(p.outcome)
-        ) as n
+            where auth_reconciler.stands(p.outcome)) as n
         where i.ctid = n.found_at
     ),
     transitions as (
