@@ -42,13 +42,10 @@ $body$;
 comment on function auth_reconciler.hidden_rows(oid, oid) is
     'Why a role may not see all rows of a table, with what mends it; null if it sees them.';
 
-create or replace function auth_reconciler.faults_of(
-    relation oid, watched_name text, assigned boolean, typed boolean, reader oid
-)
+create or replace function auth_reconciler.name_faults(relation oid, watched_name text)
 returns table (problem text, why text)
 language sql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $body$
     with found as (
@@ -76,11 +73,21 @@ as $body$
         end
     from found as f
     where f.name is null or f.oid is not null and f.oid <> relation
-    union all
+$body$;
+
+comment on function auth_reconciler.name_faults(oid, text) is
+    'Whether a watched table is gone, or its name is another table''s now: TableDropped, TableReplaced.';
+
+create or replace function auth_reconciler.trigger_faults(relation oid, assigned boolean, typed boolean)
+returns table (problem text, why text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
     select 'TriggersMissing', format(
         'triggers are missing or disabled, so changes of table %s are not seen; run `auth-reconciler migrate`: %s',
         f.name, array_to_string(m.missing, ', '))
-    from found as f
+    from (select auth_reconciler.name_of(relation) as name) as f
     cross join lateral (select auth_reconciler.missing_triggers(relation, assigned) as missing) as m
     where f.name is not null and cardinality(m.missing) > 0
         -- Dropped with a column, they can be attached only when it is there again.
@@ -89,24 +96,53 @@ as $body$
     select 'ChangesHidden', format(
         'triggers that run before an update came to table %s after it was watched, and what they change of columns that a statement does not name is not seen; run `auth-reconciler migrate`: %s',
         f.name, b.names)
-    from found as f
+    from (select auth_reconciler.name_of(relation) as name) as f
     cross join lateral (select auth_reconciler.before_triggers(relation) as names) as b
     where f.name is not null and b.names is not null and auth_reconciler.is_lean(relation)
-    union all
+$body$;
+
+comment on function auth_reconciler.trigger_faults(oid, boolean, boolean) is
+    'Why changes of a table are not all seen: TriggersMissing, ChangesHidden.';
+
+create or replace function auth_reconciler.column_faults(relation oid, typed boolean)
+returns table (problem text, why text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $body$
     select 'ColumnChanged', format(
         'table %s is not served: %s; undo that (rename the column back), or give the table up: select auth_reconciler.unwatch(%L)%s',
         f.name, c.wrong, f.name,
         case when auth_reconciler.wrong_columns(relation, false) is null
             then '; to serve every row from now on, without the column: run `auth-reconciler migrate`' else '' end)
-    from found as f
+    from (select auth_reconciler.name_of(relation) as name) as f
     cross join lateral (select auth_reconciler.wrong_columns(relation, typed) as wrong) as c
     where f.name is not null and c.wrong is not null
     union all
     select 'ColumnAdded', format(
         'column type_instance of table %s came after it was watched: changes of it are not seen; run `auth-reconciler migrate`',
         f.name)
-    from found as f
+    from (select auth_reconciler.name_of(relation) as name) as f
     where f.name is not null and not typed and auth_reconciler.is_typed(relation)
+$body$;
+
+comment on function auth_reconciler.column_faults(oid, boolean) is
+    'What of the columns of a table is not as it was when it was watched: ColumnChanged, ColumnAdded.';
+
+create or replace function auth_reconciler.faults_of(
+    relation oid, watched_name text, assigned boolean, typed boolean, reader oid
+)
+returns table (problem text, why text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $body$
+    select f.problem, f.why from auth_reconciler.name_faults(relation, watched_name) as f
+    union all
+    select f.problem, f.why from auth_reconciler.trigger_faults(relation, assigned, typed) as f
+    union all
+    select f.problem, f.why from auth_reconciler.column_faults(relation, typed) as f
     union all
     select 'RowsHidden', h.why
     from (select auth_reconciler.hidden_rows(relation, reader) as why) as h
