@@ -75,6 +75,7 @@
 //!
 //! `cargo test --test protocol_model -- --nocapture` prints a shortest history for each flaw.
 
+mod doorbell;
 mod fence;
 mod horizon;
 mod log;

@@ -1,0 +1,263 @@
+//! The doorbell: whoever commits a change rings only if nobody reads on by himself (`sql/routines/12_doorbell.sql`). A model
+//! of its own, with writers, daemons that take over from each other, and a server that may crash; what is read and
+//! recorded is the other model's.
+//!
+//! A writer inserts its change, takes the lock of the silent ones (or is refused it), looks at the reader's lock, and commits at
+//! any later time, or rolls back. A daemon that leads may have the reader's lock alone whenever it likes, and gives it back
+//! when it likes: how often it reads meanwhile, and when it thinks that it pays, is nothing that anybody relies on.
+
+use std::fmt;
+
+use crate::search::{Explored, Model, Possible, Quiet, explore};
+
+mod steps;
+
+const WRITERS: usize = 2;
+const DAEMONS: usize = 2;
+
+/// One part left out, or done the way that looks good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// A writer looks at the reader's lock first, and takes that of the silent ones after it.
+    ReaderFirst,
+    /// Writers take no lock when they keep silent.
+    SilentWithoutLock,
+    /// A writer gives the lock of the silent ones back before its commit.
+    LockEndsEarly,
+    /// The silent ones are not waited for.
+    NobodyAwaited,
+    /// They are waited for while the reader's lock is still had alone.
+    AwaitedBeforeResounding,
+    /// The reader's lock is never given back.
+    NeverResounds,
+    /// Nothing is read after the wait.
+    NoLastRead,
+    /// The last read comes before the wait.
+    LastReadBeforeWait,
+    /// A take-over trusts the leader before it to have waited.
+    TakeOverWaitsForNobody,
+    /// The reader's lock outlives the session that listens: another session of the daemon holds it.
+    LockOfAnotherSession,
+}
+
+/// A transaction that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+enum Writer {
+    #[default]
+    NotBegun,
+    /// The change is inserted.
+    Inserted,
+    /// It has the lock of the silent ones, or has looked at the reader's first.
+    Asking {
+        has_lock: bool,
+        unread_by_itself: bool,
+    },
+    /// It has decided.
+    Decided {
+        rings: bool,
+        has_lock: bool,
+    },
+    Ended,
+}
+
+/// Where a daemon that leads is with its doorbell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+enum Bell {
+    /// Everybody rings.
+    #[default]
+    Rings,
+    /// Nobody does.
+    Silent,
+    /// Everybody does again, and the silent ones are to be waited for.
+    Owed,
+    /// They are: nobody else gets their lock.
+    Awaiting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+struct Daemon {
+    alive: bool,
+    /// Its session listens.
+    listens: bool,
+    leads: bool,
+    bell: Bell,
+    /// It has the reader's lock alone.
+    alone: bool,
+    /// A ring on its way.
+    ringing: bool,
+    owes_read: bool,
+    /// What a read under way has in its snapshot, one bit for each writer.
+    reading: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Situation {
+    writers: [Writer; WRITERS],
+    daemons: [Daemon; DAEMONS],
+    /// Committed and not read, one bit for each writer.
+    unread: u8,
+    /// How often a session, a process or the server may still end.
+    failures: u8,
+    /// How often a daemon may still have the reader's lock alone.
+    hushes: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Insert(usize),
+    Ask(usize),
+    Decide(usize),
+    Commit(usize),
+    RollBack(usize),
+    Start(usize),
+    Listen(usize),
+    TakeOver(usize),
+    Hear(usize),
+    Read(usize),
+    Answer(usize),
+    Hush(usize),
+    Resound(usize),
+    Await(usize),
+    Granted(usize),
+    Fail(Failure),
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// A daemon.
+    Kill(usize),
+    /// Its session that listens.
+    LoseEar(usize),
+    /// The server, with all sessions and transactions.
+    Crash,
+}
+
+/// A change that was committed stays unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lost;
+
+struct Doorbell(&'static [Flaw]);
+
+impl Model for Doorbell {
+    type State = Situation;
+    type Step = Step;
+    type Promise = Lost;
+
+    fn initial(&self) -> Situation {
+        let daemon = Daemon {
+            alive: true,
+            ..Daemon::default()
+        };
+        let leader = Daemon {
+            listens: true,
+            leads: true,
+            ..daemon
+        };
+        Situation {
+            writers: [Writer::NotBegun; WRITERS],
+            daemons: [leader, daemon],
+            unread: 0,
+            failures: 1,
+            hushes: 2,
+        }
+    }
+
+    fn steps(&self, state: &Situation, possible: &mut Vec<Possible<Self>>) {
+        let writers = (0..WRITERS).flat_map(|index| {
+            [
+                Step::Insert(index),
+                Step::Ask(index),
+                Step::Decide(index),
+                Step::Commit(index),
+                Step::RollBack(index),
+            ]
+        });
+        let daemons = (0..DAEMONS).flat_map(|index| {
+            [
+                Step::Start(index),
+                Step::Listen(index),
+                Step::TakeOver(index),
+                Step::Hear(index),
+                Step::Answer(index),
+                Step::Read(index),
+                Step::Hush(index),
+                Step::Await(index),
+                Step::Granted(index),
+                Step::Resound(index),
+                Step::Fail(Failure::Kill(index)),
+                Step::Fail(Failure::LoseEar(index)),
+            ]
+        });
+        for step in writers.chain(daemons).chain([Step::Fail(Failure::Crash)]) {
+            if let Some(after) = self.take(state, step) {
+                possible.push(Possible {
+                    step,
+                    result: Ok(after),
+                });
+            }
+        }
+    }
+
+    /// Whoever has begun goes on, and nobody begins; a daemon that leads has everybody ring when it has nothing to read.
+    fn quiet(&self, state: &Situation, possible: &[Possible<Self>]) -> Quiet<Lost> {
+        let nobody = state.daemons.iter().all(|daemon| !daemon.alive);
+        let goes_on = |step| match step {
+            Step::Start(_) => nobody,
+            Step::Ask(_)
+            | Step::Decide(_)
+            | Step::Commit(_)
+            | Step::Listen(_)
+            | Step::TakeOver(_)
+            | Step::Hear(_)
+            | Step::Read(_)
+            | Step::Answer(_)
+            | Step::Resound(_)
+            | Step::Await(_)
+            | Step::Granted(_) => true,
+            Step::Insert(_) | Step::RollBack(_) | Step::Hush(_) | Step::Fail(_) => false,
+        };
+        match possible.iter().position(|next| goes_on(next.step)) {
+            Some(next) => Quiet::Next(next),
+            None if state.unread == 0 => Quiet::Right,
+            None => Quiet::Broken(Lost),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{self:?}")
+    }
+}
+
+/// Whatever the interleaving, a change that was committed is read in the end.
+#[test]
+fn no_change_is_lost_in_silence() {
+    let Explored { states, broken } = explore(&Doorbell(&[]));
+    println!("doorbell: {states} states");
+    assert_eq!(broken.map(|(_, trace)| trace), None);
+    assert!(states > 20_000, "only {states} states");
+}
+
+/// Each part of the protocol is needed: without it a change is lost.
+#[test]
+fn without_any_part_of_it_a_change_is_lost() {
+    for flaw in [
+        &[Flaw::ReaderFirst],
+        &[Flaw::SilentWithoutLock],
+        &[Flaw::LockEndsEarly],
+        &[Flaw::NobodyAwaited],
+        &[Flaw::AwaitedBeforeResounding],
+        &[Flaw::NeverResounds],
+        &[Flaw::NoLastRead],
+        &[Flaw::LastReadBeforeWait],
+        &[Flaw::TakeOverWaitsForNobody],
+        &[Flaw::LockOfAnotherSession],
+    ] {
+        let Explored { states, broken } = explore(&Doorbell(flaw));
+        let trace = broken.map(|(_, trace)| trace).unwrap_or_default();
+        println!("with {flaw:?}: {states} states, then a change is lost:\n{trace}");
+        assert!(!trace.is_empty(), "nothing is lost with {flaw:?}");
+    }
+}
