@@ -3,7 +3,7 @@
 -- A test compares the lists with a schema that was just made.
 with made (name, persistence, columns) as (
     values
-        ('change', 'p', 'id bigint, watched_id integer, instance_id uuid, cause text, changed_at timestamp with time zone, from_status text, to_status text, application text, role text, kept boolean, note text, put_off boolean'),
+        ('change', 'p', 'id bigint, watched_id integer, instance_id uuid, cause text, changed_at timestamp with time zone, from_status text, to_status text, application text, role text, kept boolean, note text, put_off boolean, rings boolean'),
         ('engine', 'u', 'singleton boolean, epoch uuid, address text, seen boolean, since timestamp with time zone, detail text'),
         ('foreign_write', 'p', 'watched_id integer, instance_id uuid, kind bigint, application text, role text, from_status text, to_status text, times bigint, guarded bigint, first_at timestamp with time zone, last_at timestamp with time zone'),
         ('instance', 'p', 'watched_id integer, instance_id uuid, version uuid, generation bigint, auth_status text, reason text, message text, since timestamp with time zone, settled boolean, next_attempt_at timestamp with time zone, trouble_at timestamp with time zone, cause text, reaction_ms double precision, recorded_at timestamp with time zone, looks bigint, attempts bigint, misses bigint, first_miss_at timestamp with time zone, ready_at timestamp with time zone, started_at timestamp with time zone, account_at timestamp with time zone, corrections_spent bigint, corrections_since timestamp with time zone, contested bigint, hold_until timestamp with time zone, container_engine text, container_id text, container_name text, container_network text, container_started_at timestamp with time zone, container_state text, epoch uuid, final boolean, established boolean, foreign_at timestamp with time zone[], writing text, not_ready_since timestamp with time zone'),
@@ -77,6 +77,15 @@ fault (what, remedy) as (
     from found as f
     -- One that comes first may change or swallow what is written.
     join pg_catalog.pg_trigger as t on t.tgrelid = f.oid and not t.tgisinternal and t.tgtype::integer & 2 > 0
+    union all
+    -- Without it nobody rings.
+    select format('trigger %I on table %s (missing or disabled)', 'auth_reconciler_rings', f.name),
+        case when t.oid is not null then 'alter table auth_reconciler.change enable trigger auth_reconciler_rings'
+            else 'create constraint trigger auth_reconciler_rings after insert on auth_reconciler.change deferrable initially deferred '
+                'for each row when (new.rings) execute function auth_reconciler.ring_for_change()' end
+    from found as f
+    left join pg_catalog.pg_trigger as t on t.tgrelid = f.oid and t.tgname = 'auth_reconciler_rings'
+    where f.name = 'change' and t.tgenabled not in ('O', 'A') is not false
     union all
     select format('table %s (missing)', m.name),
         'move it back or restore it from a dump; or begin anew: `auth-reconciler uninstall`, then `auth-reconciler migrate`'

@@ -183,10 +183,11 @@ begin
                 raise sqlstate 'AR002';
             end if;
             insert into auth_reconciler.change
-                (watched_id, instance_id, cause, from_status, to_status, application, role)
+                (watched_id, instance_id, cause, from_status, to_status, application, role, rings)
             values (
                 tg_argv[0]::integer, instance, what, case when other is null then was end,
-                case when other is null then became end, pg_catalog.current_setting('application_name'), written_by);
+                case when other is null then became end, pg_catalog.current_setting('application_name'), written_by,
+                instance is not null);
             nothing := pg_catalog.set_config('auth_reconciler.logged', this_transaction, true);
         elsif not pg_catalog.has_table_privilege('auth_reconciler.change', 'insert') then
             raise sqlstate 'AR002';
@@ -228,27 +229,20 @@ begin
     end if;
     if other is not null then
         insert into auth_reconciler.change
-            (watched_id, instance_id, cause, from_status, to_status, application, role)
+            (watched_id, instance_id, cause, from_status, to_status, application, role, rings)
         values (
             tg_argv[0]::integer, other_instance, other, was, became, pg_catalog.current_setting('application_name'),
-            written_by);
+            written_by, is_first);
     end if;
-    -- Equal notifications of one transaction are sent once, and sending them costs all who commit: so the first row is
-    -- told, and that there are more, with one word.
-    nothing := pg_catalog.pg_notify('auth_reconciler', case
-        when instance is null then 'scan'
-        when is_first then pg_catalog.concat_ws('/', tg_argv[0], instance, what)
-        else 'log'
-    end)::pg_catalog.text;
-    if is_first and other is not null then
-        nothing := pg_catalog.pg_notify(
-            'auth_reconciler', pg_catalog.concat_ws('/', tg_argv[0], other_instance, other))::pg_catalog.text;
+    if instance is null then
+        -- What was truncated no read of the log tells.
+        nothing := pg_catalog.pg_notify('auth_reconciler', 'scan')::pg_catalog.text;
     end if;
     return null;
 end
 $body$;
 
 comment on function auth_reconciler.log_change() is
-    'Trigger of the watched tables: appends the change to the log and rings, with the key for the first row of a transaction and with one word for all others. Runs with the rights of its owner, so writers need none of ours. After the number of the table: nothing where the trigger has compared, else typed or untyped (whether type_instance counts), or assigned (a repeated value counts).';
+    'Trigger of the watched tables: appends the change to the log, and marks the first one of a transaction, which rings at the commit. Runs with the rights of its owner, so writers need none of ours. After the number of the table: nothing where the trigger has compared, else typed or untyped (whether type_instance counts), or assigned (a repeated value counts).';
 
 revoke all on function auth_reconciler.log_change() from public;

@@ -9,7 +9,7 @@ immutable
 return 1635087464;
 
 comment on function auth_reconciler.key_class() is
-    'First number of the advisory locks on keys; keeps ours apart from everybody else''s. The next number is the first one of those on no key: its second one is 0 for whoever prunes history, 1 for those who watch, 2 for records that ring for nobody.';
+    'First number of the advisory locks on keys; keeps ours apart from everybody else''s. The next number is the first one of those on no key, see bell_class().';
 
 create or replace function auth_reconciler.key_hash(watched_id integer, instance_id uuid) returns integer
 language sql

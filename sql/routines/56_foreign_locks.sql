@@ -27,11 +27,20 @@ as $body$
     join held as h on h.objsubid = 1 and h.single = auth_reconciler.epoch_lock(l.epoch)
     where h.pid is distinct from l.pid
     union all
-    select distinct case h.objid::integer when 0 then 'prune' else 'watch' end, h.pid, 1
+    select distinct
+        case h.objid::integer
+            when 0 then 'prune'
+            when auth_reconciler.reader_lock() then 'reader'
+            when auth_reconciler.silent_lock() then 'silent'
+            else 'watch'
+        end,
+        h.pid, 1
     from held as h
-    -- The first of the watchers' locks they share for as long as they watch.
-    where h.objsubid = 2 and h.classid = (auth_reconciler.key_class() + 1)::oid
-        and (h.objid in (0, 2) or h.objid = 1 and h.mode = 'ExclusiveLock')
+    where h.objsubid = 2 and h.classid = auth_reconciler.bell_class()::oid
+        and (
+            h.objid::integer in (0, 2, auth_reconciler.reader_lock(), auth_reconciler.silent_lock())
+            -- Those who watch share it for as long as they do.
+            or h.objid::integer = auth_reconciler.watch_lock() and h.mode = 'ExclusiveLock')
 $body$;
 
 comment on function auth_reconciler.holders_of_locks() is
@@ -59,6 +68,8 @@ begin
                 when 'epoch' then 'the lock of the last term'
                 when 'prune' then 'the lock of whoever prunes history'
                 when 'watch' then 'a lock of those who watch'
+                when 'reader' then 'the lock of whoever reads the change log'
+                when 'silent' then 'the lock of changes that need not ring'
                 else case when o.keys = 1 then 'the lock of an instance' else format('the locks of %s instances', o.keys) end
             end,
             case o.lock
@@ -66,6 +77,8 @@ begin
                 when 'epoch' then 'guard takes a daemon that has ended for one that lives'
                 when 'prune' then 'history outlives its maximum age'
                 when 'watch' then 'the command watch waits, and records ring for nobody'
+                when 'reader' then 'each write of the manager''s has to ring, and no daemon can take over from the one that leads'
+                when 'silent' then 'each write of the manager''s has to ring'
                 else 'nothing is recorded of what it locks'
             end,
             a.pid)
@@ -76,6 +89,8 @@ begin
             and has_table_privilege(a.usesysid, 'auth_reconciler.leadership', 'insert')
         )
         -- An action of an operator's holds one for a moment, as a record does.
+        -- Whoever commits in silence shares one until then.
+        and (o.lock <> 'silent' or a.xact_start is null)
         and (o.lock = 'leadership' or coalesce(a.xact_start, a.backend_start) < clock_timestamp() - interval '2 s')
     order by o.lock = 'leadership' desc, a.pid, o.lock;
 end

@@ -45,7 +45,15 @@ begin
                     ('auth_reconciler.note_trouble(uuid,text,text)', 'auth_reconciler.kind_of(text,text,text,text)'),
                     ('auth_reconciler.note_trouble(uuid,text,text)', 'auth_reconciler.answer_alike(integer,bigint[])'),
                     ('auth_reconciler.note_trouble(uuid,text,text)',
-                        'auth_reconciler.count_foreign_writes(auth_reconciler.foreign_write[])')
+                        'auth_reconciler.count_foreign_writes(auth_reconciler.foreign_write[])'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.await_silent()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.bell_class()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.hold_reader_lock()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.reader_lock()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.resound()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.silence()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.silent_lock()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.watch_lock()')
             ) as divided (former, latter)
             where divided.former = k.part
         ) as every

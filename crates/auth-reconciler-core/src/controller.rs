@@ -49,6 +49,7 @@ use crate::verdict::Policy;
 use crate::witness::Witnesses;
 
 mod batch;
+mod bell;
 mod command;
 mod doubt;
 mod engine;
@@ -268,6 +269,7 @@ impl Controller {
             self.rings.deadline(),
             self.log.deadline(),
             self.records.deadline(now),
+            self.bell_deadline(now),
             term.echo_due,
         ];
         all.into_iter().flatten().min()

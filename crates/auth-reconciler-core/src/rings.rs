@@ -134,6 +134,12 @@ impl Rings {
         }
     }
 
+    /// Whether somebody rang for the log and was not heeded yet.
+    #[must_use]
+    pub const fn owes_log(&self) -> bool {
+        self.log_owed
+    }
+
     /// Whether somebody rang for everything and was not heeded yet.
     #[must_use]
     pub const fn owes_everything(&self) -> bool {

@@ -8,6 +8,7 @@ mod containers;
 mod crash;
 mod deployed;
 mod documents;
+mod doorbell;
 mod doubt;
 mod drift;
 mod events;

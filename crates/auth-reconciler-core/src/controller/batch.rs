@@ -60,6 +60,11 @@ impl<T> Batches<T> {
         Some(self.waiting.drain(..room).collect())
     }
 
+    /// Whether one is under way, or about to be.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way || !self.waiting.is_empty()
+    }
+
     /// Those that wait for the next batch.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
         self.waiting.iter()

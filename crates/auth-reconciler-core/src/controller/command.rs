@@ -158,6 +158,12 @@ pub enum Work {
     NoteEngine(Option<EngineStatus>),
     /// Note what keeps this process from knowing.
     NoteTrouble(Note),
+    /// Have nobody ring who writes, if that can be had now. For the session that listens.
+    Hush,
+    /// Have everybody ring again. For the same session.
+    Resound,
+    /// Wait a while for those who have written in silence. For another session.
+    AwaitSilent,
 }
 
 /// What a scan is to find.

@@ -109,8 +109,6 @@ pub struct Notified {
     pub rang: bool,
     /// The first instances of the transactions that rang, as far as they told.
     pub hints: BTreeSet<Key>,
-    /// Some rang without telling for whom.
-    pub untold: bool,
     /// List the watched tables anew.
     pub scan: bool,
     /// Look at everything: a change could not be logged.
@@ -312,6 +310,12 @@ pub enum Done {
     NotedEngine(bool),
     /// Whether the database was told what keeps us from knowing.
     NotedTrouble(bool),
+    /// Whether nobody rings from now on.
+    Hushed(Result<bool, Failure>),
+    /// Whoever commits from now on rings.
+    Resounds(Result<(), Failure>),
+    /// Whether all have committed who wrote in silence.
+    Awaited(Result<bool, Failure>),
 }
 
 /// What a scan found.

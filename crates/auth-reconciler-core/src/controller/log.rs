@@ -29,7 +29,9 @@ pub(super) struct Log {
     /// It is to be read.
     pub(super) owed: bool,
     /// Somebody rang since the last read of it began.
-    rang: bool,
+    pub(super) rang: bool,
+    /// There may be something in it that nobody has rung for.
+    unheard: bool,
     /// The last read of it has left some.
     more: bool,
     /// The read of it that is under way.
@@ -109,6 +111,17 @@ impl Log {
         self.owed = true;
     }
 
+    /// There may be something in it that nobody has rung for.
+    pub(super) const fn unheard(&mut self) {
+        self.owed = true;
+        self.unheard = true;
+    }
+
+    /// Whether some are put off just now.
+    pub(super) fn is_putting_off(&self) -> bool {
+        self.put_offs.is_busy()
+    }
+
     /// When the rest of some is over, or that of the log.
     pub(super) fn deadline(&self) -> Option<Moment> {
         let all = self.resting.values().copied().chain(self.held_until);
@@ -153,15 +166,27 @@ impl Log {
 }
 
 impl Controller {
+    /// Whether a read of the log is owed, and there is room for what it brings.
+    pub(super) fn may_read_log(&self, now: Moment) -> bool {
+        let Phase::Leading(term) = &self.phase else {
+            return false;
+        };
+        let held = self.log.held_until.or(term.engine.held_until(now));
+        self.log.owed && self.queue.free() > 0 && held.is_none()
+    }
+
     /// A read of the log, if one is owed and there is room for what it brings. Call it when no read is under way.
     pub(super) fn begin_log_read(&mut self, batch: u64, now: Moment) -> Option<LogRead> {
-        let Phase::Leading(term) = &self.phase else {
+        if !self.may_read_log(now) {
             return None;
-        };
+        }
         let room = self.queue.free().min(MOST_READ);
-        let held = self.log.held_until.or(term.engine.held_until(now));
-        if !self.log.owed || room == 0 || held.is_some() {
-            return None;
+        // Whoever wrote in silence has told of no key.
+        if std::mem::take(&mut self.log.unheard) {
+            let all: Vec<Key> = self.running.keys().copied().collect();
+            for key in all {
+                self.overwritten(key);
+            }
         }
         let under_way: BTreeSet<Key> = self
             .running
@@ -221,9 +246,13 @@ impl Controller {
             self.log.horizon.seen(reading.after, &taken.seen);
         }
         self.log.more = taken.more;
+        if !taken.instances.is_empty() {
+            self.read_on();
+        }
         self.log.owed |= taken.more || (reading.rang && self.log.horizon.owes());
         if reading.rang && !taken.instances.is_empty() {
             self.rings.brought();
+            self.rung_for_changes(now);
         }
         for taken in taken.instances {
             self.take(taken, batch, at, now);
@@ -301,6 +330,7 @@ impl Controller {
     /// They are put off, or could not be: then the log brings them again.
     pub(super) fn was_put_off(&mut self, result: Result<bool, Failure>, now: Moment) {
         self.log.put_offs.ended();
+        self.read_on();
         // Of an earlier term nobody is waited for.
         let keys = std::mem::take(&mut self.log.being_put_off);
         if keys.is_empty() {

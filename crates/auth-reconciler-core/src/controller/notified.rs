@@ -2,7 +2,6 @@
 
 use super::phase::Phase;
 use super::{Backlog, Controller, Done, Failure, Notice, Notified, Wanted};
-use crate::instance::Key;
 use crate::queue::Moment;
 
 impl Controller {
@@ -28,8 +27,10 @@ impl Controller {
         if notified.hints.iter().any(|key| !self.serves(key)) {
             self.rings.scan();
         }
-        let hinted = |key: &&Key| notified.untold || notified.hints.contains(key);
-        self.log.written.extend(self.running.keys().filter(hinted));
+        // It may have written others as well.
+        if notified.rang {
+            self.log.written.extend(self.running.keys());
+        }
     }
 
     /// What rang is heeded at its pace.

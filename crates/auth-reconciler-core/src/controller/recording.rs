@@ -86,6 +86,7 @@ impl Controller {
     ) {
         let first = recordings.first().map(|(key, _)| key);
         self.records.ended(first, held, now);
+        self.read_on();
         for (key, recording) in recordings {
             self.one_recorded(key, recording, now);
         }

@@ -156,6 +156,22 @@ impl Records {
         self.waiting.remove(place).map(|one| one.key)
     }
 
+    /// Whether a batch is under way, or about to be, whose end is near.
+    pub(super) fn is_busy(&self, now: Moment) -> bool {
+        let begins = self.under_way.len() < self.lanes
+            && self.waiting.iter().any(|one| self.may_go(one, now));
+        begins || self.end_is_near_until(now).is_some()
+    }
+
+    /// Until when the end of a batch counts as near: what takes longer may take very long.
+    pub(super) fn end_is_near_until(&self, now: Moment) -> Option<Moment> {
+        let near = self
+            .under_way
+            .iter()
+            .filter(|batch| batch.keeps_others(now));
+        near.map(|batch| batch.since + PATIENCE).max()
+    }
+
     /// When a batch may begin that may not yet.
     pub(super) fn deadline(&self, now: Moment) -> Option<Moment> {
         if self.waiting.is_empty() || self.under_way.len() >= self.lanes {

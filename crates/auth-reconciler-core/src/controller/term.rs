@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::bell::Bell;
 use super::engine::Engine;
 use crate::queue::Moment;
 
@@ -32,6 +33,8 @@ pub(super) struct Term {
     pub(super) echo_due: Option<Moment>,
     /// Instances that count as ready are to be found.
     pub(super) ready_wanted: bool,
+    /// Whether writers have to ring.
+    pub(super) bell: Bell,
 }
 
 impl Term {
@@ -55,6 +58,7 @@ impl Term {
             owed: Owed::default(),
             echo_due: Some(now + echo_interval),
             ready_wanted: false,
+            bell: Bell::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::container::Listed;
 use crate::queue::Limits;
 
+mod bell;
 mod log;
 mod others;
 mod over_terms;
@@ -186,6 +187,7 @@ fn serving(settings: Settings) -> Controller {
     controller.handle(done(1, Done::NotedEngine(true)), ms(0));
     commands(&mut controller, ms(0));
     controller.handle(done(1, Done::WorkedOff(Round::default())), ms(0));
+    controller.handle(done(1, Done::Awaited(Ok(true))), ms(0));
     assert_eq!(commands(&mut controller, ms(0)), []);
     // Tests count batches from here.
     controller.reads = Batches::default();

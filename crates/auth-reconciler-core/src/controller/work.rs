@@ -8,13 +8,14 @@ use crate::queue::Moment;
 impl Controller {
     /// The next work that is wanted and not under way.
     pub(super) fn next_work(&mut self, now: Moment) -> Option<Command> {
-        let wanted = self.begin_scan();
+        let wanted = self.begin_scan().map(Work::Scan);
+        let work = wanted.or_else(|| self.begin_bell(now));
         let Phase::Leading(term) = &mut self.phase else {
             return None;
         };
         let epoch = term.epoch;
-        let work = if let Some(wanted) = wanted {
-            Work::Scan(wanted)
+        let work = if let Some(work) = work {
+            work
         } else if let Some(note) = term.engine.begin_note() {
             note
         } else if let Some(note) = self.troubles.begin_note() {
@@ -48,6 +49,9 @@ impl Controller {
                 }
             }
             Done::NotedTrouble(done) => self.troubles.noted(done),
+            Done::Hushed(done) => self.hushed(done, now),
+            Done::Resounds(done) => self.resounds(done, now),
+            Done::Awaited(done) => self.awaited(done, now),
         }
     }
 

@@ -117,6 +117,7 @@ impl Sim {
             return;
         };
         daemon.leads = false;
+        daemon.silence = false;
         daemon.deaf = false;
         daemon.told.clear();
         let resync = std::mem::take(&mut daemon.heard).resync;
@@ -244,6 +245,7 @@ impl Sim {
         let epoch = Uuid::from_u128(self.db.epoch.into());
         if let Some(daemon) = &mut self.daemon {
             daemon.leads = true;
+            daemon.silence = false;
         }
         self.ledger.void(self.now);
         let tables = [TABLE].into();
@@ -303,6 +305,26 @@ impl Sim {
             }
             Work::NoteEngine(_) => Done::NotedEngine(notes),
             Work::NoteTrouble(_) => Done::NotedTrouble(notes),
+            Work::Hush => {
+                // Whoever writes just now may have the lock.
+                self.silence(epoch, notes);
+                Done::Hushed(Ok(notes))
+            }
+            Work::Resound => {
+                self.silence(epoch, false);
+                Done::Resounds(Ok(()))
+            }
+            Work::AwaitSilent => Done::Awaited(Ok(notes)),
+        }
+    }
+
+    /// In the session of that term, if it has not ended.
+    fn silence(&mut self, epoch: Uuid, silence: bool) {
+        if let Some(daemon) = &mut self.daemon
+            && daemon.leads
+            && epoch == Uuid::from_u128(self.db.epoch.into())
+        {
+            daemon.silence = silence;
         }
     }
 

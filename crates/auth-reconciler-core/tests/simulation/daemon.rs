@@ -109,6 +109,8 @@ pub(crate) struct Daemon {
     pub(crate) leads: bool,
     /// Nothing is heard any more, and nobody says so.
     pub(crate) deaf: bool,
+    /// Its session has whoever writes keep silent.
+    pub(crate) silence: bool,
     /// What the listener heard and nobody has fetched.
     pub(crate) heard: Notified,
     /// What else was told and is not fetched yet.
@@ -133,6 +135,7 @@ impl Daemon {
             looks: BTreeMap::new(),
             leads: false,
             deaf: false,
+            silence: false,
             heard: Notified::default(),
             told: VecDeque::new(),
             following: HashMap::new(),
@@ -148,9 +151,11 @@ impl Daemon {
 
     /// Something is in the log; sometimes it is told of whom.
     pub(crate) fn ring(&mut self, of: Option<usize>) {
+        if self.silence {
+            return;
+        }
         self.notify(|heard| {
             heard.rang = true;
-            heard.untold |= of.is_none();
             heard.hints.extend(of.map(key));
         });
     }

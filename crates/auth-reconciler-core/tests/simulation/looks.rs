@@ -101,8 +101,8 @@ impl Sim {
                 return;
             };
             let look = daemon.looks.entry(i).or_default();
-            // One that is asked is read once more, and that is no look of its own.
-            if look.out.is_none() {
+            // One that is asked, or has just answered, is read once more, and that is no look of its own.
+            if look.out.is_none() && look.answer.is_none() {
                 *look = Look {
                     read_at: now,
                     key,
@@ -373,6 +373,18 @@ impl Sim {
 
     /// Over any stretch of looks at one key: no more than the burst plus what the time refills.
     pub(crate) fn note_look(&mut self, i: usize) {
+        let key = self.db.rows[i].as_ref().and_then(|row| row.key);
+        // What the look before it has met is none of its own.
+        if let Some(daemon) = &mut self.daemon
+            && let Some(look) = daemon.looks.get_mut(&i)
+            && look.answer.is_some()
+        {
+            *look = Look {
+                read_at: self.now,
+                key,
+                ..Look::default()
+            };
+        }
         let burst = usize::try_from(BURST).expect("fits");
         let looks = self.started.entry(i).or_default();
         looks.push(self.now);

@@ -14,16 +14,16 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use postgres_url::{Database, TlsError};
 use thiserror::Error;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::CHANNEL;
 use super::error::StoreError;
 use super::inbox::Inbox;
 use super::listener::{Identity, Listener, NotConnected};
-use super::pool::Session;
+use super::pool::{LIMIT, Session};
 use super::store;
 
 /// Longest wait for a connection that answers its first statements.
@@ -189,8 +189,50 @@ impl Ear {
         row.map(|row| row.get(0)).map_err(failed("take over"))
     }
 
-    const fn client(&self) -> &Client {
+    /// The doorbell of whoever leads.
+    pub(crate) fn doorbell(&self) -> Doorbell {
+        Doorbell {
+            session: self.listener.shared_client(),
+        }
+    }
+
+    fn client(&self) -> &Client {
         self.listener.client()
+    }
+}
+
+/// The doorbell: whether those who write have to ring is a lock of the session that listens, so it ends with that session.
+/// Whoever has this does not keep the session from ending.
+#[derive(Clone, Debug)]
+pub(crate) struct Doorbell {
+    session: Arc<Client>,
+}
+
+impl Doorbell {
+    /// Has nobody ring from now on, if that can be had now.
+    ///
+    /// # Errors
+    /// The connection ended or does not answer.
+    pub(crate) async fn silence(&self) -> Result<bool, StoreError> {
+        let row = self.run("have nobody ring", "select auth_reconciler.silence()");
+        row.await.map(|row| row.get(0))
+    }
+
+    /// Has everybody ring who commits from now on.
+    ///
+    /// # Errors
+    /// The connection ended or does not answer.
+    pub(crate) async fn resound(&self) -> Result<(), StoreError> {
+        let row = self.run("have writers ring", "select auth_reconciler.resound()");
+        row.await.map(drop)
+    }
+
+    async fn run(&self, act: &'static str, statement: &str) -> Result<Row, StoreError> {
+        let row = self.session.query_typed_one(statement, &[]);
+        match tokio::time::timeout(LIMIT, row).await {
+            Ok(row) => row.map_err(|source| StoreError::Query { act, source }),
+            Err(_) => Err(StoreError::Timeout { act, limit: LIMIT }),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A ring says that there may be something new in the change log. The words:
 //!
-//! * `watched/id/cause`: the first row of a transaction. What happened to it stands in the log; that it was this one is a
-//!   hint for whoever is being asked just now.
-//! * `log`: further rows of it.
+//! * `watched/id/cause`: the first row of a transaction; for people who listen. What happened to it, and to others, stands in
+//!   the log. Only a table that is not known yet leads to more.
+//! * `log`: the same without a row.
 //! * `scan`, and whatever is not understood (triggers of an earlier or a later version): the watched tables may be others,
 //!   too.
 //! * `resync`: a change could not be logged.
@@ -52,12 +52,9 @@ impl Inbox {
                 (Some(key), _) if heard.hints.len() < MAX_HINTS => {
                     heard.hints.insert(key);
                 }
-                (Some(_), _) | (None, "log") => heard.untold = true,
+                (Some(_), _) | (None, "log") => {}
                 (None, "resync") => heard.resync = true,
-                (None, _) => {
-                    heard.untold = true;
-                    heard.scan = true;
-                }
+                (None, _) => heard.scan = true,
             }
         });
     }
@@ -143,7 +140,6 @@ mod tests {
         inbox.notification("log");
         let expected = Notified {
             rang: true,
-            untold: true,
             ..Notified::default()
         };
         assert_eq!(inbox.fetch().await, expected);
@@ -168,7 +164,7 @@ mod tests {
             inbox.notification(&format!("1/{}/drift", Uuid::from_u128(id)));
         }
         let heard = inbox.fetch().await;
-        assert!(heard.rang && heard.untold && !heard.scan);
+        assert!(heard.rang && !heard.scan);
         assert!(heard.hints.len() <= MAX_HINTS);
     }
 
@@ -178,7 +174,7 @@ mod tests {
             let inbox = Inbox::default();
             inbox.notification(payload);
             let heard = inbox.fetch().await;
-            assert!(heard.rang && heard.untold && heard.scan, "{payload}");
+            assert!(heard.rang && heard.scan, "{payload}");
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) trait Hears: Send + Sync + 'static {
 /// A session that listens. Dropping it ends it, and with it every lock that it holds.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    client: Client,
+    client: Arc<Client>,
     driver: JoinHandle<()>,
 }
 
@@ -108,12 +108,20 @@ impl Listener {
             };
             hears.lost(why);
         });
-        Ok(Self { client, driver })
+        Ok(Self {
+            client: Arc::new(client),
+            driver,
+        })
     }
 
     /// To run statements in the session.
-    pub(crate) const fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The same for who may outlive it: the session ends all the same when this is dropped.
+    pub(crate) fn shared_client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
     }
 
     /// Begins to hear what rings on these channels.

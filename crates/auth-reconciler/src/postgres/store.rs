@@ -181,6 +181,16 @@ pub(crate) async fn put_off(
     .map(|rows| rows.first().is_some_and(|row| row.get(0)))
 }
 
+/// Waits a while until all have committed who have written in silence. Returns whether they have.
+pub(crate) async fn await_silent(pool: &Pool) -> Result<bool, StoreError> {
+    with(pool, "wait for those who did not ring", async |client| {
+        let statement = "select auth_reconciler.await_silent()";
+        client.query_typed_one(statement, &[]).await
+    })
+    .await
+    .map(|row| row.get(0))
+}
+
 /// Rings with a nonce. Reads no table.
 pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError> {
     with(pool, "send an echo", async |client| {

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::standby;
 use crate::clock::Clock;
 use crate::docker::watch::Watch;
-use crate::postgres::ear::{self, Ear, EarError};
+use crate::postgres::ear::{self, Doorbell, Ear, EarError};
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Inbox;
 use crate::postgres::listener::Identity;
@@ -33,6 +33,8 @@ pub(super) struct Leader {
     pub(super) identity: Identity,
     /// What it hears.
     pub(super) inbox: Arc<Inbox>,
+    /// Whether it is rung for.
+    pub(super) doorbell: Doorbell,
     /// The epoch of this term.
     pub(super) epoch: Uuid,
     /// The watched tables, as of the last scan.
@@ -175,6 +177,7 @@ impl Recipe {
         Ok(Reached::Leads(Box::new(Leader {
             identity: ear.identity(),
             inbox: ear.inbox(),
+            doorbell: ear.doorbell(),
             _ear: ear,
             epoch,
             tables,

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::lead::Leader;
 use super::{notice, owed, scan};
 use crate::docker::Engine;
-use crate::postgres::ear::{self, EarError};
+use crate::postgres::ear::{self, Doorbell, EarError};
 use crate::postgres::error::StoreError;
 use crate::postgres::inbox::Inbox;
 use crate::postgres::ready::ready_instances;
@@ -27,6 +27,7 @@ pub(super) struct Place {
     context: Arc<Context>,
     epoch: Uuid,
     inbox: Arc<Inbox>,
+    doorbell: Doorbell,
     expected: Arc<Expected>,
     engine: Option<Arc<Engine>>,
     echo_limit: Duration,
@@ -46,6 +47,7 @@ impl Place {
             context: Arc::clone(context),
             epoch: leader.epoch,
             inbox: Arc::clone(&leader.inbox),
+            doorbell: leader.doorbell.clone(),
             expected: Arc::clone(&leader.expected),
             engine: context.engine.clone(),
             echo_limit,
@@ -76,6 +78,9 @@ impl Place {
             Work::FindReady => Done::FoundReady(self.find_ready().await),
             Work::NoteEngine(status) => Done::NotedEngine(self.note_engine(status).await),
             Work::NoteTrouble(note) => Done::NotedTrouble(self.note_trouble(note).await),
+            Work::Hush => Done::Hushed(told(self.doorbell.silence().await)),
+            Work::Resound => Done::Resounds(told(self.doorbell.resound().await)),
+            Work::AwaitSilent => Done::Awaited(told(store::await_silent(&context.pool).await)),
         };
         Outcome {
             input: Input::Done { epoch, done },
@@ -152,4 +157,8 @@ impl Place {
         }
         noted.is_ok()
     }
+}
+
+fn told<T>(done: Result<T, StoreError>) -> Result<T, Failure> {
+    done.map_err(|failure| Failure::from(&failure))
 }

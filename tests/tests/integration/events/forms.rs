@@ -177,7 +177,7 @@ async fn a_generated_key_is_seen_by_the_columns_that_it_is_made_from() -> Result
         .manager
         .batch_execute(
             "insert into public.message_instances (id) values (gen_random_uuid());
-             truncate auth_reconciler.change;
+             delete from auth_reconciler.change;
              update public.message_instances set whatsapp_state = 'one'",
         )
         .await?;
@@ -213,7 +213,7 @@ async fn triggers_of_a_partition_count_as_well() -> Result<()> {
     scene
         .manager
         .batch_execute(
-            "insert into public.parted (id) values (gen_random_uuid()); truncate auth_reconciler.change;
+            "insert into public.parted (id) values (gen_random_uuid()); delete from auth_reconciler.change;
              update public.parted set whatsapp_state = 'one'",
         )
         .await?;

@@ -204,7 +204,6 @@ fn after_a_ring_that_names_nobody_whatever_is_being_probed_is_read_again() {
     next_all(&mut controller, ms(1));
     let rang = Notified {
         rang: true,
-        untold: true,
         ..Notified::default()
     };
     controller.handle(Input::Notified(rang), ms(2));

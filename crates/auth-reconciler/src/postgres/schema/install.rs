@@ -87,6 +87,11 @@ const MIGRATIONS: &[Migration] = &[
         text: sql!("migrations/0009_foreign_writes.sql"),
         log: "",
     },
+    Migration {
+        name: "0010_doorbell",
+        text: sql!("migrations/0010_doorbell.sql"),
+        log: sql!("migrations/0010_doorbell_log.sql"),
+    },
 ];
 
 /// Notes what was made.
@@ -108,6 +113,7 @@ const DROP_VIEWS: &str = sql!("routines/06_drop_views.sql");
 const ROUTINES: &[&str] = &[
     sql!("routines/08_legible.sql"),
     sql!("routines/10_triggers.sql"),
+    sql!("routines/12_doorbell.sql"),
     sql!("routines/15_lock_briefly.sql"),
     sql!("routines/18_columns.sql"),
     sql!("routines/19_attach.sql"),

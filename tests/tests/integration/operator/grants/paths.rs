@@ -180,6 +180,13 @@ fn notes() -> Vec<Path> {
                 .to_owned(),
         ),
         (
+            "doorbell",
+            "select auth_reconciler.silence();
+             select auth_reconciler.resound();
+             select auth_reconciler.await_silent()"
+                .to_owned(),
+        ),
+        (
             "engine",
             "select auth_reconciler.note_engine((select epoch from auth_reconciler.leadership), 'off', true, null)"
                 .to_owned(),

@@ -40,6 +40,10 @@ fn nothing_that_reads_rows_is_done_to_the_tables_of_the_triggers() {
     for migration in MIGRATIONS {
         for line in without_what_is_bounded_by_size(migration.log).lines() {
             let begins = line.split(' ').next().unwrap_or_default();
+            // It takes a moment, whatever the table holds.
+            if line.starts_with("create constraint trigger ") {
+                continue;
+            }
             assert!(
                 ["", "--", "alter", "comment"].contains(&begins),
                 "{}: {line}",

@@ -1,0 +1,143 @@
+-- A doorbell that is rung only for a reader that would not look by itself.
+--
+-- NOTIFY takes one lock for the whole server at each commit, and holds it while that commit is written to disk: managers
+-- that save many keys at once would wait for each other. So while the daemon reads the change log over and over, nobody
+-- rings for it. Who leads says which of the two it is by a lock, the reader's lock:
+--
+-- * Its listening session holds it shared from the take-over on, so nobody else ever has it alone while somebody leads,
+--   and it ends with that session.
+-- * While it reads by itself, the same session holds it alone as well. Whoever commits then is silent.
+--
+-- Whoever keeps silent holds a second lock, that of the silent ones, shared and until its commit can be seen. It is taken
+-- before the first one is looked at. A daemon that will read no longer gives the reader's lock back; then it waits for the
+-- second lock alone, and reads once more. Whoever was silent is in that read, and whoever comes later rings. The same is
+-- done after each take-over. No commit ever waits: one that cannot have the second lock rings.
+--
+-- A transaction is asked for its first change, as it commits. One that has had its constraints checked earlier (set
+-- constraints all immediate) is asked at that time, and so is one that is prepared for a two-phase commit: where it was
+-- silent, the daemon waits for its end, and is rung for by everybody meanwhile.
+
+create or replace function auth_reconciler.bell_class() returns integer
+language sql
+immutable
+return 1635087465;
+
+comment on function auth_reconciler.bell_class() is
+    'First number of our advisory locks on no key: key_class() and one. The second one is 0 for whoever prunes history, 1 for those who watch (watch_lock), 2 for records that ring for nobody, 3 for whoever reads the log (reader_lock), 4 for changes that ring for nobody (silent_lock).';
+
+create or replace function auth_reconciler.watch_lock() returns integer
+language sql
+immutable
+return 1;
+
+comment on function auth_reconciler.watch_lock() is 'Second number of the lock that those who watch share.';
+
+create or replace function auth_reconciler.reader_lock() returns integer
+language sql
+immutable
+return 3;
+
+comment on function auth_reconciler.reader_lock() is
+    'Second number of the lock that the session of whoever leads shares, and has alone while it reads the change log by itself.';
+
+create or replace function auth_reconciler.silent_lock() returns integer
+language sql
+immutable
+return 4;
+
+comment on function auth_reconciler.silent_lock() is
+    'Second number of the lock that those share who commit a change and ring for nobody.';
+
+create or replace function auth_reconciler.ring_for_change() returns trigger
+language plpgsql
+security definer
+as $body$
+declare
+    nothing pg_catalog.text;
+begin
+    -- One expression: nothing can end this statement between taking a lock of the session's and giving it back.
+    if (case
+        when not pg_catalog.pg_try_advisory_xact_lock_shared(auth_reconciler.bell_class(), auth_reconciler.silent_lock())
+        then false
+        when pg_catalog.pg_try_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
+        then not pg_catalog.pg_advisory_unlock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
+        -- Those who watch are told of foreign writes, whoever reads. Two who ask in the same moment may take each other
+        -- for one, and ring for nobody.
+        when new.cause operator(pg_catalog.<>) 'drift' then true
+        when pg_catalog.pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.watch_lock())
+        then pg_catalog.pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.watch_lock())
+        else false
+    end) then
+        return null;
+    end if;
+    -- The key is for people who listen. What happened to it stands in the log.
+    nothing := pg_catalog.pg_notify(
+        'auth_reconciler', pg_catalog.concat_ws('/', new.watched_id, new.instance_id, new.cause))::pg_catalog.text;
+    return null;
+exception when others then
+    -- The manager's commit goes through, whatever is wrong.
+    begin
+        nothing := pg_catalog.pg_notify('auth_reconciler', 'log')::pg_catalog.text;
+    exception when others then
+        null;
+    end;
+    return null;
+end
+$body$;
+
+comment on function auth_reconciler.ring_for_change() is
+    'Trigger of the change log, run at the commit of a transaction for its first change: rings with the key, unless whoever leads reads on by itself.';
+
+revoke all on function auth_reconciler.ring_for_change() from public;
+
+create or replace function auth_reconciler.hold_reader_lock() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    -- The session of a leader that has just ended may hold it for a moment.
+    perform set_config('lock_timeout', '5s', true);
+    perform pg_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+    perform set_config('lock_timeout', '0', true);
+exception when lock_not_available then
+    raise exception 'another session holds the lock of whoever reads the change log alone'
+        using errcode = 'lock_not_available',
+            hint = 'It is shown by select * from auth_reconciler.foreign_locks().';
+end
+$body$;
+
+comment on function auth_reconciler.hold_reader_lock() is
+    'Takes the reader''s lock for the listening session of whoever takes over, shared: from then on nobody else can have it alone, and so have changes be committed in silence.';
+
+create or replace function auth_reconciler.silence() returns boolean
+language sql
+set search_path = pg_catalog, pg_temp
+return pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+
+comment on function auth_reconciler.silence() is
+    'Has nobody ring any more, until resound(); for the listening session of whoever leads, which has to read the change log until then. False if that cannot be had now.';
+
+create or replace function auth_reconciler.resound() returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $body$
+    select pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
+$body$;
+
+comment on function auth_reconciler.resound() is
+    'Has everybody ring again who commits from now on. Wait for those who were silent before, and read once more.';
+
+create or replace function auth_reconciler.await_silent() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $body$
+begin
+    perform pg_advisory_xact_lock(auth_reconciler.bell_class(), auth_reconciler.silent_lock());
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$body$;
+
+comment on function auth_reconciler.await_silent() is
+    'Waits until whoever was silent has committed, for as long as lock_timeout allows. False if somebody has not. Nobody is silent while this waits.';
