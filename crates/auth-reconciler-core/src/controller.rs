@@ -78,8 +78,8 @@ pub use command::{
 };
 pub use engine::FIRST_SIGHT;
 pub use input::{
-    Backlog, ChangeSet, Done, EngineNews, EngineStatus, Failure, FailureKind, Fault, FollowerEnded,
-    Hindrance, Input, Inspected, Notified, Probed, Round, Sight, Sounds,
+    Backlog, ChangeSet, Done, Echo, EngineNews, EngineStatus, Failure, FailureKind, Fault,
+    FollowerEnded, Hindrance, Input, Inspected, Notified, Probed, Round, Sight, Sounds,
 };
 pub use reading::{LogRead, LogSeen, ReadBatch, Taken, TakenInstance};
 

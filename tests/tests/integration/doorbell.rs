@@ -275,3 +275,31 @@ async fn the_daemon_finds_every_change_of_many_writers_and_few_of_them_ring() ->
     drop(daemon);
     scene.database.close().await
 }
+
+/// Whoever writes the table may set what our trigger notes for its own transaction. With it a wrong status would stand unseen.
+#[tokio::test]
+async fn who_pretends_to_have_rung_is_found_out_with_the_next_echo() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let often = &[("AUTH_RECONCILER_ECHO_INTERVAL", "500ms")];
+    let daemon = Daemon::start(&scene.database, often).await?;
+    insert_many(&scene, &stub, 1).await?;
+    scene.eventually(ALL_TRUE).await?;
+    let heard = Eavesdropper::start(&scene).await?;
+    run(
+        &scene.manager,
+        "begin;
+         select set_config('auth_reconciler.logged', pg_current_xact_id()::text, true);
+         update public.message_instances set auth_status = 'failed';
+         commit",
+    )
+    .await?;
+    scene.eventually(ALL_TRUE).await?;
+    let rung = heard.payloads();
+    ensure!(
+        !rung.iter().any(|payload| payload.ends_with("/drift")),
+        "{rung:?}"
+    );
+    drop(daemon);
+    scene.database.close().await
+}

@@ -2,14 +2,14 @@
 //! locks of ours.
 
 use super::phase::Phase;
-use super::{Controller, Fault, Notice};
+use super::{Controller, Echo, Fault, Notice};
 use crate::problem::{COLUMN_ADDED, FOREIGN_LOCK};
 use crate::queue::Moment;
 
 impl Controller {
-    pub(super) fn echoed(&mut self, result: Result<Vec<Fault>, String>, now: Moment) {
-        let faults = match result {
-            Ok(faults) => faults,
+    pub(super) fn echoed(&mut self, result: Result<Echo, String>, now: Moment) {
+        let Echo { faults, last_id } = match result {
+            Ok(echo) => echo,
             // Its session may live on at the server and hold the lock that the next listener needs.
             Err(why) => return self.leave(why, true, now),
         };
@@ -42,6 +42,7 @@ impl Controller {
         if std::mem::take(&mut self.uncounted) {
             self.rings.scan();
         }
+        self.log.echoed(last_id);
     }
 
     /// What is the matter now.

@@ -71,6 +71,12 @@ impl Horizon {
         self.owed = unseen.chain(self.owed).min();
     }
 
+    /// Whether the last read may not have seen all that was committed, when this is the last id that was drawn: some
+    /// were drawn after it, or transactions were in progress.
+    pub(super) fn may_have_missed(&self, last_id: i64) -> bool {
+        last_id > self.last || !self.open.is_empty()
+    }
+
     /// Whether a transaction has ended whose changes may lie where no read has looked since.
     pub(super) const fn owes(&self) -> bool {
         self.owed.is_some()
@@ -105,6 +111,18 @@ mod tests {
         assert_eq!(read(&mut horizon, &seen(Some(9), 12, &[])), 6);
         assert_eq!(read(&mut horizon, &seen(None, 12, &[])), 8);
         assert_eq!(horizon.begin(), 12);
+    }
+
+    #[test]
+    fn what_was_drawn_or_in_progress_since_the_last_read_may_have_been_missed() {
+        let mut horizon = Horizon::default();
+        read(&mut horizon, &seen(None, 9, &[]));
+        assert!(!horizon.may_have_missed(9));
+        assert!(horizon.may_have_missed(10));
+        read(&mut horizon, &seen(None, 10, &[77]));
+        assert!(horizon.may_have_missed(10));
+        read(&mut horizon, &seen(None, 10, &[]));
+        assert!(!horizon.may_have_missed(10));
     }
 
     /// Else it would be looked for with one read after the other.

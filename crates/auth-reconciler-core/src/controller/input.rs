@@ -288,6 +288,15 @@ impl Output {
     }
 }
 
+/// What was found out with an echo.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// The matter with the watched tables.
+    pub faults: Vec<Fault>,
+    /// The last id of the change log that was drawn, whether or not its change is committed.
+    pub last_id: i64,
+}
+
 /// What came of the work of a term; see [`Work`](super::Work).
 #[derive(Debug)]
 pub enum Done {
@@ -298,8 +307,8 @@ pub enum Done {
         /// What was found.
         result: Result<Backlog, Failure>,
     },
-    /// The listener heard its echo, and this is the matter with the watched tables; or why it did not.
-    Echoed(Result<Vec<Fault>, String>),
+    /// The listener heard its echo, and this was found out beside it; or why it did not hear it.
+    Echoed(Result<Echo, String>),
     /// Instances whose containers are not as they were recorded.
     Compared(Result<Vec<Key>, Failure>),
     /// A piece of each work that is owed was done, as far as that could be.

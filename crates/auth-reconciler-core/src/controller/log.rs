@@ -117,6 +117,14 @@ impl Log {
         self.unheard = true;
     }
 
+    /// The last id was this one when an echo was heard. Who writes a watched table can keep its transaction from ringing;
+    /// then what it has changed is read by now.
+    pub(super) fn echoed(&mut self, last_id: i64) {
+        if self.horizon.may_have_missed(last_id) {
+            self.unheard();
+        }
+    }
+
     /// Whether some are put off just now.
     pub(super) fn is_putting_off(&self) -> bool {
         self.put_offs.is_busy()

@@ -2,7 +2,7 @@
 
 use auth_reconciler_core::container::{self, RecordedContainer};
 use auth_reconciler_core::controller::{
-    Backlog, Command, Done, EngineNews, EngineStatus, FollowerEnded, Input, Notice, Notified,
+    Backlog, Command, Done, Echo, EngineNews, EngineStatus, FollowerEnded, Input, Notice, Notified,
     Round, Sight, Wanted, Work,
 };
 use auth_reconciler_core::follow::Sound;
@@ -285,7 +285,10 @@ impl Sim {
                 Done::Echoed(if deaf {
                     Err("no echo".to_owned())
                 } else {
-                    Ok(Vec::new())
+                    Ok(Echo {
+                        last_id: self.db.last_id(),
+                        faults: Vec::new(),
+                    })
                 })
             }
             Work::Compare(list) => {

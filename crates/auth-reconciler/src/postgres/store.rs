@@ -208,6 +208,17 @@ pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError
     .map(|_| ())
 }
 
+/// The last id of the change log that was drawn. Reads no table.
+pub(crate) async fn last_change(pool: &Pool) -> Result<i64, StoreError> {
+    with(pool, "see how far the change log has come", async |client| {
+        let statement =
+            "select coalesce(pg_catalog.pg_sequence_last_value('auth_reconciler.change_id_seq'), 0)";
+        client.query_typed_one(statement, &[]).await
+    })
+    .await
+    .map(|row| row.get(0))
+}
+
 /// Rings for whoever leads to read the log.
 pub(crate) async fn ring_for_scan(pool: &Pool) -> Result<(), StoreError> {
     with(pool, "ring for the leader", async |client| {

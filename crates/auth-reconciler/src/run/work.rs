@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth_reconciler_core::Key;
 use auth_reconciler_core::container::{self, Listed};
-use auth_reconciler_core::controller::{Done, EngineStatus, Failure, Fault, Input, Note, Work};
+use auth_reconciler_core::controller::{Done, Echo, EngineStatus, Failure, Input, Note, Work};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -88,11 +88,14 @@ impl Place {
         }
     }
 
-    async fn echo(&self) -> Result<Vec<Fault>, EarError> {
+    async fn echo(&self) -> Result<Echo, EarError> {
         let pool = &self.context.pool;
         ear::echo(pool, &self.inbox, self.echo_limit).await?;
         debug!("echo heard");
-        Ok(faults::faults(pool, &self.expected).await?)
+        Ok(Echo {
+            last_id: store::last_change(pool).await?,
+            faults: faults::faults(pool, &self.expected).await?,
+        })
     }
 
     async fn compare(&self, list: Vec<(Uuid, Listed)>) -> Result<Vec<Key>, StoreError> {

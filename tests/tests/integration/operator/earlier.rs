@@ -121,12 +121,16 @@ async fn nothing_is_lost_and_nobody_leads(
     let left: i64 = scene
         .value("select count(*) from auth_reconciler.change where cause = 'account'")
         .await?;
-    // One that could not be logged in time is counted, and every row is looked at for it.
+    // One that could not be logged in time is counted, and whoever leads next looks at every row for it.
     let counted: i64 = scene
-        .value("select coalesce(pg_sequence_last_value('auth_reconciler.unlogged'), 0)")
+        .value(
+            "select case when (auth_reconciler.unlogged_state()).owed
+                then coalesce(pg_sequence_last_value('auth_reconciler.unlogged'), 0) else 0 end",
+        )
         .await?;
+    let missing = written - answered - left;
     ensure!(
-        answered + left == written,
+        (0..=counted).contains(&missing),
         "{answered} answered and {left} left of {written}, {counted} counted"
     );
     let epochs: i64 = scene

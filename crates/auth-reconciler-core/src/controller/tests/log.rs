@@ -257,6 +257,27 @@ pub(super) fn nothing_found(
     log.after
 }
 
+/// Who writes a watched table can keep its own transaction from ringing. An echo tells how far the log has come.
+#[test]
+fn what_nobody_has_rung_for_is_read_after_an_echo_and_nothing_is_where_nothing_was_written() {
+    let mut controller = serving(settings());
+    read_nothing(&mut controller, 9, &[], ms(1));
+    let echo = |last_id| {
+        let faults = Vec::new();
+        done(1, Done::Echoed(Ok(Echo { faults, last_id })))
+    };
+    controller.handle(echo(9), ms(2));
+    assert_eq!(rest(&mut controller, ms(2)), [], "nothing was written");
+    controller.handle(echo(10), ms(3));
+    nothing_found(&mut controller, 10, &[77], ms(3));
+    assert_eq!(rest(&mut controller, ms(3)), []);
+    // What was in progress then may have been committed since.
+    controller.handle(echo(10), ms(4));
+    nothing_found(&mut controller, 10, &[], ms(4));
+    controller.handle(echo(10), ms(5));
+    assert_eq!(rest(&mut controller, ms(5)), []);
+}
+
 /// It rings when it is committed, and its changes lie where no read looks any more.
 #[test]
 fn once_a_transaction_of_long_ago_has_ended_the_log_is_read_from_where_its_changes_may_begin() {

@@ -90,7 +90,7 @@ fn changes_that_could_not_be_logged_have_every_row_looked_at_and_such_as_may_be_
         let at_once = scans(&commands(&mut controller, ms(1)));
         assert_eq!(at_once == [scan(false, true)], unlogged, "{at_once:?}");
         assert_eq!(at_once.is_empty(), waits, "{at_once:?}");
-        controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(2));
+        controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), ms(2));
         let with_the_echo = scans(&commands(&mut controller, ms(2)));
         assert_eq!(with_the_echo.is_empty(), unlogged, "{with_the_echo:?}");
     }

@@ -150,7 +150,7 @@ fn what_is_short_is_told_the_database_once_and_again_with_the_echo_if_that_faile
     ));
     controller.handle(done(1, Done::NotedTrouble(false)), ms(3));
     assert_eq!(work(&commands(&mut controller, ms(3))), []);
-    controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(4));
+    controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), ms(4));
     assert_eq!(work(&commands(&mut controller, ms(4))), [note]);
     controller.handle(done(1, Done::NotedTrouble(true)), ms(5));
     let due = controller.deadline(ms(5)).expect("it is tried again");
@@ -173,7 +173,10 @@ fn a_fault_is_said_when_it_begins_and_ends_and_then_every_row_is_looked_at() {
         why: "of a table".to_owned(),
     };
     let mut echo = |faults: Vec<Fault>| {
-        controller.handle(done(1, Done::Echoed(Ok(faults))), ms(1));
+        controller.handle(
+            done(1, Done::Echoed(Ok(Echo { faults, last_id: 0 }))),
+            ms(1),
+        );
         let said = commands(&mut controller, ms(1));
         let scans = work(&said)
             .into_iter()
@@ -211,7 +214,10 @@ fn a_lock_that_somebody_else_holds_is_said_when_it_begins_and_ends_and_leads_to_
         why: "by a session".to_owned(),
     };
     let mut echo = |faults: Vec<Fault>| {
-        controller.handle(done(1, Done::Echoed(Ok(faults))), ms(1));
+        controller.handle(
+            done(1, Done::Echoed(Ok(Echo { faults, last_id: 0 }))),
+            ms(1),
+        );
         let said = commands(&mut controller, ms(1));
         assert!(!work(&said).iter().any(|work| matches!(work, Work::Scan(_))));
         notices(&said)
@@ -271,7 +277,7 @@ fn what_is_owed_is_worked_off_piece_by_piece_and_what_cannot_be_done_now_with_th
     };
     controller.handle(done(1, Done::WorkedOff(later)), ms(3));
     assert_eq!(work(&commands(&mut controller, ms(3))), []);
-    controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), ms(4));
+    controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), ms(4));
     assert_eq!(work(&commands(&mut controller, ms(4))), [Work::WorkOff]);
 }
 
@@ -297,7 +303,7 @@ fn what_is_in_the_way_of_what_is_owed_is_said_once_while_it_lasts() {
             };
             Some(news)
         }));
-        controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), now);
+        controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), now);
         commands(&mut controller, now);
     }
     assert_eq!(news, [true, false, false, true], "once more after its end");

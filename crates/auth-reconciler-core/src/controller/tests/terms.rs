@@ -223,7 +223,7 @@ fn a_look_at_every_row_is_owed_until_all_of_them_are_logged_whichever_term_finds
     controller.handle(done(1, Done::Scanned { wanted, result }), ms(4));
     controller.handle(found(2, true, false, &[]), ms(5));
     // With the next echo, for it is not rung for again.
-    controller.handle(done(2, Done::Echoed(Ok(Vec::new()))), ms(6));
+    controller.handle(done(2, Done::Echoed(Ok(Echo::default()))), ms(6));
     let next = work(&commands(&mut controller, ms(6)));
     assert!(next.contains(&scan(false, true)), "{next:?}");
 }
@@ -295,7 +295,7 @@ fn an_echo_is_due_by_the_clock_and_one_that_is_not_heard_ends_the_term_and_its_s
         [],
         "one at a time"
     );
-    controller.handle(done(1, Done::Echoed(Ok(Vec::new()))), 2 * ECHO);
+    controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), 2 * ECHO);
     assert_eq!(controller.deadline(2 * ECHO), Some(3 * ECHO));
     commands(&mut controller, 3 * ECHO);
     let silent = Err("no echo".to_owned());
