@@ -72,11 +72,10 @@ wanted (privilege, remedy, held) as (
     cross join reader
     join pg_catalog.pg_proc as p on p.pronamespace = ours.oid
     where p.proname in (
-        'record_batch', 'record_in_tries', 'note_as_expected', 'refusal', 'expect', 'forget_batch', 'forget_rows', 'enter_gate',
-        'lock_keys', 'lock_watched', 'prepared', 'look_at_others', 'fence', 'fence_again', 'spend', 'spend_held',
-        'begin_instances', 'write_rows', 'write_statement', 'why_refused', 'write_statuses', 'stands', 'is_open', 'told',
-        'moved_from', 'note_in_journal', 'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes',
-        'answer_alike', 'count_foreign_writes', 'kind_of', 'message_of', 'prune', 'prune_some', 'put_off', 'take_over',
+        'record_batch', 'record_steps', 'forget_batch', 'forget_rows', 'enter_gate', 'lock_keys', 'lock_differing', 'lock_rows', 'prepared',
+        'look_at_others', 'fence', 'spend', 'spend_held', 'begin_instances', 'write', 'why_refused', 'write_statuses', 'stands',
+        'conclude', 'not_as_decided', 'note', 'key_class', 'key_hash', 'answer_changes', 'answer_alike',
+        'count_foreign_writes', 'kind_of', 'message_of', 'prune', 'prune_some', 'put_off', 'take_over',
         'leadership_lock', 'epoch_lock', 'note_engine', 'note_trouble', 'expand_truncations', 'missing_triggers', 'watched_rows',
         'act_of', 'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
         'processes', 'tell_watchers', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',

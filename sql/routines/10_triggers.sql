@@ -53,15 +53,13 @@ begin
     then
         return false;
     end if;
-    -- What a record noted in this very transaction, which nobody else may write: the verdict, and that its own write
-    -- follows. It stays, and says nothing in any other transaction.
+    -- What a record wrote in this very transaction; nobody else ever sees it, or may write it.
     return exists (
         select
         from auth_reconciler.instance as i
         where i.watched_id operator(pg_catalog.=) is_ours.watched_id
             and i.instance_id operator(pg_catalog.=) is_ours.instance_id
-            and i.auth_status operator(pg_catalog.=) is_ours.status
-            and i.writing operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.text
+            and i.writing operator(pg_catalog.=) is_ours.status
     );
 end
 $body$;

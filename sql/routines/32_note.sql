@@ -1,4 +1,11 @@
--- What is noted of a batch of verdicts, as it is expected to become of each; see record_in_tries().
+-- What is noted of a batch of verdicts once it is known what became of each.
+
+create or replace function auth_reconciler.stands(outcome text) returns boolean
+language sql
+immutable
+return outcome in ('written', 'right', 'overridden') or outcome like 'unwritable: %';
+
+comment on function auth_reconciler.stands(text) is 'Whether a verdict of this outcome is recorded.';
 
 create or replace function auth_reconciler.begin_instances(inout work auth_reconciler.proposal[])
 language plpgsql
@@ -8,8 +15,7 @@ declare
     first auth_reconciler.instance;
 begin
     for place in 1 .. cardinality(work) loop
-        continue when (work[place].verdict).version is not null;
-        continue when not auth_reconciler.stands(work[place].outcome);
+        continue when work[place].outcome is not null or (work[place].verdict).version is not null;
         first := work[place].verdict;
         first.version := gen_random_uuid();
         first.generation := 0;
@@ -19,20 +25,18 @@ begin
         first.recorded_at := first.since;
         first.looks := 0;
         first.final := false;
-        first.writing := null;
         insert into auth_reconciler.instance select first.*
         on conflict on constraint instance_pkey do nothing;
-        -- Of two first records at once, one inserts; the other is refused here.
+        -- Of two first records at once, one inserts; the other is refused here, before it has written anything.
         if not found then
             work[place].outcome := 'version';
-            work[place].writes := false;
         end if;
     end loop;
 end
 $body$;
 
 comment on function auth_reconciler.begin_instances(auth_reconciler.proposal[]) is
-    'Makes the rows of instances that are recorded for the first time.';
+    'Makes the rows of instances that are recorded for the first time: the mark of our own write stands in them.';
 
 create or replace function auth_reconciler.not_as_decided(
     p_relation text, p_overridden_retry_ms double precision, inout p auth_reconciler.proposal
@@ -72,51 +76,49 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
+    p auth_reconciler.proposal;
     changes bigint[] := '{}';
     single boolean := true;
-    nothing record;
+    answered record;
+    noticed_at timestamptz;
 begin
     for place in 1 .. cardinality(work) loop
         if auth_reconciler.stands(work[place].outcome) then
             changes := changes || work[place].changes;
             single := single and cardinality(work[place].changes) < 2;
         end if;
-        if work[place].outcome = 'overridden' or work[place].outcome like 'unwritable: %' then
-            work[place] := auth_reconciler.not_as_decided(p_relation, p_overridden_retry_ms, work[place]);
-        end if;
     end loop;
-    nothing := auth_reconciler.answer_changes((work[1].verdict).watched_id, changes, single);
+    answered := auth_reconciler.answer_changes((work[1].verdict).watched_id, changes, single);
+    for place in 1 .. cardinality(work) loop
+        p := work[place];
+        continue when not auth_reconciler.stands(p.outcome);
+        noticed_at := answered.noticed_at[array_position(answered.instance_ids, (p.verdict).instance_id)];
+        p.reaction_ms := coalesce(
+            extract(epoch from clock_timestamp() - noticed_at)::double precision * 1000, p.woken_ms);
+        if p.outcome not in ('written', 'right') then
+            p := auth_reconciler.not_as_decided(p_relation, p_overridden_retry_ms, p);
+        end if;
+        -- Where somebody else wrote the right value before us, what moved is our verdict.
+        p.from_status := case when p.outcome = 'written' then p.status else (p.known).auth_status end;
+        p.told := case
+            -- Hands off moves nothing.
+            when p.outcome in ('written', 'right') and (p.verdict).auth_status is not null
+                and p.from_status is distinct from (p.verdict).auth_status
+                and (p.outcome = 'written' or (p.known).auth_status is not null)
+            then 'transition'
+            -- A look by the clock that found the same once more is told by the number of looks alone.
+            when noticed_at is not null or p.outcome = 'overridden'
+                or (p.known).reason is distinct from (p.verdict).reason
+                or (p.known).auth_status is distinct from (p.verdict).auth_status
+            then 'journal'
+        end;
+        work[place] := p;
+    end loop;
 end
 $body$;
 
 comment on function auth_reconciler.conclude(text, double precision, auth_reconciler.proposal[]) is
-    'Takes the changes that were read out of the log, of those verdicts that are expected to stand, and says in others than as decided why.';
-
-create or replace function auth_reconciler.note_in_journal(
-    p_watched_id integer, noted_at timestamptz, p_work auth_reconciler.proposal[]
-) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-begin
-    insert into auth_reconciler.journal
-        (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, reason, message, looks)
-    select p_watched_id, (p.verdict).instance_id, noted_at, 'verdict', (p.verdict).cause, 1,
-        noted_at, p.from_status, (p.verdict).auth_status, (p.verdict).reason, (p.verdict).message, i.looks
-    from unnest(p_work) as p
-    -- Each is looked up for itself, see fence().
-    cross join lateral (
-        select r.looks
-        from auth_reconciler.instance as r
-        where r.watched_id = p_watched_id and r.instance_id = (p.verdict).instance_id
-        offset 0
-    ) as i
-    where p.told = 'journal';
-end
-$body$;
-
-comment on function auth_reconciler.note_in_journal(integer, timestamptz, auth_reconciler.proposal[]) is
-    'Writes down what is to be told in the journal of looks, once their instances have been noted.';
+    'Takes the changes that were read out of the log, and decides of each verdict that stands what is noted and told of it.';
 
 create or replace function auth_reconciler.note(
     p_watched_id integer, p_epoch uuid, p_work auth_reconciler.proposal[], out moved bigint[]
@@ -126,40 +128,43 @@ set search_path = pg_catalog, pg_temp
 as $body$
 declare
     noted_at constant timestamptz := clock_timestamp();
-    this_transaction constant text := pg_current_xact_id()::text;
 begin
     with noted as (
         update auth_reconciler.instance as i
         set version = gen_random_uuid(),
-            generation = greatest(i.generation, (select max(id) from unnest(n.changes) as id)),
-            auth_status = (n.verdict).auth_status, reason = (n.verdict).reason, message = (n.verdict).message,
-            since = n.since, trouble_at = n.since + n.trouble_ms * interval '1 ms',
-            settled = n.retry_ms is null, next_attempt_at = noted_at + n.retry_ms * interval '1 ms',
+            generation = greatest((n.known).generation, (select max(id) from unnest(n.changes) as id), 0),
+            auth_status = (n.verdict).auth_status,
+            reason = (n.verdict).reason, message = (n.verdict).message, since = n.since,
+            settled = n.retry_ms is null,
+            next_attempt_at = noted_at + n.retry_ms * interval '1 ms',
+            trouble_at = n.since + n.trouble_ms * interval '1 ms',
             cause = (n.verdict).cause, reaction_ms = n.reaction_ms, recorded_at = noted_at,
-            looks = i.looks + 1, epoch = p_epoch, final = coalesce((n.verdict).final, false),
-            -- By this our triggers know the write that follows as ours: nobody else may write it, so who pretends cannot.
-            writing = case when n.writes then this_transaction end,
+            looks = coalesce((n.known).looks, 0) + 1,
+            epoch = p_epoch, final = coalesce((n.verdict).final, false), writing = null,
             attempts = (n.verdict).attempts, misses = (n.verdict).misses, first_miss_at = (n.verdict).first_miss_at,
-            not_ready_since = (n.verdict).not_ready_since, ready_at = (n.verdict).ready_at,
-            established = (n.verdict).established, started_at = (n.verdict).started_at, account_at = (n.verdict).account_at,
+            not_ready_since = (n.verdict).not_ready_since,
+            established = (n.verdict).established, ready_at = (n.verdict).ready_at,
+            started_at = (n.verdict).started_at, account_at = (n.verdict).account_at,
             corrections_spent = (n.verdict).corrections_spent, corrections_since = (n.verdict).corrections_since,
             contested = (n.verdict).contested, hold_until = (n.verdict).hold_until, foreign_at = (n.verdict).foreign_at,
             container_engine = (n.verdict).container_engine, container_id = (n.verdict).container_id,
             container_name = (n.verdict).container_name, container_state = (n.verdict).container_state,
-            container_started_at = (n.verdict).container_started_at, container_network = (n.verdict).container_network
+            container_started_at = (n.verdict).container_started_at,
+            container_network = (n.verdict).container_network
         from (
             select p.*, r.ctid as found_at, r.since
             from unnest(p_work) as p
             -- Each is looked up for itself, see fence().
             cross join lateral (
                 select r.ctid,
-                    case when r.auth_status is not distinct from (p.verdict).auth_status
-                        and r.reason = (p.verdict).reason then r.since else noted_at end as since
+                    case when (p.known).auth_status is not distinct from (p.verdict).auth_status
+                        and (p.known).reason = (p.verdict).reason then (p.known).since else noted_at end as since
                 from auth_reconciler.instance as r
                 where r.watched_id = p_watched_id and r.instance_id = (p.verdict).instance_id
                 offset 0
             ) as r
-            where auth_reconciler.stands(p.outcome)) as n
+            where auth_reconciler.stands(p.outcome)
+        ) as n
         where i.ctid = n.found_at
     ),
     transitions as (
@@ -174,7 +179,13 @@ begin
     select array_agg(t.id order by t.id) into moved from transitions as t;
     -- Apart: most batches have nothing for it.
     if coalesce(cardinality(moved), 0) < cardinality(p_work) then
-        perform auth_reconciler.note_in_journal(p_watched_id, noted_at, p_work);
+        insert into auth_reconciler.journal
+            (watched_id, instance_id, at, act, cause, times, first_at, from_status, to_status, reason, message, looks)
+        select p_watched_id, (p.verdict).instance_id, noted_at, 'verdict', (p.verdict).cause, 1,
+            noted_at, (p.known).auth_status, (p.verdict).auth_status, (p.verdict).reason,
+            (p.verdict).message, coalesce((p.known).looks, 0) + 1
+        from unnest(p_work) as p
+        where p.told = 'journal';
     end if;
 end
 $body$;

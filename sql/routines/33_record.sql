@@ -1,135 +1,47 @@
--- The only way by which verdicts reach a watched table: a batch of them in one transaction and one round trip.
---
--- Everything is noted before a watched row is locked, as if each verdict were going to be written the way it looked when the
--- row was read. So rows are locked for their write alone, and not while their verdicts are noted: the manager passes over
--- locked rows, see the bound of a batch in the daemon. Who turns out otherwise has what was noted undone, and all that are
--- left are noted anew, as they will become by what is known now.
+-- The only way by which verdicts reach a watched table: a batch of them in one transaction and one round trip. Its steps, in
+-- their order: the gate, the keys, the watched rows, then in new statements the fence, the write, what is noted.
 
-create or replace function auth_reconciler.note_as_expected(
-    p_epoch uuid, p_relation text, p_settings jsonb, work auth_reconciler.proposal[]
-) returns auth_reconciler.proposal[]
+create or replace function auth_reconciler.record_steps(
+    p_epoch uuid, p_relation text, p_settings jsonb, inout work auth_reconciler.proposal[]
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
+    watched constant integer := (work[1].verdict).watched_id;
+    -- What is rare is not even called.
+    some_held boolean := false;
+    some_first boolean := false;
     moved bigint[];
 begin
-    work := auth_reconciler.begin_instances(auth_reconciler.fence(work));
-    work := auth_reconciler.conclude(p_relation, (p_settings ->> 'overridden_retry_ms')::double precision, work);
-    moved := auth_reconciler.note((work[1].verdict).watched_id, p_epoch, work);
+    work := auth_reconciler.lock_keys(work);
+    work := auth_reconciler.lock_rows(p_relation, work);
+    work := auth_reconciler.fence(work);
+    for place in 1 .. cardinality(work) loop
+        some_held := some_held or work[place].outcome in ('change', 'held');
+        some_first := some_first or (work[place].verdict).version is null;
+    end loop;
+    if some_held then
+        perform auth_reconciler.spend_held(work);
+    end if;
+    if some_first then
+        work := auth_reconciler.begin_instances(work);
+    end if;
+    work := auth_reconciler.write(watched, p_relation, work);
+    work := auth_reconciler.conclude(
+        p_relation, (p_settings ->> 'overridden_retry_ms')::double precision, work);
+    moved := auth_reconciler.note(watched, p_epoch, work);
     if moved is not null then
         perform auth_reconciler.tell_watchers(moved);
     end if;
-    return work;
+    perform auth_reconciler.prune_some(
+        watched, work, (p_settings ->> 'history_per_instance')::integer,
+        (p_settings ->> 'history_max_age_ms')::double precision * interval '1 ms');
 end
 $body$;
 
-comment on function auth_reconciler.note_as_expected(uuid, text, jsonb, auth_reconciler.proposal[]) is
-    'The fence, and what is noted of those who pass it, as it is expected to become of them.';
-
-create or replace function auth_reconciler.refusal(
-    p_relation text, p_tried auth_reconciler.proposal[], p_state text, p_context text, p_constraint text
-) returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    ids uuid[];
-    statuses text[];
-begin
-    select array_agg((p.verdict).instance_id), array_agg((p.verdict).auth_status) into ids, statuses
-    from unnest(p_tried) as p where p.writes;
-    if cardinality(ids) > 1 then
-        -- Whose fault it is, and what he does not get for it, is found out by himself.
-        return 'together';
-    end if;
-    return 'unwritable: ' || auth_reconciler.why_refused(
-        p_relation,
-        -- This one means that it cannot even be prepared.
-        case when p_state <> '428C9' then auth_reconciler.write_statement(p_relation, ids, statuses) end,
-        p_state, p_context, p_constraint);
-end
-$body$;
-
-comment on function auth_reconciler.refusal(text, auth_reconciler.proposal[], text, text, text) is
-    'What becomes of a batch whose write has failed with this error; null where that may pass.';
-
-create or replace function auth_reconciler.expect(
-    becomes text, only_writes boolean, tried auth_reconciler.proposal[], inout work auth_reconciler.proposal[]
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-begin
-    for place in 1 .. cardinality(work) loop
-        if auth_reconciler.stands(tried[place].outcome) and (tried[place].writes or not only_writes) then
-            work[place].outcome := becomes;
-        else
-            work[place].outcome := tried[place].outcome;
-        end if;
-    end loop;
-end
-$body$;
-
-comment on function auth_reconciler.expect(text, boolean, auth_reconciler.proposal[], auth_reconciler.proposal[]) is
-    'Has this become of those of a batch that stand, or of those of them that are written.';
-
-create or replace function auth_reconciler.record_in_tries(
-    p_epoch uuid, p_relation text, p_settings jsonb, inout work auth_reconciler.proposal[], out locked_at timestamptz
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $body$
-declare
-    tried auth_reconciler.proposal[];
-    amended auth_reconciler.proposal[];
-    becomes text;
-    failed text;
-    failed_in text;
-    failed_constraint text;
-begin
-    -- A try tells in one respect who is not as expected. Who is not after so many comes again with another batch.
-    for try in 1 .. 5 loop
-        amended := null;
-        -- Undone as a whole, with its locks. And caught, or the server would log a failing row with its key.
-        begin
-            tried := auth_reconciler.note_as_expected(p_epoch, p_relation, p_settings, work);
-            locked_at := clock_timestamp();
-            amended := auth_reconciler.lock_watched(p_relation, tried, work);
-            if amended is null then
-                amended := auth_reconciler.fence_again(tried, work);
-            end if;
-            if amended is null then
-                amended := auth_reconciler.write_rows(p_relation, tried, work);
-            end if;
-            if amended is null then
-                work := tried;
-                return;
-            end if;
-            raise sqlstate 'AR003';
-        exception
-            -- OTHERS has neither of the first two, and a trigger may end with either.
-            when query_canceled or assert_failure or others then
-                if amended is not null then
-                    work := amended;
-                    continue;
-                end if;
-                get stacked diagnostics failed = returned_sqlstate, failed_in = pg_exception_context,
-                    failed_constraint = constraint_name;
-                -- Anything else is ours.
-                if failed_in !~ '(^|[^a-z0-9_."])auth_reconciler\.write_(statement|statuses)\(' then raise; end if;
-                becomes := auth_reconciler.refusal(p_relation, tried, failed, failed_in, failed_constraint);
-                if becomes is null then raise; end if;
-                work := auth_reconciler.expect(becomes, becomes <> 'together', tried, work);
-                if becomes = 'together' then return; end if;
-        end;
-    end loop;
-    work := auth_reconciler.expect('held', false, tried, work);
-end
-$body$;
-
-comment on function auth_reconciler.record_in_tries(uuid, text, jsonb, auth_reconciler.proposal[]) is
-    'The steps of a batch of verdicts on rows of one table, behind the gate and with their keys locked. Returns from when watched rows were locked.';
+comment on function auth_reconciler.record_steps(uuid, text, jsonb, auth_reconciler.proposal[]) is
+    'The steps of a batch of verdicts on rows of one table, behind the gate.';
 
 create or replace function auth_reconciler.record_batch(
     p_epoch uuid, p_watched_id integer, p_proposals jsonb, p_settings jsonb
@@ -139,6 +51,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
 declare
+    began constant timestamptz := clock_timestamp();
     relation constant text := (select w.relation::text from auth_reconciler.watched_table as w where w.id = p_watched_id);
     work auth_reconciler.proposal[] := array(
         select p
@@ -146,8 +59,6 @@ declare
         order by (p.verdict).instance_id
     );
     of_all text;
-    done record;
-    locked_at timestamptz;
     nothing text;
 begin
     -- The record is atomic with the removal of the changes it answers for, so a server crash
@@ -160,20 +71,13 @@ begin
         -- Not the epoch in which the process led before it read.
         of_all := 'epoch';
     elsif work <> '{}' then
-        work := auth_reconciler.lock_keys(work);
-        done := auth_reconciler.record_in_tries(p_epoch, relation, p_settings, work);
-        work := done.work;
-        locked_at := done.locked_at;
-        nothing := auth_reconciler.spend_held(work);
-        perform auth_reconciler.prune_some(
-            p_watched_id, work, (p_settings ->> 'history_per_instance')::integer,
-            (p_settings ->> 'history_max_age_ms')::double precision * interval '1 ms');
+        work := auth_reconciler.record_steps(p_epoch, relation, p_settings, work);
     end if;
     return query
     select (p.verdict).instance_id,
         coalesce(of_all, case when p.outcome = 'held' then 'busy' else p.outcome end),
         p.from_status, p.reaction_ms,
-        coalesce(extract(epoch from clock_timestamp() - locked_at)::double precision * 1000, 0)
+        extract(epoch from clock_timestamp() - began)::double precision * 1000
     from unnest(work) as p;
 end
 $body$;
@@ -211,8 +115,7 @@ begin
         work[place].outcome := case
             -- It came back since it was read.
             when (work[place].verdict).instance_id = any (present) and work[place].outcome is distinct from 'busy' then 'change'
-            when auth_reconciler.stands(work[place].outcome) then 'forgotten'
-            else work[place].outcome end;
+            else coalesce(work[place].outcome, 'forgotten') end;
     end loop;
     gone := array(select p from unnest(work) as p where p.outcome = 'forgotten');
     perform auth_reconciler.forget_rows(p_watched_id, gone);
@@ -302,9 +205,3 @@ drop function if exists auth_reconciler.lock_differing(text, integer[], auth_rec
 drop function if exists auth_reconciler.concluded(text, uuid, double precision, auth_reconciler.proposal);
 drop function if exists auth_reconciler.conclude(text, uuid, double precision, auth_reconciler.proposal[]);
 drop function if exists auth_reconciler.note(integer, auth_reconciler.proposal[], integer, interval);
-drop function if exists auth_reconciler.record_steps(uuid, text, jsonb, auth_reconciler.proposal[]);
-drop function if exists auth_reconciler.lock_rows(text, auth_reconciler.proposal[]);
-drop function if exists auth_reconciler.lock_differing(text, integer[], uuid[], text[], auth_reconciler.proposal[]);
-drop function if exists auth_reconciler.look_at_others(text, integer[], integer[], auth_reconciler.proposal[]);
-drop function if exists auth_reconciler.write(integer, text, auth_reconciler.proposal[]);
-drop function if exists auth_reconciler.write_statuses(text, uuid[], text[]);

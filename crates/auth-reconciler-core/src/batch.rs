@@ -1,9 +1,9 @@
 //! How large a batch of records may be.
 //!
-//! The rows that a batch writes are locked from the lock of the first one to the commit, so a batch of twice the rows keeps
-//! twice the rows for twice the time. A statement that passes over locked rows (the manager has one, which looks for a free
-//! port) misses rows in proportion to rows times time. That product is bounded; how long a row takes is known from earlier
-//! batches. What is noted of the verdicts takes longer than their write, and is noted before: it keeps nobody's rows.
+//! The rows that a batch writes are locked from its first step to its commit, so a batch of twice the rows keeps twice the
+//! rows for twice the time. A statement that passes over locked rows (the manager has one, which looks for a free port)
+//! misses rows in proportion to rows times time. That product is bounded; how long a row takes is known from earlier
+//! batches.
 
 use std::time::Duration;
 

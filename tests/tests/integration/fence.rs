@@ -10,7 +10,6 @@ use crate::arena::{KEY, Scene};
 
 mod batches;
 mod marker;
-mod order;
 mod parts;
 mod remembered;
 

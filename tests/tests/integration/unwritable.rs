@@ -181,7 +181,7 @@ async fn whose_function_fails_is_known_in_every_order_of_words() -> Result<()> {
         )
         .await?;
     let theirs = "\"Été\".\"refuse (it)\"()";
-    let ours = "auth_reconciler.write_statuses(text)";
+    let ours = "auth_reconciler.write_statuses(text,uuid[],text[])";
     for [before, after] in FRAMES {
         let frame = |function| format!("{before}{function}{after}");
         let inside = format!("{}\n«the statement»\n{}", frame(theirs), frame(ours));

@@ -161,18 +161,10 @@ fn records_of_a_key_exclude_each_other_before_the_first_one() {
     );
 }
 
-/// What was noted before the row was locked may have changed by then. Not for good, as without the changes.
-#[test]
-fn changes_are_asked_for_again_once_the_row_is_locked() {
-    for flaw in [&[Flaw::NotAskedAgain][..], &[Flaw::AskedAgainBeforeLock]] {
-        breaks(converging(), flaw, Promise::Fenced);
-    }
-}
-
 /// Not for good, as without the changes.
 #[test]
-fn the_row_is_locked_until_the_commit() {
-    breaks(converging(), &[Flaw::RowUnlocked], Promise::Fenced);
+fn the_row_is_locked_before_the_fence() {
+    breaks(converging(), &[Flaw::FenceBeforeLock], Promise::Fenced);
 }
 
 /// Not for good, as without the changes.

@@ -22,10 +22,9 @@
 //!   Its answer comes some time after its snapshot, or not at all, and may be unable to tell which
 //!   transactions were in progress.
 //! - **A run** knows what was read (row, set of changes, version, and the epoch that its process
-//!   held), probes at any later time, and records in a batch with others, in four steps: the gate
-//!   and the epoch, which are the batch's; the key, its fence and what is noted; the lock of the row,
-//!   and once more the changes; then the commit. A
-//!   batch may fail because of another key, and is tried again, whole or in smaller ones. A process may
+//!   held), probes at any later time, and records in a batch with others, in three steps: the gate
+//!   and the epoch, which are the batch's; locks and fence, which are this key's; then the commit. A
+//!   batch may fail because of another key, and is tried again in smaller ones. A process may
 //!   give up waiting for a record that the server executes all the same, later (*late*). A run that
 //!   comes to no verdict, or meets a row that is busy, has its changes put off, also later.
 //! - **The server** may crash, which ends all sessions and transactions and takes back a suffix

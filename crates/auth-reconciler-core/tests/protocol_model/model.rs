@@ -76,7 +76,6 @@ pub(crate) enum Step {
     CommitPutOff,
     Enter(Owner),
     Begin(Owner),
-    Lock(Owner),
     Commit(Owner),
 }
 
@@ -123,7 +122,6 @@ impl Daemons {
             Step::CommitPutOff => return self.commit_put_off(before),
             Step::Enter(owner) => return self.enter(before, owner).map(Ok),
             Step::Begin(owner) => return self.begin(before, owner).map(Ok),
-            Step::Lock(owner) => return self.lock(before, owner).map(Ok),
             Step::Commit(owner) => return self.commit(before, owner),
         };
         done.then_some(Ok(after))
@@ -160,7 +158,7 @@ impl Daemons {
             Step::Answer(index) => at(index).reading.is_some(),
             Step::Probe(index) => at(index).run.is_some(),
             Step::EnterPutOff | Step::CommitPutOff => state.put_off.is_some(),
-            Step::Enter(owner) | Step::Begin(owner) | Step::Lock(owner) | Step::Commit(owner) => {
+            Step::Enter(owner) | Step::Begin(owner) | Step::Commit(owner) => {
                 run_of(state, owner).is_some()
             }
         }

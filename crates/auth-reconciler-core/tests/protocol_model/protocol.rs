@@ -24,12 +24,8 @@ pub(crate) enum Flaw {
     /// A record locks the instance row instead of the key: there is none before the first record.
     /// (A first record that then meets another one is refused, not merged into it.)
     FirstRecordUnlocked,
-    /// The watched row is not locked.
-    RowUnlocked,
-    /// Nobody asks for changes once the watched row is locked.
-    NotAskedAgain,
-    /// They are asked for again before it is locked, or by the statement that locks it.
-    AskedAgainBeforeLock,
+    /// The fence comes first, the lock of the watched row after it.
+    FenceBeforeLock,
     /// Whether to write the status is decided again after the fence.
     StatusComparedAgain,
     /// A version is one more than the last, and one for a new row.

@@ -1,14 +1,12 @@
-//! The record: one transaction, seen as several steps so that others can commit between them.
+//! The record: one transaction, seen as three steps so that others can commit between them.
 //!
-//! `enter` goes through the gate and compares the epoch, once for a whole batch. `begin` locks the
-//! key, asks its fence, and notes the verdict as it is expected to become. `lock` locks the watched row
-//! if the status is going to change, and asks once more for changes; `commit` is all that is written.
-//! From `enter` on the transaction holds the gate, which a take-over must have for itself; from
-//! `begin` on it holds the key among records, and from `lock` on the watched row.
+//! `enter` goes through the gate and compares the epoch, once for a whole batch. `begin` takes the
+//! locks of this key and asks its fence, `commit` is all that is written. From `enter` on the
+//! transaction holds the gate, which a take-over must have for itself; from `begin` on it holds
+//! the watched row if the status is going to change, and the key among records.
 //!
 //! Others of the batch come between the steps as well. One of them may make the batch `fail` as a
-//! whole: then nothing of it was done and nothing is held, and it is tried again, all of it or in
-//! smaller ones.
+//! whole: then nothing of it was done and nothing is held, and it is tried again in smaller ones.
 
 use crate::model::{Daemons, Promise};
 use crate::protocol::Flaw;
@@ -57,7 +55,7 @@ impl Daemons {
         let Some(run) = run_of(state, owner).copied() else {
             return false;
         };
-        let (Stage::Noted { verdict, .. } | Stage::Recording { verdict, .. }) = run.stage else {
+        let Stage::Recording { verdict, .. } = run.stage else {
             return false;
         };
         if self.protocol.has(Flaw::FailuresForgotten) {
@@ -76,71 +74,34 @@ impl Daemons {
         true
     }
 
-    /// The lock and the fence of a key whose run is through the gate; `None` while it would have to wait.
+    /// The locks and the fence of a run that is through the gate; `None` while it would have to wait.
     pub(crate) fn begin(&self, before: &State, owner: Owner) -> Option<State> {
         let run = *run_of(before, owner)?;
         let Stage::Entered { verdict, fenced } = run.stage else {
             return None;
         };
+        let writes = matches!((verdict, before.db.row), (Some(to), Some(row)) if to != row.status);
+        let row_is_busy = writes && self.row_locked(before);
         let rows_only =
             self.protocol.has(Flaw::FirstRecordUnlocked) && before.db.instance.is_none();
-        if recording(before) && !rows_only && !self.protocol.has(Flaw::KeyUnlocked) {
+        let key_is_busy = recording(before) && !rows_only && !self.protocol.has(Flaw::KeyUnlocked);
+        if row_is_busy || key_is_busy {
             return None;
         }
         let mut after = *before;
+        if writes && row_busy(before) {
+            return self.busy(&mut after, owner).then_some(after);
+        }
         match self.fence(before, &run) {
             Fence::Outdated if !fenced => self.run_again(&mut after, owner),
             Fence::Passed | Fence::Outdated => {
-                let stage = Stage::Noted {
+                let stage = Stage::Recording {
                     verdict,
-                    asked: fenced,
+                    writes,
+                    stale: !stands(before, &run),
                 };
                 put_run(&mut after, owner, Run { stage, ..run });
             }
-        }
-        Some(after)
-    }
-
-    /// The lock of the watched row, if the status differs by then; then whether it is still there, and whether something
-    /// has changed since the fence. `None` while another record holds it.
-    pub(crate) fn lock(&self, before: &State, owner: Owner) -> Option<State> {
-        let run = *run_of(before, owner)?;
-        let Stage::Noted { verdict, asked } = run.stage else {
-            return None;
-        };
-        let mut after = *before;
-        if self.protocol.has(Flaw::AskedAgainBeforeLock) && !asked {
-            if self.has_changed(before, &run) {
-                self.run_again(&mut after, owner);
-            } else {
-                let stage = Stage::Noted {
-                    verdict,
-                    asked: true,
-                };
-                put_run(&mut after, owner, Run { stage, ..run });
-            }
-            return Some(after);
-        }
-        let writes = differs(before, verdict);
-        if writes && self.row_locked(before) {
-            return None;
-        }
-        if writes && row_busy(before) {
-            // What was noted is undone.
-            let stage = Stage::Decided(verdict);
-            put_run(&mut after, owner, Run { stage, ..run });
-            return self.busy(&mut after, owner).then_some(after);
-        }
-        let ask = !asked && !self.protocol.has(Flaw::NotAskedAgain);
-        if self.absent(before, &run) || (ask && self.has_changed(before, &run)) {
-            self.run_again(&mut after, owner);
-        } else {
-            let stage = Stage::Recording {
-                verdict,
-                writes,
-                stale: !stands(before, &run),
-            };
-            put_run(&mut after, owner, Run { stage, ..run });
         }
         Some(after)
     }
@@ -157,33 +118,24 @@ impl Daemons {
     }
 
     fn fence(&self, state: &State, run: &Run) -> Fence {
+        let protocol = self.protocol;
         let version = state.db.instance.map(|instance| instance.version);
-        let outdated = (!self.protocol.has(Flaw::NoVersionFence) && version != run.version)
-            || self.has_changed(state, run);
+        let seen = state.ids_of(run.seen);
+        let unseen = if protocol.has(Flaw::FenceByGreatestId) {
+            // As numbers: there is an id beyond all that were read.
+            u8::from(state.ids_of(state.db.changes).leading_zeros() < seen.leading_zeros())
+        } else {
+            state.ids_of(state.db.changes) & !seen
+        };
+        let outdated = (!protocol.has(Flaw::NoVersionFence) && version != run.version)
+            || (!protocol.has(Flaw::NoChangeFence) && unseen != 0)
+            || (!protocol.has(Flaw::NoPresenceFence)
+                && run.key.is_some() != state.db.row.is_some());
         if outdated {
             Fence::Outdated
         } else {
             Fence::Passed
         }
-    }
-
-    /// Whether there is a change beside those that were read.
-    fn has_changed(&self, state: &State, run: &Run) -> bool {
-        let protocol = self.protocol;
-        let changes = state.ids_of(state.db.changes);
-        let seen = state.ids_of(run.seen);
-        let unseen = if protocol.has(Flaw::FenceByGreatestId) {
-            // As numbers: there is an id beyond all that were read.
-            u8::from(changes.leading_zeros() < seen.leading_zeros())
-        } else {
-            changes & !seen
-        };
-        !protocol.has(Flaw::NoChangeFence) && unseen != 0
-    }
-
-    /// Whether the row has gone since it was read, or come.
-    fn absent(&self, state: &State, run: &Run) -> bool {
-        !self.protocol.has(Flaw::NoPresenceFence) && run.key.is_some() != state.db.row.is_some()
     }
 
     /// What a record that passed the fence writes, in one commit.
@@ -262,16 +214,11 @@ impl Daemons {
 
     /// Whether a record holds the lock of the watched row.
     pub(crate) fn row_locked(&self, state: &State) -> bool {
-        !self.protocol.has(Flaw::RowUnlocked)
+        !self.protocol.has(Flaw::FenceBeforeLock)
             && state
                 .runs()
                 .any(|run| matches!(run.stage, Stage::Recording { writes: true, .. }))
     }
-}
-
-/// Whether the column says something else than the verdict.
-fn differs(state: &State, verdict: Option<Status>) -> bool {
-    matches!((verdict, state.db.row), (Some(to), Some(row)) if to != row.status)
 }
 
 /// Whether a record is between its fence and its commit.

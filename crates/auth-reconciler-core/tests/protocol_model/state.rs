@@ -87,7 +87,7 @@ pub(crate) struct Db {
     pub(crate) writes: u8,
 }
 
-/// How far a run is. The record is several steps so that others can come between.
+/// How far a run is. The record is two steps so that others can come between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Has read, has not asked yet.
@@ -100,19 +100,12 @@ pub(crate) enum Stage {
         /// It passed the fence in a batch that failed since.
         fenced: bool,
     },
-    /// The record has locked the key and passed the fence, and has noted its verdict.
-    Noted {
-        verdict: Option<Status>,
-        /// The changes have been asked for once more, where a flaw does so too early.
-        asked: bool,
-    },
-    /// The record has locked the watched row if the status differs, has then asked once more for changes, and is not
-    /// committed yet.
+    /// The record has passed the fence and is not committed yet.
     Recording {
         verdict: Option<Status>,
         /// The status differs, so that the watched row is locked.
         writes: bool,
-        /// Ghost: what no longer stood was let pass.
+        /// Ghost: the fence let pass what no longer stood.
         stale: bool,
     },
 }
@@ -136,7 +129,7 @@ pub(crate) struct Run {
 impl Run {
     /// Whether its record is between its fence and its commit.
     pub(crate) fn is_recording(&self) -> bool {
-        matches!(self.stage, Stage::Noted { .. } | Stage::Recording { .. })
+        matches!(self.stage, Stage::Recording { .. })
     }
 
     /// Whether its record is a transaction that has begun.

@@ -125,7 +125,6 @@ impl Model for Daemons {
             | Step::CommitPutOff
             | Step::Enter(_)
             | Step::Begin(_)
-            | Step::Lock(_)
             | Step::Commit(_) => true,
         };
         let right = state.db.changes == 0
@@ -163,7 +162,6 @@ impl Daemons {
         visit(Step::CommitPutOff);
         for owner in self.owners() {
             visit(Step::Commit(owner));
-            visit(Step::Lock(owner));
             visit(Step::Begin(owner));
             visit(Step::Enter(owner));
         }
@@ -222,8 +220,7 @@ impl fmt::Display for Step {
             Self::EnterPutOff => write!(out, "what is put off: the gate, the epoch"),
             Self::CommitPutOff => write!(out, "what is put off: commit"),
             Self::Enter(owner) => write!(out, "{}: the gate, the epoch", whose(owner)),
-            Self::Begin(owner) => write!(out, "{}: key, fence, note", whose(owner)),
-            Self::Lock(owner) => write!(out, "{}: locks the row, asks for changes", whose(owner)),
+            Self::Begin(owner) => write!(out, "{}: locks, fence", whose(owner)),
             Self::Commit(owner) => write!(out, "{}: commits the record", whose(owner)),
         }
     }

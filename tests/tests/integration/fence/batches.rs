@@ -51,16 +51,7 @@ async fn each_of_a_batch_has_an_outcome_of_its_own() -> Result<()> {
     table
         .save_api_key(&scene.manager, ids[0], Some("another"))
         .await?;
-    // Gone, though nothing was logged.
-    scene
-        .manager
-        .batch_execute(&format!(
-            "set session_replication_role = replica;
-             delete from public.message_instances where id = '{}';
-             reset session_replication_role",
-            ids[2]
-        ))
-        .await?;
+    table.delete(&scene.manager, ids[2]).await?;
     let mut other = scene.database.client().await?;
     let holder = other.transaction().await?;
     table.set(&holder, ids[3], "port_mcp", &Some(1)).await?;
@@ -168,5 +159,7 @@ async fn what_cannot_be_written_takes_no_neighbour_with_it() -> Result<()> {
     assert_eq!(failed, 0, "each had its outcome at the first try");
     let together = daemon.count(|line| line.is("recorded together"));
     ensure!(together > 0, "they were recorded one by one");
+    let undone = "select count(*) from auth_reconciler.instance where writing is not null";
+    assert_eq!(scene.value::<i64>(undone).await?, 0);
     Ok(())
 }

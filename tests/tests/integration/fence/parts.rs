@@ -4,8 +4,7 @@
 
 use anyhow::Result;
 use auth_reconciler_tests::stub::{Behaviour, Stub};
-use serde_json::{Value, json};
-use tokio_postgres::Client;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::arena::Scene;
@@ -36,16 +35,11 @@ impl Still {
 
     /// What a look that begins now reads.
     pub(super) async fn read(&self) -> Result<Fence> {
-        self.read_of(self.id).await
-    }
-
-    /// The same of another instance.
-    pub(super) async fn read_of(&self, id: Uuid) -> Result<Fence> {
         let statement = "
             select (select epoch from auth_reconciler.leadership),
                 (select version from auth_reconciler.instance where instance_id = $1),
                 (select coalesce(array_agg(id), '{}') from auth_reconciler.change where instance_id = $1)";
-        let row = self.scene.client.query_one(statement, &[&id]).await?;
+        let row = self.scene.client.query_one(statement, &[&self.id]).await?;
         Ok(Fence {
             epoch: row.try_get(0)?,
             version: row.try_get(1)?,
@@ -55,8 +49,25 @@ impl Still {
 
     /// Records `failed` as a look that read `fence` does, and returns the outcome.
     async fn record(&self, fence: &Fence) -> Result<String> {
-        let verdict = json!({"auth_status": "failed", "reason": "ApiKeyRejected"});
-        record_in(&self.scene.client, self.id, fence, None, verdict).await
+        let proposal = json!([{
+            "verdict": {
+                "watched_id": 1, "instance_id": self.id, "version": fence.version, "auth_status": "failed",
+                "reason": "ApiKeyRejected", "message": "by hand", "cause": "api_key", "attempts": 0, "misses": 0,
+                "corrections_spent": 0, "contested": 0,
+            },
+            "changes": fence.changes, "woken_ms": 1.0, "retry_ms": null, "trouble_ms": 0.0,
+        }]);
+        let settings = json!({
+            "history_per_instance": 10, "history_max_age_ms": 1e9, "overridden_retry_ms": 1e4,
+        });
+        let statement = "select outcome from auth_reconciler.record_batch($1, 1, $2::text::jsonb, $3::text::jsonb)";
+        let (proposal, settings) = (proposal.to_string(), settings.to_string());
+        let row = self
+            .scene
+            .client
+            .query_one(statement, &[&fence.epoch, &proposal, &settings])
+            .await?;
+        Ok(row.try_get(0)?)
     }
 
     /// Everything that a record may touch.
@@ -85,42 +96,6 @@ impl Still {
         assert_ne!(self.everything().await?, before);
         Ok(())
     }
-}
-
-/// Records this verdict in this session, as a look that read `fence` and that the column says `said`.
-pub(super) async fn record_in(
-    session: &Client,
-    id: Uuid,
-    fence: &Fence,
-    said: Option<&str>,
-    mut verdict: Value,
-) -> Result<String> {
-    for (name, value) in [
-        ("watched_id", json!(1)),
-        ("instance_id", json!(id)),
-        ("version", json!(fence.version)),
-        ("message", json!("by hand")),
-        ("cause", json!("api_key")),
-    ] {
-        verdict[name] = value;
-    }
-    for name in ["attempts", "misses", "corrections_spent", "contested"] {
-        verdict[name] = json!(0);
-    }
-    let proposal = json!([{
-        "verdict": verdict, "status": said, "changes": fence.changes, "woken_ms": 1.0, "retry_ms": null,
-        "trouble_ms": 0.0,
-    }]);
-    let settings = json!({
-        "history_per_instance": 10, "history_max_age_ms": 1e9, "overridden_retry_ms": 1e4,
-    });
-    let statement =
-        "select outcome from auth_reconciler.record_batch($1, 1, $2::text::jsonb, $3::text::jsonb)";
-    let (proposal, settings) = (proposal.to_string(), settings.to_string());
-    let row = session
-        .query_one(statement, &[&fence.epoch, &proposal, &settings])
-        .await?;
-    Ok(row.try_get(0)?)
 }
 
 #[tokio::test]
