@@ -100,6 +100,8 @@ step "shell scripts" shellcheck -x -P SCRIPTDIR .ci/run "${scripts[@]}" || true
 step "format" cargo fmt --all --check || true
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true
 step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked || true
+# The integration tests wait more than they compute.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 if step "build" cargo build --workspace --locked; then
     step "tests" cargo test --workspace --locked --no-fail-fast || true
     # The oldest that is supported, and the newest there is.

@@ -2,16 +2,19 @@
 --
 -- NOTIFY takes one lock for the whole server at each commit, and holds it while that commit is written to disk: managers
 -- that save many keys at once would wait for each other. So while the daemon reads the change log over and over, nobody
--- rings for it. Who leads says which of the two it is by a lock, the reader's lock:
+-- rings for it. Who leads says which of the two it is by two locks of its listening session, with which they end:
 --
--- * Its listening session holds it shared from the take-over on, so nobody else ever has it alone while somebody leads,
---   and it ends with that session.
--- * While it reads by itself, the same session holds it alone as well. Whoever commits then is silent.
+-- * The sleeper's lock it shares from the take-over on, for as long as it has to be rung for.
+-- * The reader's lock it has alone for as long as it reads by itself.
 --
--- Whoever keeps silent holds a second lock, that of the silent ones, shared and until its commit can be seen. It is taken
--- before the first one is looked at. A daemon that will read no longer gives the reader's lock back; then it waits for the
--- second lock alone, and reads once more. Whoever was silent is in that read, and whoever comes later rings. The same is
--- done after each take-over. No commit ever waits: one that cannot have the second lock rings.
+-- Whoever commits is silent only if it sees the second one held *and* could have the first one alone. For any role may take any
+-- advisory lock, or wait for one, which looks the same to others: by that it can have everybody ring, and it can pretend that
+-- the log is being read, but it cannot take from whoever leads that it has to be rung for.
+--
+-- Whoever keeps silent holds a third lock, that of the silent ones, shared and until its commit can be seen. It is taken
+-- before the others are looked at. A daemon that will read no longer takes the sleeper's lock and gives the reader's back; then
+-- it waits for the third lock alone, and reads once more. Whoever was silent is in that read, and whoever comes later rings. The
+-- same is done after each take-over. No commit ever waits: one that cannot have the third lock rings.
 --
 -- A transaction is asked for its first change, as it commits. One that has had its constraints checked earlier (set
 -- constraints all immediate) is asked at that time, and so is one that is prepared for a two-phase commit: where it was
@@ -23,7 +26,7 @@ immutable
 return 1635087465;
 
 comment on function auth_reconciler.bell_class() is
-    'First number of our advisory locks on no key: key_class() and one. The second one is 0 for whoever prunes history, 1 for those who watch (watch_lock), 2 for records that ring for nobody, 3 for whoever reads the log (reader_lock), 4 for changes that ring for nobody (silent_lock).';
+    'First number of our advisory locks on no key: key_class() and one. The second one is 0 for whoever prunes history, 1 for those who watch (watch_lock), 2 for records that ring for nobody, 3 for whoever reads the log (reader_lock), 4 for changes that ring for nobody (silent_lock), 5 for whoever has to be rung for (sleeper_lock).';
 
 create or replace function auth_reconciler.watch_lock() returns integer
 language sql
@@ -38,7 +41,15 @@ immutable
 return 3;
 
 comment on function auth_reconciler.reader_lock() is
-    'Second number of the lock that the session of whoever leads shares, and has alone while it reads the change log by itself.';
+    'Second number of the lock that the session of whoever leads has alone while it reads the change log by itself.';
+
+create or replace function auth_reconciler.sleeper_lock() returns integer
+language sql
+immutable
+return 5;
+
+comment on function auth_reconciler.sleeper_lock() is
+    'Second number of the lock that the session of whoever leads shares while it has to be rung for.';
 
 create or replace function auth_reconciler.silent_lock() returns integer
 language sql
@@ -55,9 +66,14 @@ as $body$
 declare
     nothing pg_catalog.text;
 begin
-    -- One expression: nothing can end this statement between taking a lock of the session's and giving it back.
+    -- One expression: nothing can end this statement between taking a lock of the session's and giving it back. Two who ask
+    -- for the sleeper's lock in the same moment take each other for one, and ring.
     if (case
         when not pg_catalog.pg_try_advisory_xact_lock_shared(auth_reconciler.bell_class(), auth_reconciler.silent_lock())
+        then false
+        when not pg_catalog.pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock())
+        then false
+        when not pg_catalog.pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock())
         then false
         when pg_catalog.pg_try_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
         then not pg_catalog.pg_advisory_unlock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
@@ -90,38 +106,60 @@ comment on function auth_reconciler.ring_for_change() is
 
 revoke all on function auth_reconciler.ring_for_change() from public;
 
-create or replace function auth_reconciler.hold_reader_lock() returns void
+create or replace function auth_reconciler.hold_sleeper_lock() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
+declare
+    limit_before constant text := current_setting('lock_timeout');
+    nothing text;
 begin
-    -- The session of a leader that has just ended may hold it for a moment.
-    perform set_config('lock_timeout', '5s', true);
-    perform pg_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
-    perform set_config('lock_timeout', '0', true);
+    if current_setting('auth_reconciler.sleeps', true) = 'yes' then
+        return true;
+    end if;
+    -- A writer has it for a moment, or somebody else for long: then everybody rings as long as that lasts.
+    nothing := set_config('lock_timeout', '200ms', true);
+    perform pg_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock());
+    nothing := set_config('lock_timeout', limit_before, true);
+    nothing := set_config('auth_reconciler.sleeps', 'yes', false);
+    return true;
 exception when lock_not_available then
-    raise exception 'another session holds the lock of whoever reads the change log alone'
-        using errcode = 'lock_not_available',
-            hint = 'It is shown by select * from auth_reconciler.foreign_locks().';
+    return false;
 end
 $body$;
 
-comment on function auth_reconciler.hold_reader_lock() is
-    'Takes the reader''s lock for the listening session of whoever takes over, shared: from then on nobody else can have it alone, and so have changes be committed in silence.';
+comment on function auth_reconciler.hold_sleeper_lock() is
+    'Shares the sleeper''s lock for the listening session of whoever leads: as long as it has it, everybody rings who commits. False if somebody else holds it alone, which has everybody ring, too.';
 
 create or replace function auth_reconciler.silence() returns boolean
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-return pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+as $body$
+declare
+    nothing text;
+begin
+    if not pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock()) then
+        return false;
+    end if;
+    if current_setting('auth_reconciler.sleeps', true) = 'yes' then
+        nothing := pg_advisory_unlock_shared(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock());
+        nothing := set_config('auth_reconciler.sleeps', 'no', false);
+    end if;
+    return true;
+end
+$body$;
 
 comment on function auth_reconciler.silence() is
     'Has nobody ring any more, until resound(); for the listening session of whoever leads, which has to read the change log until then. False if that cannot be had now.';
 
 create or replace function auth_reconciler.resound() returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
-    select pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.reader_lock())
+begin
+    perform auth_reconciler.hold_sleeper_lock();
+    perform pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+end
 $body$;
 
 comment on function auth_reconciler.resound() is
@@ -141,3 +179,5 @@ $body$;
 
 comment on function auth_reconciler.await_silent() is
     'Waits until whoever was silent has committed, for as long as lock_timeout allows. False if somebody has not. Nobody is silent while this waits.';
+
+drop function if exists auth_reconciler.hold_reader_lock();

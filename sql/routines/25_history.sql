@@ -72,7 +72,7 @@ begin
         where n.place <= 20
         order by n.last desc
     ),
-    -- Also of those that are no entry.
+    -- Also of those that are no entry; but somebody may write another value each time.
     foreign_writes as (
         select array_agg(row (
             answer_alike.watched_id, n.instance_id,
@@ -81,7 +81,7 @@ begin
             n.at
         )::auth_reconciler.foreign_write) as kinds
         from alike as n
-        where n.cause = 'drift'
+        where n.cause = 'drift' and n.place <= 100
     ),
     oldest as (
         select n.instance_id, min(n.first_at) as at from alike as n group by n.instance_id
@@ -213,14 +213,15 @@ begin
         for update skip locked
     ));
     delete from auth_reconciler.foreign_write as f
-    where f.watched_id = prune_instance.watched_id and f.instance_id = prune_instance.instance_id
-        and f.kind = any (array(
-            select old.kind
-            from auth_reconciler.foreign_write as old
-            where old.watched_id = prune_instance.watched_id and old.instance_id = prune_instance.instance_id
-            order by old.last_at desc
-            offset prune_instance.per_instance
-        ));
+    where f.ctid = any (array(
+        select old.ctid
+        from auth_reconciler.foreign_write as old
+        where old.watched_id = prune_instance.watched_id and old.instance_id = prune_instance.instance_id
+        order by old.last_at desc
+        -- As many as those looks can add that one prune stands for.
+        offset prune_instance.per_instance limit 16 * 100
+        for update skip locked
+    ));
 end
 $body$;
 

@@ -34,7 +34,7 @@ begin
         raise exception 'this session does not hold the leadership lock'
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-    perform auth_reconciler.hold_reader_lock();
+    perform auth_reconciler.hold_sleeper_lock();
     -- Held as long as this session lives: who must know whether the epoch still stands, and may not trust
     -- its snapshot, asks for this lock.
     perform pg_advisory_lock(auth_reconciler.epoch_lock(p_epoch));

@@ -32,13 +32,15 @@ as $body$
             when 0 then 'prune'
             when auth_reconciler.reader_lock() then 'reader'
             when auth_reconciler.silent_lock() then 'silent'
+            when auth_reconciler.sleeper_lock() then 'sleeper'
             else 'watch'
         end,
         h.pid, 1
     from held as h
     where h.objsubid = 2 and h.classid = auth_reconciler.bell_class()::oid
         and (
-            h.objid::integer in (0, 2, auth_reconciler.reader_lock(), auth_reconciler.silent_lock())
+            h.objid::integer in (
+                0, 2, auth_reconciler.reader_lock(), auth_reconciler.silent_lock(), auth_reconciler.sleeper_lock())
             -- Those who watch share it for as long as they do.
             or h.objid::integer = auth_reconciler.watch_lock() and h.mode = 'ExclusiveLock')
 $body$;
@@ -70,6 +72,7 @@ begin
                 when 'watch' then 'a lock of those who watch'
                 when 'reader' then 'the lock of whoever reads the change log'
                 when 'silent' then 'the lock of changes that need not ring'
+                when 'sleeper' then 'the lock of whoever has to be rung for'
                 else case when o.keys = 1 then 'the lock of an instance' else format('the locks of %s instances', o.keys) end
             end,
             case o.lock
@@ -77,8 +80,9 @@ begin
                 when 'epoch' then 'guard takes a daemon that has ended for one that lives'
                 when 'prune' then 'history outlives its maximum age'
                 when 'watch' then 'the command watch waits, and records ring for nobody'
-                when 'reader' then 'each write of the manager''s has to ring, and no daemon can take over from the one that leads'
+                when 'reader' then 'each write of the manager''s has to ring'
                 when 'silent' then 'each write of the manager''s has to ring'
+                when 'sleeper' then 'each write of the manager''s has to ring'
                 else 'nothing is recorded of what it locks'
             end,
             a.pid)

@@ -24,7 +24,7 @@ impl Doorbell {
         scene.migrate().await?;
         let id = scene.instance(1).await?;
         let leader = scene.database.client().await?;
-        run(&leader, "select auth_reconciler.hold_reader_lock()").await?;
+        run(&leader, "select auth_reconciler.hold_sleeper_lock()").await?;
         let heard = Eavesdropper::start(&scene).await?;
         Ok(Self {
             scene,
@@ -152,27 +152,81 @@ async fn whoever_has_kept_silent_is_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// Any role may take any advisory lock: none may have it by which everybody is silent.
+/// Any role may take any advisory lock, or wait for one, which refuses others as well. None may have the manager's changes be
+/// committed in silence while whoever leads sleeps.
 #[tokio::test]
 async fn nobody_else_can_have_writers_keep_silent_while_somebody_leads() -> Result<()> {
     let bell = Doorbell::start().await?;
-    let stranger = bell.scene.database.client().await?;
+    let mut port = 2;
+    let mut rings = async |what: &str| -> Result<()> {
+        let id = bell.scene.instance(port).await?;
+        port += 1;
+        let heard = bell.heard().await?;
+        ensure!(
+            heard.contains(&format!("1/{id}/insert")),
+            "{what}: {heard:?}"
+        );
+        Ok(())
+    };
+    for (taken, waits) in [
+        ("pg_advisory_lock({}, auth_reconciler.reader_lock())", false),
+        (
+            "pg_advisory_lock_shared({}, auth_reconciler.reader_lock())",
+            false,
+        ),
+        (
+            "pg_advisory_lock_shared({}, auth_reconciler.sleeper_lock())",
+            false,
+        ),
+        ("pg_advisory_lock({}, auth_reconciler.silent_lock())", false),
+        // The leader shares it: this one waits.
+        ("pg_advisory_lock({}, auth_reconciler.sleeper_lock())", true),
+    ] {
+        let strangers = [
+            bell.scene.database.client().await?,
+            bell.scene.database.client().await?,
+        ];
+        let [stranger, reader] = strangers;
+        let take = format!(
+            "select {}",
+            taken.replace("{}", "auth_reconciler.bell_class()")
+        );
+        let waiting = tokio::spawn(async move { run(&stranger, &take).await.map(|()| stranger) });
+        if waits {
+            let sees =
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted
+                and classid = auth_reconciler.bell_class()::oid
+                and database = (select oid from pg_database where datname = current_database()))";
+            bell.scene.eventually(sees).await?;
+            rings(taken).await?;
+            // And who pretends as well that the log is being read.
+            let both = "select pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock())";
+            run(&reader, both).await?;
+            rings("two of them").await?;
+            waiting.abort();
+        } else {
+            let _stranger = waiting.await??;
+            rings(taken).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A session that has the lock of whoever has to be rung for keeps nobody from taking over: it has everybody ring itself.
+#[tokio::test]
+async fn a_stranger_with_the_sleeper_s_lock_keeps_no_daemon_from_leading() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let stranger = scene.database.client().await?;
     let take =
-        "select pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock())";
-    ensure!(!yes(&stranger, take).await?, "a stranger has it");
-    bell.silence().await?;
-    bell.resound().await?;
-    ensure!(
-        !yes(&stranger, take).await?,
-        "a stranger has it since it was given back"
-    );
-    // What anybody can have does no more than to make everybody ring.
-    let others = "select pg_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.reader_lock()),
-        pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.silent_lock())";
-    run(&stranger, others).await?;
-    ensure!(!yes(&bell.leader, "select auth_reconciler.silence()").await?);
-    run(&bell.scene.manager, WRITE).await?;
-    bell.heard.hears(&bell.rung("api_key")).await
+        "select pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock())";
+    run(&stranger, take).await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let daemon = Daemon::start(&scene.database, &[]).await?;
+    insert_many(&scene, &stub, 1).await?;
+    scene.eventually(ALL_TRUE).await?;
+    drop(daemon);
+    scene.database.close().await
 }
 
 /// The commit asks our functions; the manager's goes through all the same, and is told of.

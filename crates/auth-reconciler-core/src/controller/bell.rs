@@ -86,8 +86,14 @@ impl Controller {
         let (next, work) = match term.bell.state {
             State::Wanted => (State::Hushing, Work::Hush),
             State::Silent if !reads_on => (State::Resuming, Work::Resound),
-            State::Owed => (State::Awaiting, Work::AwaitSilent),
-            State::Rings | State::Hushing | State::Silent | State::Resuming | State::Awaiting => {
+            // Not before the first scan of a term: what it finds would be found twice.
+            State::Owed if term.announced => (State::Awaiting, Work::AwaitSilent),
+            State::Owed
+            | State::Rings
+            | State::Hushing
+            | State::Silent
+            | State::Resuming
+            | State::Awaiting => {
                 return None;
             }
         };

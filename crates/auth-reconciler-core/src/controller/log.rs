@@ -77,6 +77,8 @@ struct Reading {
     room: usize,
     /// It answers for somebody's ring.
     rang: bool,
+    /// It answers for what nobody has rung for.
+    unheard: bool,
     /// What it sees says where the next one begins.
     counts: bool,
 }
@@ -190,7 +192,8 @@ impl Controller {
         }
         let room = self.queue.free().min(MOST_READ);
         // Whoever wrote in silence has told of no key.
-        if std::mem::take(&mut self.log.unheard) {
+        let unheard = std::mem::take(&mut self.log.unheard);
+        if unheard {
             let all: Vec<Key> = self.running.keys().copied().collect();
             for key in all {
                 self.overwritten(key);
@@ -216,6 +219,7 @@ impl Controller {
             after,
             room,
             rang: std::mem::take(&mut self.log.rang),
+            unheard,
             counts: true,
         });
         Some(LogRead {
@@ -241,6 +245,7 @@ impl Controller {
         let taken = match taken {
             Ok(taken) => taken,
             Err(failure) if failure.kind == FailureKind::Busy => {
+                self.log.unheard |= reading.unheard;
                 let long = self.log.held(reading.rang, self.chance.draw(), now);
                 if long {
                     self.missed(failure, now);
@@ -257,7 +262,9 @@ impl Controller {
         if !taken.instances.is_empty() {
             self.read_on();
         }
-        self.log.owed |= taken.more || (reading.rang && self.log.horizon.owes());
+        // Somebody may have committed whose changes lie where this read did not look.
+        let told = reading.rang || reading.unheard;
+        self.log.owed |= taken.more || (told && self.log.horizon.owes());
         if reading.rang && !taken.instances.is_empty() {
             self.rings.brought();
             self.rung_for_changes(now);

@@ -58,7 +58,7 @@ impl Leader {
         };
         let listener = listener::connect(scene.url(), hear, drop).await?;
         run(&listener, "listen auth_reconciler").await?;
-        run(&listener, "select auth_reconciler.hold_reader_lock()").await?;
+        run(&listener, "select auth_reconciler.hold_sleeper_lock()").await?;
         Ok(listener)
     }
 

@@ -1,6 +1,6 @@
 //! The doorbell: when nobody has to ring, and what is read for that.
 
-use super::log::{begun, brought, next_log_read, recorded, rest};
+use super::log::{begun, brought, next_log_read, nothing_found, recorded, rest};
 use super::steps::{failed, next_all, read, reads};
 use super::*;
 use crate::record::Recorded;
@@ -48,7 +48,15 @@ fn a_term_begins_with_a_wait_for_those_who_were_silent_and_a_read() {
     let mut controller = Controller::new(settings());
     commands(&mut controller, ms(0));
     controller.handle(led(1), ms(0));
-    assert_eq!(bell(&commands(&mut controller, ms(0))), [Work::AwaitSilent]);
+    let told = bell(&commands(&mut controller, ms(0)));
+    assert_eq!(told, [], "the first scan would find the same");
+    controller.handle(found(1, true, false, &[]), ms(0));
+    let told = rest(&mut controller, ms(0));
+    assert_eq!(bell(&told), [Work::AwaitSilent]);
+    let [(batch, _)] = reads(&told)[..] else {
+        panic!("no read: {told:?}");
+    };
+    controller.handle(brought(batch, &[], false, ms(0)), ms(0));
     // One that does not end, as a transaction that was prepared, is waited for again; it may be another one by now.
     for all in [false, true] {
         controller.handle(done(1, Done::Awaited(Ok(all))), ms(1));
@@ -102,6 +110,19 @@ fn while_nobody_rings_the_log_is_read_until_it_brings_nothing_and_once_more_when
     controller.handle(done(1, Done::Awaited(Ok(true))), ms(4));
     brought_nothing(&mut controller, ms(4));
     assert_eq!(rest(&mut controller, ms(4)), []);
+}
+
+/// It was silent, its changes lie where no read looks any more, and nobody will ring for them.
+#[test]
+fn a_silent_transaction_of_long_ago_is_read_once_it_was_waited_for() {
+    let mut controller = serving(settings());
+    for now in [ms(1), ms(2), ms(3)] {
+        super::log::read_nothing(&mut controller, 9_000, &[77], now);
+    }
+    controller.handle(done(1, Done::Awaited(Ok(true))), ms(4));
+    assert_eq!(nothing_found(&mut controller, 9_000, &[], ms(4)), 9_000);
+    assert_eq!(nothing_found(&mut controller, 9_000, &[], ms(4)), 0);
+    assert_eq!(rest(&mut controller, ms(4)), [], "once");
 }
 
 /// It takes its time, and the next read is the better for it.

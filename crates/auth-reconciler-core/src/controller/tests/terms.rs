@@ -17,7 +17,7 @@ fn it_begins_by_connecting_and_leads_once_it_is_told() {
     assert_eq!(commands(&mut controller, ms(0)), [connect]);
     assert_eq!(controller.deadline(ms(0)), None);
     controller.handle(led(1), ms(5));
-    let first = [scan(true, false), Work::AwaitSilent, Work::NoteEngine(None)];
+    let first = [scan(true, false), Work::NoteEngine(None)];
     assert_eq!(work(&commands(&mut controller, ms(5))), first);
     assert_eq!(controller.deadline(ms(5)), Some(ms(5) + ECHO));
 }

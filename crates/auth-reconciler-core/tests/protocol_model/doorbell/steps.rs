@@ -12,7 +12,9 @@ impl Doorbell {
         let possible = match step {
             Step::Insert(_)
             | Step::Ask(_)
+            | Step::Look(_)
             | Step::Decide(_)
+            | Step::DecideDeceived(_)
             | Step::Commit(_)
             | Step::RollBack(_) => self.write(&mut after, step),
             Step::Fail(failure) => self.fail(&mut after, failure),
@@ -50,10 +52,18 @@ impl Doorbell {
             .daemons
             .iter()
             .any(|daemon| daemon.bell == Bell::Awaiting);
-        let unread_by_itself = !state.daemons.iter().any(|daemon| daemon.alone);
+        let nobody_sleeps = !state
+            .daemons
+            .iter()
+            .any(|daemon| daemon.leads && !daemon.alone)
+            || self.has(Flaw::SleeperNotAsked);
+        let is_read = state.daemons.iter().any(|daemon| daemon.alone)
+            || matches!(step, Step::DecideDeceived(_));
         let (Step::Insert(index)
         | Step::Ask(index)
+        | Step::Look(index)
         | Step::Decide(index)
+        | Step::DecideDeceived(index)
         | Step::Commit(index)
         | Step::RollBack(index)) = step
         else {
@@ -63,28 +73,20 @@ impl Doorbell {
         let next = match (step, writer) {
             (Step::Insert(_), Writer::NotBegun) => Writer::Inserted,
             (Step::Ask(_), Writer::Inserted) => Writer::Asking {
-                has_lock: may_be_silent && !self.has(Flaw::ReaderFirst),
-                unread_by_itself,
+                has_lock: may_be_silent && !self.has(Flaw::SilentLockLast),
+            },
+            (Step::Look(_), Writer::Asking { has_lock }) => Writer::Looked {
+                has_lock,
+                // What is found of the reader's lock at the same time only matters where it is taken last.
+                nobody_sleeps: nobody_sleeps && (is_read || !self.has(Flaw::SilentLockLast)),
             },
             (
-                Step::Decide(_),
-                Writer::Asking {
+                Step::Decide(_) | Step::DecideDeceived(_),
+                Writer::Looked {
                     has_lock,
-                    unread_by_itself: at_first,
+                    nobody_sleeps,
                 },
-            ) => {
-                let (has_lock, rings) = if self.has(Flaw::ReaderFirst) {
-                    (may_be_silent, at_first || !may_be_silent)
-                } else {
-                    (has_lock, unread_by_itself || !has_lock)
-                };
-                let keeps =
-                    !rings && !self.has(Flaw::SilentWithoutLock) && !self.has(Flaw::LockEndsEarly);
-                Writer::Decided {
-                    rings,
-                    has_lock: has_lock && (keeps || rings),
-                }
-            }
+            ) => self.decided((has_lock, may_be_silent), nobody_sleeps, is_read),
             (Step::Commit(_), Writer::Decided { rings, .. }) => {
                 state.unread |= 1 << index;
                 for daemon in &mut state.daemons {
@@ -97,6 +99,21 @@ impl Doorbell {
         };
         state.writers[index] = next;
         true
+    }
+
+    /// `locks`: whether the writer has the lock of the silent ones, and whether it could have it now.
+    fn decided(&self, locks: (bool, bool), nobody_sleeps: bool, is_read: bool) -> Writer {
+        let (has_lock, is_read) = if self.has(Flaw::SilentLockLast) {
+            (locks.1, true)
+        } else {
+            (locks.0, is_read)
+        };
+        let rings = !has_lock || !nobody_sleeps || !is_read;
+        let keeps = !rings && !self.has(Flaw::SilentWithoutLock) && !self.has(Flaw::LockEndsEarly);
+        Writer::Decided {
+            rings,
+            has_lock: has_lock && (keeps || rings),
+        }
     }
 
     fn take_over(&self, state: &mut Situation, index: usize) -> bool {
@@ -119,7 +136,9 @@ impl Doorbell {
         let locked = state.writers.iter().any(|writer| {
             matches!(
                 writer,
-                Writer::Asking { has_lock: true, .. } | Writer::Decided { has_lock: true, .. }
+                Writer::Asking { has_lock: true }
+                    | Writer::Looked { has_lock: true, .. }
+                    | Writer::Decided { has_lock: true, .. }
             )
         }) && !self.has(Flaw::SilentWithoutLock);
         let (Step::Hush(index) | Step::Resound(index) | Step::Await(index) | Step::Granted(index)) =
@@ -170,10 +189,6 @@ impl Doorbell {
             }
             *daemon = Daemon {
                 alive: failure != Failure::Kill(index) && daemon.alive,
-                // Looks go on without an ear; what they read is answered for or refused.
-                alone: daemon.alone
-                    && matches!(failure, Failure::LoseEar(_))
-                    && self.has(Flaw::LockOfAnotherSession),
                 ..Daemon::default()
             };
         }
