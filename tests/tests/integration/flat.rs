@@ -10,10 +10,15 @@ use crate::unread::{SESSION, reading};
 /// Pages that a statement reads.
 async fn pages(scene: &Scene, statement: &str) -> Result<i64> {
     let explained = format!("explain (analyze, buffers, format json) {statement}");
-    let row = scene.manager.query_one(&explained, &[]).await?;
-    let plan: serde_json::Value = row.try_get(0)?;
-    let read = |name: &str| plan[0]["Plan"][name].as_i64().context("pages");
-    Ok(read("Shared Hit Blocks")? + read("Shared Read Blocks")?)
+    let mut least = i64::MAX;
+    // What a session has to read anew of the catalog counts as well, and the tests beside this one have it forget all of it.
+    for _ in 0..3 {
+        let row = scene.manager.query_one(&explained, &[]).await?;
+        let plan: serde_json::Value = row.try_get(0)?;
+        let read = |name: &str| plan[0]["Plan"][name].as_i64().context("pages");
+        least = least.min(read("Shared Hit Blocks")? + read("Shared Read Blocks")?);
+    }
+    Ok(least)
 }
 
 /// So many instances that were recorded, each like this, and a change of each that no look has answered for.
