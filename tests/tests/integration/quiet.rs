@@ -104,8 +104,9 @@ async fn while_nothing_happens_no_table_is_read() -> Result<()> {
     scene.manager = scene.database.client().await?;
     scene.eventually(ALONE).await?;
     let asked = fleet.total();
-    let short = reads_of_a_life(&scene, 1).await?;
-    let long = reads_of_a_life(&scene, 25).await?;
+    // Long enough for whatever a start has to read.
+    let short = reads_of_a_life(&scene, 10).await?;
+    let long = reads_of_a_life(&scene, 34).await?;
     assert_eq!(short, long, "24 more echoes read no more");
     assert!(
         short["change"] > 0 && short["instance"] > 0,
