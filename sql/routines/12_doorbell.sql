@@ -179,5 +179,3 @@ $body$;
 
 comment on function auth_reconciler.await_silent() is
     'Waits until whoever was silent has committed, for as long as lock_timeout allows. False if somebody has not. Nobody is silent while this waits.';
-
-drop function if exists auth_reconciler.hold_reader_lock();

@@ -1,9 +1,8 @@
 //! The manager comes first (I6): whatever is wrong with us, its statements go through as if we were not there.
 
 use anyhow::{Result, ensure};
-use auth_reconciler_tests::daemon::{Daemon, SERVING, run_command};
+use auth_reconciler_tests::daemon::{Daemon, SERVING};
 use auth_reconciler_tests::manager::ManagerTable;
-use auth_reconciler_tests::postgres::{Cluster, ClusterOptions};
 use auth_reconciler_tests::stub::{Behaviour, Gate, Stub};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
@@ -14,6 +13,7 @@ use crate::scene::{ALL_TRUE, KEY, Scene, insert_many};
 
 mod bulk;
 mod locks;
+mod prepared;
 mod size;
 mod slow;
 
@@ -368,37 +368,4 @@ async fn a_change_log_that_is_gone_for_a_while_is_made_up_for() -> Result<()> {
     let mark = daemon.mark();
     daemon.wait_message_after(mark, SERVING).await?;
     scene.eventually(ALL_TRUE).await
-}
-
-#[tokio::test]
-async fn prepared_transactions_are_warned_of() -> Result<()> {
-    let options = ClusterOptions::default().set("max_prepared_transactions", "10");
-    let cluster = Cluster::start(options).await?;
-    let scene = Scene::on(&cluster.url("postgres")).await?;
-    let migrate = run_command(scene.url(), &["migrate"], &[]).await?;
-    assert_eq!(migrate.code, Some(0));
-    assert!(
-        migrate.stderr.contains("max_prepared_transactions"),
-        "{}",
-        migrate.stderr
-    );
-    let doctor = run_command(scene.url(), &["doctor"], &[]).await?;
-    assert_eq!(doctor.code, Some(0), "{}", doctor.stdout);
-    let warned = doctor
-        .stdout
-        .lines()
-        .any(|line| line.starts_with("warn") && line.contains("max_prepared_transactions"));
-    assert!(warned, "{}", doctor.stdout);
-
-    // And what it warns of is so.
-    scene.instance(1).await?;
-    let prepared = scene
-        .manager
-        .batch_execute(
-            "begin; update public.message_instances set api_key = 'new'; prepare transaction 'in two phases'",
-        )
-        .await;
-    let code = prepared.err().and_then(|error| error.code().cloned());
-    assert_eq!(code, Some(SqlState::FEATURE_NOT_SUPPORTED));
-    Ok(())
 }

@@ -9,7 +9,7 @@
 //!   └───────┘◀──────────────└─────────┘        └────────┘
 //!     ▲            not had                          │ nothing to read, nothing under way
 //!     │ one more read                               ▼
-//!   ┌──────────┐  the lock is given back        ┌──────────┐
+//!   ┌──────────┐  the locks are changed back    ┌──────────┐
 //!   │ awaiting │◀───────────────────────────────│ resuming │
 //!   └──────────┘ wait for who was silent         └──────────┘
 //!     ▲ a term begins here: a leader before it may have had writers be silent

@@ -177,13 +177,12 @@ impl Records {
         if self.waiting.is_empty() || self.under_way.len() >= self.lanes {
             return None;
         }
-        let keeping = self.under_way.iter().find(|batch| batch.keeps_others(now));
-        keeping.map(|batch| batch.since + PATIENCE)
+        self.end_is_near_until(now)
     }
 
     /// Whether no batch keeps the next one waiting.
     fn is_free(&self, now: Moment) -> bool {
-        !self.under_way.iter().any(|batch| batch.keeps_others(now))
+        self.end_is_near_until(now).is_none()
     }
 
     /// Whether one that is known to be slow may begin: no other one is under way, and a lane is left for the others.
