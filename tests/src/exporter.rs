@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::patience::{PATIENCE, within};
-use crate::postgres::free_port;
+use crate::port::free_port;
 use crate::process::Process;
 
 /// The variable with the folder that the packages were unpacked to; without it they must be installed.

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::connection_url::with_address;
 use crate::patience::{PATIENCE, within};
-use crate::postgres::{free_port, private_folder, server_owner};
+use crate::port::free_port;
+use crate::postgres::{private_folder, server_owner};
 use crate::process::Process;
 
 /// A running pooler; dropping it ends it.

@@ -9,7 +9,6 @@
 
 mod installation;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
@@ -22,6 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub use self::installation::{private_folder, program, server_owner};
 use crate::certificates::Identity;
 use crate::patience::{Caller, PATIENCE, within};
+use crate::port::free_port;
 use crate::process::{Line, Process};
 
 /// The variable with the superuser's URL of the server that all tests share.
@@ -362,22 +362,6 @@ impl Drop for Cluster {
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// A port that nobody listens on, from below the range that the kernel takes for outgoing connections, so that it stays
-/// free while the server is stopped.
-///
-/// # Errors
-/// When 200 random ones were all taken.
-pub fn free_port() -> Result<u16> {
-    for _ in 0..200 {
-        let random = uuid::Uuid::new_v4().as_u128() % 12_000;
-        let port = 20_000 + u16::try_from(random)?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("found no free port between 20000 and 32000")
 }
 
 fn log(process: &Process) -> String {

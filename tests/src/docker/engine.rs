@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,8 +15,7 @@ use super::container::Container;
 use super::image::{self, Program};
 use super::spec::Spec;
 use crate::patience::{PATIENCE, within};
-use crate::postgres::free_port;
-use crate::process::lock;
+use crate::port::free_port;
 
 /// The variable with the address of the engine that all tests share (`unix://…`), as `tests/run.sh` exports it.
 pub const ENGINE: &str = "AUTH_RECONCILER_TEST_DOCKER";
@@ -28,9 +27,6 @@ pub(super) const NETWORK: &str = "auth-reconciler-tests";
 const DEFAULT: &str = "unix:///var/run/docker.sock";
 
 static SHARED: OnceCell<Engine> = OnceCell::const_new();
-
-/// Ports that this process has given to containers: several tests look for one at the same time.
-static PORTS: StdMutex<BTreeSet<u16>> = StdMutex::new(BTreeSet::new());
 
 /// An engine; clones are the same one.
 #[derive(Clone)]
@@ -199,19 +195,12 @@ impl Engine {
         ))
     }
 
-    /// A free port that no other container of this process was given, to be written to the database before the
-    /// container is made.
+    /// A free port, to be written to the database before the container is made.
     ///
     /// # Errors
     /// When there is none.
     pub fn port() -> Result<u16> {
-        for _ in 0..100 {
-            let port = free_port()?;
-            if lock(&PORTS).insert(port) {
-                return Ok(port);
-            }
-        }
-        bail!("found no free port for a container")
+        free_port()
     }
 
     /// Makes a network of this name, if there is none.

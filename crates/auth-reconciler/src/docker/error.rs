@@ -18,6 +18,11 @@ pub(crate) enum EngineError {
     Answer,
     #[error("the connection broke")]
     Broken(#[source] Option<hyper::Error>),
+    /// Over TLS, before anything was answered. In TLS 1.3 the engine judges the client's certificate when the client
+    /// has sent its request already (RFC 8446, section 2), and what it says of it may be lost with the connection: so
+    /// this may be a refusal.
+    #[error("the connection was closed before the first answer")]
+    ClosedUnanswered(#[source] hyper::Error),
     #[error("its stream of events ended")]
     Ended,
     #[error("its stream of events has missed something")]
@@ -28,9 +33,12 @@ impl EngineError {
     /// Whether there was no engine to answer, rather than an answer of no use.
     pub(super) const fn is_of_engine(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::Connect(_) | Self::Broken(_) | Self::Ended | Self::Missed => {
-                true
-            }
+            Self::TimedOut(_)
+            | Self::Connect(_)
+            | Self::Broken(_)
+            | Self::ClosedUnanswered(_)
+            | Self::Ended
+            | Self::Missed => true,
             Self::Refused { .. } | Self::Answer => false,
         }
     }
@@ -47,7 +55,7 @@ impl EngineError {
     }
 
     /// TLS, and not the engine, is what failed.
-    fn is_of_tls(&self) -> bool {
+    pub(super) fn is_of_tls(&self) -> bool {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             let inner = cause
@@ -66,6 +74,9 @@ impl EngineError {
         match self {
             _ if self.is_of_tls() => {
                 "see that AUTH_RECONCILER_DOCKER_CERTS holds the ca.pem that signed the engine's certificate for this host, and a cert.pem and key.pem that the engine trusts"
+            }
+            Self::ClosedUnanswered(_) => {
+                "see whether the engine, or the proxy in front of it, is well, and trusts the certificate of AUTH_RECONCILER_DOCKER_CERTS (ca.pem, cert.pem, key.pem): of a refusal no more may be heard than the end of the connection"
             }
             Self::Connect(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 "let the daemon's user use the socket (group docker), or put a read-only socket proxy in between"

@@ -215,7 +215,8 @@ impl Transport {
                     None => exchange(stream, request).await,
                     Some((connector, name)) => {
                         let stream = connector.connect(name.clone(), stream).await;
-                        exchange(stream.map_err(EngineError::Connect)?, request).await
+                        let stream = stream.map_err(EngineError::Connect)?;
+                        exchange(stream, request).await.map_err(unanswered)
                     }
                 }
             }
@@ -261,6 +262,24 @@ where
             let reason = driver.await.ok().and_then(Result::err);
             Err(broken(reason.unwrap_or(canceled)))
         }
+    }
+}
+
+/// What the end of a connection means if it was one with TLS, and nothing was answered on it.
+fn unanswered(error: EngineError) -> EngineError {
+    if error.is_of_tls() {
+        return error;
+    }
+    match error {
+        EngineError::Broken(Some(reason)) => EngineError::ClosedUnanswered(reason),
+        EngineError::Broken(None)
+        | EngineError::TimedOut(_)
+        | EngineError::Connect(_)
+        | EngineError::Refused { .. }
+        | EngineError::Answer
+        | EngineError::ClosedUnanswered(_)
+        | EngineError::Ended
+        | EngineError::Missed => error,
     }
 }
 

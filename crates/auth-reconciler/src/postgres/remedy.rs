@@ -318,7 +318,8 @@ const TABLE: &[Remedy] = &[
     retry(
         Met::Failed(&[Failure::Closed]),
         ANY_WAY,
-        "the connection was closed at once: check that it is Postgres that listens there, and its log",
+        "the connection was closed at once: check that it is Postgres that listens there, and its log; over TLS it may \
+         be that the server refuses this client's certificate: check sslcert and sslkey",
     ),
     retry(
         Met::Failed(&[Failure::Forbidden]),

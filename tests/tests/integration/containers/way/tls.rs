@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use auth_reconciler_tests::certificates::Certificates;
 use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::docker::Engine;
-use auth_reconciler_tests::postgres::free_port;
+use auth_reconciler_tests::hang_up::HangUp;
+use auth_reconciler_tests::port::free_port;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 
@@ -49,12 +50,6 @@ async fn an_engine_with_tls_wants_both_certificates_and_says_which_is_wrong() ->
         Ok(folder.display().to_string())
     };
     let right = folder(&certificates.authority, &certificates.client)?;
-    let with = |certs: &str| {
-        [
-            ("AUTH_RECONCILER_DOCKER", url.clone()),
-            ("AUTH_RECONCILER_DOCKER_CERTS", certs.to_owned()),
-        ]
-    };
     let settings = [("AUTH_RECONCILER_DOCKER_CERTS", right.as_str())];
     let harbour = Harbour::open(Engine::clone(&private), &url, &settings).await?;
     let container = harbour.ready().await?;
@@ -64,32 +59,24 @@ async fn an_engine_with_tls_wants_both_certificates_and_says_which_is_wrong() ->
 
     let wrong_authority = folder(&certificates.other_authority, &certificates.client)?;
     let stranger = folder(&certificates.authority, &certificates.stranger)?;
-    let wrong = async |folder: &str, error: &str| -> Result<()> {
-        let settings = with(folder);
-        let settings = settings
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        let scene = Scene::start(&settings).await?;
-        let detail = says_of_engine(&scene.client, "not seen").await?.detail;
-        for words in [error, "AUTH_RECONCILER_DOCKER_CERTS", "ca.pem", "cert.pem"] {
-            ensure!(detail.contains(words), "no {words:?} in {detail}");
-        }
-        let doctor = run_command(scene.database.url(), &["doctor"], &settings).await?;
-        ensure!(doctor.stdout.contains(error), "{}", doctor.stdout);
-        Ok(())
-    };
+    let cut = HangUp::after_turns(([127, 0, 0, 1], port).into(), 1).await?;
+    let cut_off = format!("tcp://127.0.0.1:{}", cut.port());
     tokio::try_join!(
-        wrong(&wrong_authority, "UnknownIssuer"),
-        wrong(&stranger, "received fatal alert"),
+        wrong(&url, &wrong_authority, "UnknownIssuer"),
+        // What the engine says of a certificate that it does not trust may be lost with the connection...
+        wrong(&url, &stranger, ""),
+        // ... as it is here.
+        wrong(
+            &cut_off,
+            &stranger,
+            "the connection was closed before the first answer"
+        ),
     )?;
 
     // What cannot work is said at once, by name.
     let lacking = folder(&certificates.authority, &certificates.client)?;
     std::fs::remove_file(format!("{lacking}/cert.pem"))?;
-    let settings = with(&lacking);
-    let settings = settings
-        .each_ref()
-        .map(|(name, value)| (*name, value.as_str()));
+    let settings = through(&url, &lacking);
     let database = harbour.scene.database.url();
     let daemon = Daemon::spawn(database, &["run"], &settings)?;
     ensure!(daemon.ended().await?.code() == Some(1));
@@ -97,5 +84,25 @@ async fn an_engine_with_tls_wants_both_certificates_and_says_which_is_wrong() ->
     ensure!(daemon.output().contains(&named), "{}", daemon.output());
     let doctor = run_command(database, &["doctor"], &settings).await?;
     ensure!(doctor.code == Some(1) && doctor.stdout.contains(&named));
+    Ok(())
+}
+
+const fn through<'a>(url: &'a str, certs: &'a str) -> [(&'static str, &'a str); 2] {
+    [
+        ("AUTH_RECONCILER_DOCKER", url),
+        ("AUTH_RECONCILER_DOCKER_CERTS", certs),
+    ]
+}
+
+/// Fails unless `reconcilers` and `doctor` say this error of the engine, with the advice to look at the certificates.
+async fn wrong(url: &str, certs: &str, error: &str) -> Result<()> {
+    let settings = through(url, certs);
+    let scene = Scene::start(&settings).await?;
+    let detail = says_of_engine(&scene.client, "not seen").await?.detail;
+    let doctor = run_command(scene.database.url(), &["doctor"], &settings).await?;
+    for words in [error, "AUTH_RECONCILER_DOCKER_CERTS", "ca.pem", "cert.pem"] {
+        ensure!(detail.contains(words), "no {words:?} in {detail}");
+    }
+    ensure!(doctor.stdout.contains(error), "{}", doctor.stdout);
     Ok(())
 }
