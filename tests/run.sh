@@ -67,29 +67,49 @@ if ! command -v systemd-analyze >/dev/null && ! (install_packages systemd); then
     summary+=("SKIPPED           systemd is not installed")
 fi
 
+# What each check printed, for those that fail to be told once more at the end.
+logs=$tools/checks
+mkdir "$logs"
+told=()
+
 # step NAME COMMAND...: runs a check, notes how it ended and how long it took, and lets the next one run.
 step() {
     local name=$1 begin=$SECONDS result=passed
     shift
     say "$name: $*"
-    "$@" </dev/null || {
+    "$@" </dev/null 2>&1 | tee "$logs/$name" || {
         result=FAILED
         failed=1
+        told+=("$name")
     }
     summary+=("$(printf '%-8s %4d s  %s' "$result" $((SECONDS - begin)) "$name")")
     [ "$result" = passed ]
 }
 
+# tell_again NAME: why a check failed: what failed tests said, or its last lines.
+tell_again() {
+    local tests
+    tests=$(sed -n '/^failures:$/,/^test result: /p' "$logs/$1")
+    printf '\n---- %s: %s\n' "$1" 'why it failed'
+    if [ -n "$tests" ]; then
+        # Of the output of a daemon the end tells most.
+        tail -n 300 <<<"$tests"
+    else
+        tail -n 60 "$logs/$1"
+    fi
+}
+
 # other_version VERSION: the tests of what differs between versions of PostgreSQL, on that one.
 other_version() {
     local begin=$SECONDS ended=0
-    tests/on_postgres.sh "$1" </dev/null || ended=$?
+    tests/on_postgres.sh "$1" </dev/null 2>&1 | tee "$logs/PostgreSQL $1" || ended=$?
     case $ended in
         0) summary+=("$(printf '%-8s %4d s  PostgreSQL %s' passed $((SECONDS - begin)) "$1")") ;;
         75) summary+=("SKIPPED           PostgreSQL $1 cannot be had here") ;;
         *)
             summary+=("$(printf '%-8s %4d s  PostgreSQL %s' FAILED $((SECONDS - begin)) "$1")")
             failed=1
+            told+=("PostgreSQL $1")
             ;;
     esac
 }
@@ -109,6 +129,9 @@ if step "build" cargo build --workspace --locked; then
     other_version 18
 fi
 
+for name in "${told[@]}"; do
+    tell_again "$name"
+done
 printf '\n'
 printf '%s\n' "${summary[@]}"
 if [ "$failed" -ne 0 ]; then
