@@ -188,6 +188,14 @@ impl Daemon {
         self.log().iter().filter(|line| condition(line)).count()
     }
 
+    /// The lines so far by which it complains.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<LogLine> {
+        let mut log = self.log();
+        log.retain(|line| matches!(line.level(), Some("WARN" | "ERROR")));
+        log
+    }
+
     /// Waits for a line with exactly this message, from the beginning of the log.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use faked::Faked;
 
 /// What the daemon says when it loses the engine.
-const LOST: &str =
+pub(super) const LOST: &str =
     "the engine is out of sight: container states are unknown until it is seen again";
 
 /// What it says, at level debug, of each further try.
