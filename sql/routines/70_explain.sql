@@ -2,11 +2,15 @@
 
 create or replace function auth_reconciler.explain(instance_id uuid)
 returns table (at timestamptz, act text, what text)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $body$
+-- The names of the result are names of columns, too.
+#variable_conflict use_column
+begin
+    return query
     with told (at, place, act, what) as (
         select
             j.at, 1, j.act,
@@ -69,8 +73,14 @@ as $body$
     )
     select t.at, t.act, auth_reconciler.legible(t.what)
     from told as t
-    order by case when t.place = 4 then 1 else 0 end, t.at, t.place
+    order by case when t.place = 4 then 1 else 0 end, t.at, t.place;
+    -- Of one that is there something is always told; nothing would read as if nothing had happened to it.
+    if not found then
+        raise exception 'no watched table has an instance %, and nothing is kept of one', coalesce(explain.instance_id::text, 'null')
+            using errcode = 'no_data_found', hint = 'The view status lists the instances of all watched tables.';
+    end if;
+end
 $body$;
 
 comment on function auth_reconciler.explain(uuid) is
-    'What happened to an instance, oldest first, in words: changes of its row and who made them, looks that told something, corrections, writes that guard put aside, what operators did, what waits, and what is the case now. As far back as history is kept; looks by the clock that found the same once more are in the number of looks only.';
+    'What happened to an instance, oldest first, in words: changes of its row and who made them, looks that told something, corrections, writes that guard put aside, what operators did, what waits, and what is the case now. As far back as history is kept; looks by the clock that found the same once more are in the number of looks only. An error if there is no such instance.';

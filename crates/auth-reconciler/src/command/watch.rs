@@ -107,6 +107,13 @@ impl Follower<'_> {
         for transition in &old {
             self.remember(transition);
         }
+        // One whose row is gone is watched as long as its history is kept. Of a misspelt one nothing would ever be shown.
+        if let Some(wanted) = self.settings.instance
+            && old.is_empty()
+            && !watcher.has(wanted).await?
+        {
+            return Err(WatcherError::NoInstance(wanted));
+        }
         let last = usize::try_from(self.settings.last).unwrap_or(usize::MAX);
         let old = old.split_off(old.len().saturating_sub(last));
         let mut events = vec![Event::Connected {

@@ -128,6 +128,22 @@ impl Watcher {
         Ok((row.get(0), row.get(1)))
     }
 
+    /// Whether a row of a watched table has this id.
+    ///
+    /// # Errors
+    /// As for [`Watcher::transitions`].
+    pub(crate) async fn has(&self, instance: Uuid) -> Result<bool, WatcherError> {
+        let sql = include_str!("../../../../sql/queries/has_instance.sql");
+        let act = "look for the instance";
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&instance, Type::UUID)];
+        let row = limited(
+            act,
+            self.listener.client().query_typed_one(sql, &parameters),
+        )
+        .await?;
+        Ok(row.get(0))
+    }
+
     /// Transitions of one instance or of all, oldest first: those after `after` and those with the numbers `these`,
     /// the newest `limit` of them.
     ///

@@ -286,6 +286,26 @@ async fn without_a_schema_it_says_what_to_run() -> Result<()> {
     )
 }
 
+/// Nothing would ever be shown of it.
+#[tokio::test]
+async fn a_misspelt_instance_is_refused_and_a_new_one_is_watched() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let misspelt = Uuid::new_v4().to_string();
+    let refused = run_command(scene.url(), &["watch", "--instance", &misspelt], &[]).await?;
+    ensure!(refused.code != Some(0), "{}", refused.stdout);
+    for told in [
+        "no watched table has an instance",
+        &misspelt,
+        "auth-reconciler status",
+    ] {
+        ensure!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+    let new = scene.instance(1).await?.to_string();
+    Watching::start(scene.url(), &["--instance", &new]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_pipe_that_nobody_reads_ends_it_without_an_event() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use auth_reconciler_tests::daemon::{Daemon, run_command};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 use crate::scene::{ALL_TRUE, Scene, insert_many};
 
@@ -72,6 +74,18 @@ async fn rows_of_a_new_table_are_queued_whatever_ends_in_between() -> Result<()>
     Ok(())
 }
 
+async fn nothing_is_told_of(scene: &Scene, id: Uuid) -> Result<()> {
+    let seen = "select concat_ws(' ', (select count(*) from auth_reconciler.instances),
+            (select count(*) from auth_reconciler.transitions), (select count(*) from auth_reconciler.drift),
+            (select count(*) from auth_reconciler.latency),
+            (select count(*) from auth_reconciler.backlog where id is not null))";
+    assert_eq!(scene.value::<String>(seen).await?, "0 0 0 0 0");
+    let story = format!("select * from auth_reconciler.explain('{id}')");
+    let refused = scene.manager.query(&story, &[]).await;
+    assert!(refused.is_err_and(|error| error.code() == Some(&SqlState::NO_DATA_FOUND)));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_table_that_is_given_up_is_out_of_sight_at_once_and_gone_in_the_end() -> Result<()> {
     let stub = Stub::start(Behaviour::Ready).await?;
@@ -99,13 +113,7 @@ async fn a_table_that_is_given_up_is_out_of_sight_at_once_and_gone_in_the_end() 
         scene.value::<String>(WAITS).await?,
         "what was recorded of the rows of public.message_instances is yet to be removed"
     );
-    let seen = format!(
-        "select concat_ws(' ', (select count(*) from auth_reconciler.instances),
-            (select count(*) from auth_reconciler.transitions), (select count(*) from auth_reconciler.drift),
-            (select count(*) from auth_reconciler.latency), (select count(*) from auth_reconciler.explain('{id}')),
-            (select count(*) from auth_reconciler.backlog where id is not null))"
-    );
-    assert_eq!(scene.value::<String>(&seen).await?, "0 0 0 0 0 0");
+    nothing_is_told_of(&scene, id).await?;
     assert_eq!(
         scene.value::<Option<String>>(PIECE).await?.as_deref(),
         Some("more")

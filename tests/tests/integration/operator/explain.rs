@@ -1,7 +1,8 @@
 //! The story of an instance that lived through everything, told in order and in words.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use auth_reconciler_tests::stub::{Behaviour, Stub};
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::value;
@@ -21,6 +22,27 @@ async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
         assert_eq!(told, expected, "line {number}");
     }
     assert_eq!(told.len(), expected.len(), "{told:?}");
+    Ok(())
+}
+
+/// No rows would read as if nothing had ever happened to it.
+#[tokio::test]
+async fn explain_of_a_misspelt_id_says_that_there_is_no_such_instance() -> Result<()> {
+    let scene = crate::scene::Scene::shared().await?;
+    scene.migrate().await?;
+    let there = scene.instance(1).await?;
+    let story = "select * from auth_reconciler.explain($1)";
+    scene.manager.query(story, &[&there]).await?;
+    let misspelt = Uuid::new_v4();
+    let refused = scene.manager.query(story, &[&misspelt]).await.err();
+    let refused = refused.context("it is an error")?;
+    let told = refused.as_db_error().context("the server says so")?;
+    ensure!(told.code() == &SqlState::NO_DATA_FOUND, "{told:?}");
+    ensure!(told.message().contains(&misspelt.to_string()), "{told:?}");
+    ensure!(
+        told.hint().is_some_and(|hint| hint.contains("status")),
+        "{told:?}"
+    );
     Ok(())
 }
 

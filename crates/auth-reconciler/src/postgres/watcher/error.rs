@@ -41,6 +41,8 @@ pub(crate) enum WatcherError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("no watched table has an instance {0}, and nothing is kept of one")]
+    NoInstance(uuid::Uuid),
     #[error("the connection ended: {0}")]
     Lost(String),
 }
@@ -56,6 +58,9 @@ impl WatcherError {
             Self::Deaf => Some(
                 "name a direct connection to the same database with --listen-url (AUTH_RECONCILER_LISTEN_URL)",
             ),
+            Self::NoInstance(_) => {
+                Some("`auth-reconciler status` lists the instances of all watched tables")
+            }
             Self::Answer { .. } => Some(OTHER_VERSION),
             Self::Connect { source, .. } => remedy::advice(source, Act::Connect),
             Self::Query { source, .. } => remedy::advice(source, Act::Follow),
