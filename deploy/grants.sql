@@ -148,9 +148,10 @@ grant execute on function
 -- Questions. The functions are those that the views are made of, and the one that the command watch begins with; none of
 -- them changes anything.
 grant select on
-    auth_reconciler.backlog, auth_reconciler.drift, auth_reconciler.drift_total, auth_reconciler.history,
-    auth_reconciler.instances, auth_reconciler.latency, auth_reconciler.problems, auth_reconciler.reconcilers,
-    auth_reconciler.status, auth_reconciler.tables, auth_reconciler.totals, auth_reconciler.transitions
+    auth_reconciler.backlog, auth_reconciler.days, auth_reconciler.drift, auth_reconciler.drift_total, auth_reconciler.help,
+    auth_reconciler.history, auth_reconciler.instances, auth_reconciler.last_day, auth_reconciler.latency,
+    auth_reconciler.overview, auth_reconciler.problems, auth_reconciler.reconcilers, auth_reconciler.status,
+    auth_reconciler.tables, auth_reconciler.totals, auth_reconciler.transitions
     to auth_reconciler_reader;
 grant execute on function
     auth_reconciler.age_of(timestamptz),

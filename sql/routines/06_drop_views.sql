@@ -2,6 +2,10 @@
 -- function that somebody has made again with another result. Without CASCADE: what somebody built on them is no business of
 -- ours.
 
+drop view if exists auth_reconciler.help;
+drop view if exists auth_reconciler.last_day;
+drop view if exists auth_reconciler.days;
+drop view if exists auth_reconciler.spells;
 drop view if exists auth_reconciler.problems;
 drop view if exists auth_reconciler.status;
 drop view if exists auth_reconciler.backlog;
@@ -11,6 +15,7 @@ drop view if exists auth_reconciler.latency;
 drop view if exists auth_reconciler.tables;
 drop view if exists auth_reconciler.history;
 drop view if exists auth_reconciler.totals;
+drop view if exists auth_reconciler.overview;
 drop view if exists auth_reconciler.transitions;
 drop view if exists auth_reconciler.instances;
 drop view if exists auth_reconciler.judged_rows;

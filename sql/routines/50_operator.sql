@@ -89,7 +89,10 @@ comment on function auth_reconciler.odd_rows() is
     'Those of watched_rows() that are not ready, not recorded as ready, contested, paused, or changed since they were looked at: few where all is well, however many there are.';
 
 create or replace function auth_reconciler.counted_rows()
-returns table (auth_status text, reason text, instances bigint, in_trouble bigint, contested bigint, paused bigint)
+returns table (
+    auth_status text, reason text, instances bigint, in_trouble bigint, contested bigint, paused bigint, newest timestamptz,
+    oldest timestamptz
+)
 language plpgsql
 stable
 security definer
@@ -102,24 +105,42 @@ declare
     watched auth_reconciler.watched_table;
 begin
     for watched in select * from auth_reconciler.readable_tables() loop
-        -- As in judged_rows, but for what a count has no use for.
+        -- As in judged_rows, but for what a count has no use for. Counted in two steps: to have each row pass by as few
+        -- aggregates as possible takes a third off the time.
         return query execute format(
             $sql$
-            select auth_reconciler.legible(c.auth_status), c.reason, c.instances, c.in_trouble, c.contested, c.paused
+            select
+                auth_reconciler.legible(c.auth_status),
+                case when c.paused then 'Paused' else c.reason end,
+                sum(c.instances)::bigint,
+                coalesce(sum(c.instances) filter (where c.in_trouble and not c.paused), 0)::bigint,
+                coalesce(sum(c.instances) filter (where c.contested and not c.paused), 0)::bigint,
+                coalesce(sum(c.instances) filter (where c.paused), 0)::bigint,
+                max(c.newest),
+                min(c.oldest)
             from (
                 select
                     w.auth_status::text as auth_status,
-                    case when p.instance_id is null then i.reason else 'Paused' end as reason,
+                    i.reason,
+                    p.instance_id is not null as paused,
+                    i.in_trouble,
+                    i.contested,
                     count(*) as instances,
-                    count(*) filter (where p.instance_id is null
-                        and (i.trouble_at <= now() or i.foreign_at[13] > now() - interval '1 hour')) as in_trouble,
-                    count(*) filter (where p.instance_id is null and i.contested > 0) as contested,
-                    count(p.instance_id) as paused
+                    max(coalesce(p.paused_at, i.since)) as newest,
+                    min(coalesce(p.paused_at, i.since)) as oldest
                 from %2$s as w
-                left join auth_reconciler.instance as i on i.watched_id = %1$L::integer and i.instance_id = w.id
+                left join (
+                    select
+                        r.instance_id, r.reason, r.since, r.contested > 0 as contested,
+                        coalesce(r.trouble_at <= now(), false) or coalesce(r.foreign_at[13] > now() - interval '1 hour', false)
+                            as in_trouble
+                    from auth_reconciler.instance as r
+                    where r.watched_id = %1$L::integer
+                ) as i on i.instance_id = w.id
                 left join auth_reconciler.pause as p on p.watched_id = %1$L::integer and p.instance_id = w.id
-                group by 1, 2
+                group by 1, 2, 3, 4, 5
             ) as c
+            group by 1, 2
             $sql$,
             watched.id, watched.relation);
     end loop;
@@ -127,7 +148,7 @@ end
 $body$;
 
 comment on function auth_reconciler.counted_rows() is
-    'How many of watched_rows() there are of each status and reason, in each watched table.';
+    'How many of watched_rows() there are of each status and reason, and since when, in each watched table.';
 
 create or replace function auth_reconciler.rows_of(instance_id uuid)
 returns table (watched_id integer, auth_status text)

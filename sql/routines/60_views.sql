@@ -160,6 +160,30 @@ comment on column auth_reconciler.totals.contested is
     'Those of them that somebody keeps writing wrong values to, faster than the budget of corrections; never while paused.';
 comment on column auth_reconciler.totals.paused is 'Those of them that an operator paused.';
 
+create or replace view auth_reconciler.overview as
+select
+    c.auth_status,
+    coalesce(c.reason, 'Unseen') as reason,
+    sum(c.instances)::bigint as instances,
+    sum(c.in_trouble)::bigint as in_trouble,
+    auth_reconciler.age_of(max(c.newest)) as newest,
+    auth_reconciler.age_of(min(c.oldest)) as oldest,
+    date_trunc('second', min(c.oldest)) as since
+from auth_reconciler.counted_rows() as c
+group by c.auth_status, c.reason
+order by sum(c.in_trouble) desc, sum(c.instances) desc, c.auth_status, c.reason;
+
+comment on view auth_reconciler.overview is
+    'The fleet in one screen: how many instances there are of each status and reason, and since when they are so. Trouble comes first.';
+comment on column auth_reconciler.overview.auth_status is 'What the column says now, whoever wrote it.';
+comment on column auth_reconciler.overview.reason is 'Why, in one word; Unseen before the first look.';
+comment on column auth_reconciler.overview.instances is 'How many there are.';
+comment on column auth_reconciler.overview.in_trouble is
+    'Those of them that are failed, contested, waiting for longer than the grace time, or written by somebody else more than 12 times within an hour; never while paused.';
+comment on column auth_reconciler.overview.newest is 'For how long the latest of them is so; null before the first look.';
+comment on column auth_reconciler.overview.oldest is 'For how long the first of them is so.';
+comment on column auth_reconciler.overview.since is 'Since when the first of them is so.';
+
 create or replace view auth_reconciler.transitions as
 select
     t.id,

@@ -264,6 +264,9 @@ fn questions(one: Uuid) -> Vec<(String, i64)> {
         ("backlog", 40_000),
         ("instances where trouble", 10_000),
         ("totals", 3_000),
+        ("overview", 3_000),
+        ("last_day where id = 'one'", 100),
+        ("days where id = 'one'", 100),
         // Of the journal, which is ten times as large, they read nothing.
         ("drift", 2_000),
         ("drift_total", 1_000),

@@ -15,6 +15,7 @@ mod frozen;
 pub(crate) mod grants;
 mod guard;
 mod history;
+mod one_screen;
 mod put_aside;
 pub(crate) mod questions;
 mod reconcilers;

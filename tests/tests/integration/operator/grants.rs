@@ -209,11 +209,15 @@ async fn every_right_of_the_daemon_is_needed() -> Result<()> {
 fn questions(id: Uuid) -> Vec<(&'static str, String)> {
     let views = [
         "backlog",
+        "days",
         "drift",
         "drift_total",
+        "help",
         "history",
         "instances",
+        "last_day",
         "latency",
+        "overview",
         "problems",
         "reconcilers",
         "status",

@@ -43,7 +43,7 @@ pub(crate) const RECORDED: &str = "
         (1, pg_temp.id(5), 'api_key', now() - interval '4 minutes'),
         (1, pg_temp.id(9), 'insert', now())";
 
-async fn scripted() -> Result<Scene> {
+pub(super) async fn scripted() -> Result<Scene> {
     let scene = Scene::shared().await?;
     scene.migrate().await?;
     scene.manager.batch_execute(ROWS).await?;

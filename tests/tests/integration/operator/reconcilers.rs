@@ -66,6 +66,10 @@ async fn every_view_can_be_read_on_a_hot_standby() -> Result<()> {
     cluster.start_as_standby().await?;
     let client = scene.database.client().await?;
     for view in [
+        "help",
+        "overview",
+        "days",
+        "last_day",
         "status",
         "problems",
         "instances",
