@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::command::health::Health;
-use crate::command::status::Standing;
+use crate::command::Unwritten;
 use crate::docker::Engine;
+use crate::exit::Exit;
 use crate::postgres::watcher::WatcherError;
 use crate::postgres::{direct, pool, schema};
 use crate::run::context::Context;
@@ -26,6 +26,7 @@ use crate::supervisor::Supervisor;
 mod clock;
 mod command;
 mod docker;
+mod exit;
 mod mailbox;
 mod postgres;
 mod probe;
@@ -38,47 +39,75 @@ mod telemetry;
 mod witness;
 
 fn main() -> ExitCode {
-    let settings = match Told::load() {
-        Ok(Told::Work(settings)) => settings,
-        Ok(Told::Pages(pages)) => return print(&pages),
-        Err(error) => return refuse(&error),
+    let exit = match Told::load() {
+        Ok(Told::Work(settings)) => work(&settings),
+        Ok(Told::Pages(pages)) => print(&pages),
+        Err(error) => refuse(&error),
     };
-    let outcome = telemetry::start(settings.log_format)
-        .map_err(anyhow::Error::msg)
-        .and_then(|()| {
-            tell_misspelt();
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .context("could not start the runtime")?;
-            let outcome = runtime.block_on(execute(&settings));
-            // Not waited for: the look-up of a name that no probe waits for any more may take as long
-            // as the name servers are slow, and the end of the process ends it.
-            runtime.shutdown_background();
-            outcome
-        });
-    match outcome {
-        Ok(code) => code,
+    exit.into()
+}
+
+fn work(settings: &Settings) -> Exit {
+    if let Err(error) = telemetry::start(settings.log_format) {
+        command::complain(format_args!("error: {error}"));
+        return Exit::Settings;
+    }
+    tell_misspelt();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
         Err(error) => {
-            // The one place where a chain of errors is printed.
-            command::complain(format_args!("error: {}", telemetry::chain(error.as_ref())));
-            if let Some(advice) = advice(&error) {
-                command::complain(format_args!("  -> {advice}"));
-            }
-            ExitCode::FAILURE
+            command::complain(format_args!("error: could not start the runtime: {error}"));
+            return Exit::Trouble;
         }
+    };
+    let outcome = runtime.block_on(execute(settings));
+    // Not waited for: the look-up of a name that no probe waits for any more may take as long
+    // as the name servers are slow, and the end of the process ends it.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        // The one place where a chain of errors is printed.
+        command::complain(format_args!("error: {}", telemetry::chain(error.as_ref())));
+        if let Some(advice) = advice(&error) {
+            command::complain(format_args!("  -> {advice}"));
+        }
+        exit_after(&settings.command, &error)
+    })
+}
+
+/// What a command that ended with an error leaves unknown or undone.
+fn exit_after(command: &Command, error: &anyhow::Error) -> Exit {
+    let unanswered = error.chain().any(|cause| {
+        cause.is::<Unwritten>()
+            || cause
+                .downcast_ref::<schema::SchemaError>()
+                .is_some_and(schema::SchemaError::is_of_the_way)
+    });
+    match command {
+        // They only ask, so without an answer nothing is known, whatever the reason.
+        Command::Status { .. } | Command::Watch(_) | Command::Health(_) | Command::Doctor(_) => {
+            Exit::Unanswered
+        }
+        Command::Migrate { .. } | Command::Uninstall(_) if unanswered => Exit::Unanswered,
+        // A daemon that ends has waited for what passes.
+        Command::Migrate { .. } | Command::Uninstall(_) | Command::Run(_) => Exit::Trouble,
     }
 }
 
-/// Ends as command lines do: help and version on standard output with 0, a mistake on standard error with 2.
-fn refuse(error: &SettingsError) -> ExitCode {
-    if let SettingsError::CommandLine(error) = error {
-        // That nobody reads it any more is no error of ours.
-        let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+/// Ends as command lines do: help and version on standard output, a mistake on standard error.
+fn refuse(error: &SettingsError) -> Exit {
+    let SettingsError::CommandLine(error) = error else {
+        command::complain(format_args!("error: {}", telemetry::chain(error)));
+        return Exit::Settings;
+    };
+    match error.print() {
+        // A mistake stays one, whether or not anybody reads of it.
+        _ if error.use_stderr() => Exit::Settings,
+        Ok(()) => Exit::Well,
+        Err(error) => unwritten(&error),
     }
-    command::complain(format_args!("error: {}", telemetry::chain(error)));
-    ExitCode::from(2)
 }
 
 /// A variable that nobody heeds would be found by nobody.
@@ -91,62 +120,38 @@ fn tell_misspelt() {
     }
 }
 
-fn print(pages: &Pages) -> ExitCode {
+fn print(pages: &Pages) -> Exit {
     match pages.write() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            command::complain(format_args!("error: could not write: {error}"));
-            ExitCode::FAILURE
-        }
+        Ok(()) => Exit::Well,
+        Err(error) => unwritten(&error),
     }
 }
 
-async fn execute(settings: &Settings) -> anyhow::Result<ExitCode> {
+fn unwritten(error: &std::io::Error) -> Exit {
+    command::complain(format_args!("error: could not write: {error}"));
+    Exit::Unanswered
+}
+
+async fn execute(settings: &Settings) -> anyhow::Result<Exit> {
+    let database = &settings.database;
     match &settings.command {
         Command::Migrate { into_publication } => {
-            let (database, tables) = (&settings.database, &settings.tables);
-            for line in schema::migrate(database, tables, *into_publication).await? {
-                command::say(line);
+            for line in schema::migrate(database, &settings.tables, *into_publication).await? {
+                command::say(line)?;
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Well)
         }
-        Command::Run(run) => {
-            run_daemon(settings, run).await?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Status { json } => Ok(
-            match command::status::show(&settings.database, *json).await? {
-                Standing::Well => ExitCode::SUCCESS,
-                Standing::Trouble => ExitCode::FAILURE,
-                Standing::NobodyLeads => ExitCode::from(3),
-            },
-        ),
+        Command::Run(run) => run_daemon(settings, run).await.map(|()| Exit::Well),
+        Command::Status { json } => command::status::show(database, *json).await,
         Command::Watch(watch) => {
-            command::watch::follow(&settings.database, watch).await?;
-            Ok(ExitCode::SUCCESS)
+            command::watch::follow(database, watch).await?;
+            Ok(Exit::Well)
         }
-        Command::Doctor(run) => {
-            let healthy = command::doctor::examine(settings, run).await;
-            Ok(if healthy {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
-        Command::Health(health) => Ok(
-            match command::health::check(&settings.database, health).await {
-                Health::Well => ExitCode::SUCCESS,
-                Health::Unwell => ExitCode::FAILURE,
-                Health::Unknown => ExitCode::from(3),
-            },
-        ),
+        Command::Doctor(run) => Ok(command::doctor::examine(settings, run).await?),
+        Command::Health(health) => Ok(command::health::check(database, health).await?),
         Command::Uninstall(consent) => {
-            let done = command::uninstall::uninstall(&settings.database, *consent).await?;
-            Ok(if done {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            let done = command::uninstall::uninstall(database, *consent).await?;
+            Ok(if done { Exit::Well } else { Exit::Trouble })
         }
     }
 }

@@ -34,7 +34,7 @@ async fn a_log_that_nobody_reads_any_more_does_not_end_the_daemon() -> Result<()
 async fn status_without_a_schema_or_a_way_in_names_the_remedy() -> Result<()> {
     let scene = Scene::shared().await?;
     let missing = run_command(scene.url(), &["status"], &[]).await?;
-    ensure!(missing.code == Some(1) && missing.stdout.is_empty());
+    ensure!(missing.code == Some(3) && missing.stdout.is_empty());
     for word in [
         "the schema auth_reconciler is missing",
         "auth-reconciler migrate",
@@ -48,7 +48,7 @@ async fn status_without_a_schema_or_a_way_in_names_the_remedy() -> Result<()> {
 
     let nobody = "postgres://nobody@127.0.0.1:1/nowhere";
     let refused = run_command(nobody, &["status"], &[]).await?;
-    ensure!(refused.code == Some(1) && refused.stdout.is_empty());
+    ensure!(refused.code == Some(3) && refused.stdout.is_empty());
     for word in [nobody, "nothing listens there"] {
         ensure!(
             refused.stderr.contains(word),

@@ -122,7 +122,7 @@ fn refused(url: String, parts: &[&str]) -> impl Future<Output = Result<()>> {
         let said = format!("{}{}", output.stdout, output.stderr);
         ensure!(!said.contains(PASSWORD), "{caller}: the password is shown");
         ensure!(
-            output.code == Some(1),
+            output.code == Some(3),
             "{caller}: {:?}\n{said}",
             output.code
         );

@@ -7,9 +7,10 @@ use std::collections::HashSet;
 
 use deadpool_postgres::Pool;
 
-use super::say;
+use super::{Unwritten, say};
 use crate::docker::address::LOCAL_SOCKET;
 use crate::docker::{Engine, Product};
+use crate::exit::Exit;
 use crate::postgres::error::StoreError;
 use crate::postgres::pool::with;
 use crate::settings::docker::{Choice, DockerSettings};
@@ -27,16 +28,20 @@ enum Finding {
     Wrong { what: String, remedy: String },
 }
 
-/// Runs the checks and prints a line for each. Returns whether `run` would work.
-pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
+/// Runs the checks and prints a line for each. All is well if `run` would work.
+///
+/// # Errors
+/// A line could not be written.
+pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> Result<Exit, Unwritten> {
     let mut report = Report {
         healthy: true,
+        written: Ok(()),
         lacking: HashSet::new(),
     };
     report.settings(settings, run);
     report.engine(&run.docker).await;
     let Some(pool) = report.connection(&settings.database).await else {
-        return false;
+        return report.written.map(|()| Exit::Unanswered);
     };
     report.server(&pool).await;
     let mut allowed = true;
@@ -61,18 +66,26 @@ pub(crate) async fn examine(settings: &Settings, run: &RunSettings) -> bool {
             run.echo_timeout,
         )
         .await;
-    report.healthy
+    report.written.map(|()| {
+        if report.healthy {
+            Exit::Well
+        } else {
+            Exit::Trouble
+        }
+    })
 }
 
 struct Report {
     healthy: bool,
+    /// Whether every line was, as far as it goes.
+    written: Result<(), Unwritten>,
     /// Privileges that were named.
     lacking: HashSet<String>,
 }
 
 impl Report {
     fn line(&mut self, name: &str, finding: Finding) {
-        match finding {
+        let written = match finding {
             Finding::Fine(what) => say(format_args!("ok    {name:<12} {what}")),
             Finding::Warning { what, remedy } => say(format_args!(
                 "warn  {name:<12} {what}\n      {:<12} -> {remedy}",
@@ -83,8 +96,11 @@ impl Report {
                 say(format_args!(
                     "FAIL  {name:<12} {what}\n      {:<12} -> {remedy}",
                     ""
-                ));
+                ))
             }
+        };
+        if self.written.is_ok() {
+            self.written = written;
         }
     }
 

@@ -12,24 +12,14 @@ use anyhow::{Context as _, Result};
 use postgres_url::Database;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{complain, say};
+use super::{Unwritten, complain, say};
+use crate::exit::Exit;
 use crate::postgres::pool;
 use crate::settings::HealthSettings;
 use crate::telemetry::chain;
 
 /// Longest time for the whole of it. Docker gives a check 30 s by default, and one that is cut off says nothing.
 const LIMIT: Duration = Duration::from_secs(8);
-
-/// What a health check is told by the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// It leads or stands by.
-    Well,
-    /// It has no session, has lost the one that listens, or does not move.
-    Unwell,
-    /// PostgreSQL could not be asked.
-    Unknown,
-}
 
 /// One daemon as the server's list of sessions shows it.
 #[derive(Clone, Debug)]
@@ -43,7 +33,13 @@ struct Process {
 }
 
 /// Asks, and says what came of it in one line.
-pub(crate) async fn check(database: &Database, settings: &HealthSettings) -> Health {
+///
+/// # Errors
+/// That line could not be written.
+pub(crate) async fn check(
+    database: &Database,
+    settings: &HealthSettings,
+) -> Result<Exit, Unwritten> {
     let host = pool::host();
     let number = settings.process.map(|number| number.to_string());
     let asked = tokio::time::timeout(LIMIT, processes(database, &host, number.as_deref()));
@@ -54,24 +50,24 @@ pub(crate) async fn check(database: &Database, settings: &HealthSettings) -> Hea
                 "PostgreSQL could not be asked: {}",
                 chain(error.as_ref())
             ));
-            return Health::Unknown;
+            return Ok(Exit::Unanswered);
         }
         Err(_) => {
             complain(format_args!(
                 "PostgreSQL could not be asked: {} does not answer within {LIMIT:?}",
                 database.describe()
             ));
-            return Health::Unknown;
+            return Ok(Exit::Unanswered);
         }
     };
     match judge(&found, settings) {
         Ok(words) => {
-            say(format_args!("{words} on {host}"));
-            Health::Well
+            say(format_args!("{words} on {host}"))?;
+            Ok(Exit::Well)
         }
         Err(words) => {
             complain(format_args!("{words} on {host}"));
-            Health::Unwell
+            Ok(Exit::Trouble)
         }
     }
 }

@@ -16,7 +16,8 @@ use postgres_url::Database;
 use serde::{Deserialize, Serialize};
 use terminal_size::Width;
 
-use super::{complain, say};
+use super::{Unwritten, complain, say};
+use crate::exit::Exit;
 use crate::postgres::error::StoreError;
 use crate::postgres::faults::from_rows;
 use crate::postgres::pool::with;
@@ -52,22 +53,12 @@ struct Engine {
     why: Option<String>,
 }
 
-/// What a script is told by the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing needs a person.
-    Well,
-    /// An instance is in trouble, or a table is not seen as it was watched.
-    Trouble,
-    /// No daemon leads, so what is shown is nobody's concern.
-    NobodyLeads,
-}
-
-/// Prints every instance, those in trouble first, and last what is wrong with the whole.
+/// Prints every instance, those in trouble first, and last what is wrong with the whole. It is trouble that an instance is,
+/// or that a table is not seen as it was watched; that nobody leads is more than that.
 ///
 /// That the engine is not seen is no trouble of an instance: it is said in one line more, which programs find on
 /// standard error, beside an array that is as it always was.
-pub(crate) async fn show(database: &Database, json: bool) -> Result<Standing> {
+pub(crate) async fn show(database: &Database, json: bool) -> Result<Exit> {
     let pool = pool::open(&database.for_reading(), 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
     schema::must_exist(&pool).await.with_context(no_status)?;
@@ -83,28 +74,28 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<Standing> {
     let engine = unseen_engine(&pool).await.with_context(no_status)?;
     let faults = faults(&pool).await.with_context(no_status)?;
     // A table that is not watched says more than that nobody leads; that nobody does is the last word.
-    let said = faults.iter().rev().map(|fault| text(Some(&fault.why)));
+    let mut said = faults.iter().rev().map(|fault| text(Some(&fault.why)));
     if json {
-        say(serde_json::to_string_pretty(&instances)?);
+        say(serde_json::to_string_pretty(&instances)?)?;
         if let Some(engine) = engine {
             complain(sentence(&engine));
         }
         said.for_each(complain);
     } else {
-        print(&instances);
+        print(&instances)?;
         if let Some(engine) = engine {
-            say(sentence(&engine));
+            say(sentence(&engine))?;
         }
-        said.for_each(say);
+        said.try_for_each(say)?;
     }
     let trouble = instances.iter().any(|instance| instance.trouble);
     Ok(
         if faults.iter().any(|fault| fault.problem == NOBODY_LEADS) {
-            Standing::NobodyLeads
+            Exit::NobodyLeads
         } else if trouble || !faults.is_empty() {
-            Standing::Trouble
+            Exit::Trouble
         } else {
-            Standing::Well
+            Exit::Well
         },
     )
 }
@@ -140,16 +131,15 @@ fn sentence(engine: &Engine) -> String {
     )
 }
 
-fn print(instances: &[Instance]) {
+fn print(instances: &[Instance]) -> Result<(), Unwritten> {
     if instances.is_empty() {
-        say("no instances in the watched tables");
-        return;
+        return say("no instances in the watched tables");
     }
     match terminal_size::terminal_size_of(io::stdout()) {
         Some((Width(width), _)) if width < WIDE => say(narrow(instances)),
         Some((Width(width), _)) => say(wide(instances, Some(width))),
         None => say(wide(instances, None)),
-    }
+    }?;
     let trouble = instances.iter().filter(|instance| instance.trouble).count();
     let ready = instances
         .iter()
@@ -158,7 +148,7 @@ fn print(instances: &[Instance]) {
     say(format_args!(
         "\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
         instances.len()
-    ));
+    ))
 }
 
 /// One line for each instance; messages are wrapped where the width is known.

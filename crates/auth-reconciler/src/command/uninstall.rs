@@ -18,7 +18,7 @@ use crate::settings::Consent;
 pub(crate) async fn uninstall(database: &Database, consent: Consent) -> Result<bool> {
     let removal = Removal::connect(database).await?;
     let Some(found) = removal.look().await? else {
-        say("the schema auth_reconciler is not there, nothing to remove");
+        say("the schema auth_reconciler is not there, nothing to remove")?;
         return Ok(true);
     };
     if let Some(holder) = found.leader.clone().filter(|_| !consent.force) {
@@ -32,14 +32,14 @@ pub(crate) async fn uninstall(database: &Database, consent: Consent) -> Result<b
             return Err(SchemaError::NobodyToAsk.into());
         }
         if !confirmed(database, &found)? {
-            say("nothing was removed");
+            say("nothing was removed")?;
             return Ok(false);
         }
     }
     removal.remove(consent.with_dependents).await?;
-    say("triggers and schema auth_reconciler are removed");
+    say("triggers and schema auth_reconciler are removed")?;
     for dependent in &found.dependents {
-        say(format_args!("with it: {dependent}"));
+        say(format_args!("with it: {dependent}"))?;
     }
     if !found.roles.is_empty() {
         say_what_stays(&removal, &found.roles).await?;
@@ -59,13 +59,13 @@ async fn say_what_stays(removal: &Removal, roles: &[Role]) -> Result<()> {
     say(format_args!(
         "what deploy/grants.sql gave is taken back; these roles stay: {}",
         names.join(", ")
-    ));
+    ))?;
     for reader in removal.key_readers(roles).await? {
-        say(format_args!("  by other rights role {reader}"));
+        say(format_args!("  by other rights role {reader}"))?;
     }
     say(
         "  deploy/revoke.sql takes back what they still hold in this database; then they can be dropped",
-    );
+    )?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! each new session reads again from well before the newest.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use self::event::{Drift, Event, Moment, Transition};
 use self::screen::Screen;
+use super::Unwritten;
 use crate::postgres::watcher::{Rings, Watcher, WatcherError};
 use crate::settings::WatchSettings;
 
@@ -33,10 +35,10 @@ const WRITERS: usize = 10_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Follows transitions until a signal comes or nobody reads any more.
+/// Follows transitions until a signal comes or nobody reads any more: as it never ends by itself, either is its end.
 ///
 /// # Errors
-/// It could not begin. What happens later is shown, and tried again.
+/// It could not begin, or nothing can be written. What else happens later is shown, and tried again.
 pub(crate) async fn follow(database: &Database, settings: &WatchSettings) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
@@ -52,9 +54,14 @@ pub(crate) async fn follow(database: &Database, settings: &WatchSettings) -> Res
         writes: HashMap::new(),
     };
     tokio::select! {
-        ended = follower.run() => {
-            ended.with_context(|| format!("nothing to watch in {}", server.describe()))
-        }
+        ended = follower.run() => match ended {
+            Ok(never) => match never {},
+            Err(WatcherError::Unwritten(error)) if error.is_unread() => Ok(()),
+            Err(WatcherError::Unwritten(error)) => Err(error.into()),
+            Err(error) => {
+                Err(error).with_context(|| format!("nothing to watch in {}", server.describe()))
+            }
+        },
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = unread => Ok(()),
@@ -74,13 +81,14 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Returns when nobody reads any more.
-    async fn run(mut self) -> Result<(), WatcherError> {
+    /// Ends when it cannot begin, or when nothing can be written any more.
+    async fn run(mut self) -> Result<Infallible, WatcherError> {
         let mut watcher = Watcher::start(self.server).await?;
         let mut since = self.begin(&watcher).await?;
         loop {
             let why = match self.serve(&watcher, since).await {
-                Ok(()) => return Ok(()),
+                Ok(never) => match never {},
+                Err(WatcherError::Unwritten(error)) => return Err(error.into()),
                 Err(why) => why,
             };
             drop(watcher);
@@ -90,13 +98,8 @@ impl Follower<'_> {
                 after: self.newest,
                 why: crate::telemetry::chain(&why),
             };
-            if !self.screen.show(&[event]).await {
-                return Ok(());
-            }
-            (watcher, since) = match self.again(lost).await {
-                Some(begun) => begun,
-                None => return Ok(()),
-            };
+            self.screen.show(&[event]).await?;
+            (watcher, since) = self.again(lost).await?;
         }
     }
 
@@ -122,12 +125,12 @@ impl Follower<'_> {
             instance: self.settings.instance,
         }];
         events.extend(old.into_iter().map(|t| Event::of(t, Moment::Before)));
-        self.screen.show(&events).await;
+        self.screen.show(&events).await?;
         Ok(now)
     }
 
-    /// Another session after one that ended, and what was missed. `None`: nobody reads any more.
-    async fn again(&mut self, lost: Instant) -> Option<(Watcher, DateTime<Utc>)> {
+    /// Another session after one that ended, and what was missed.
+    async fn again(&mut self, lost: Instant) -> Result<(Watcher, DateTime<Utc>), Unwritten> {
         let mut pause = FIRST_PAUSE;
         let mut told = String::new();
         loop {
@@ -153,9 +156,7 @@ impl Follower<'_> {
                             at: Utc::now(),
                             why,
                         };
-                        if !self.screen.show(&[event]).await {
-                            return None;
-                        }
+                        self.screen.show(&[event]).await?;
                         told = cause;
                     }
                     continue;
@@ -171,12 +172,17 @@ impl Follower<'_> {
                 missed: missed.len(),
             }];
             events.extend(missed);
-            return self.screen.show(&events).await.then_some((watcher, now));
+            self.screen.show(&events).await?;
+            return Ok((watcher, now));
         }
     }
 
-    /// Shows what rings. `Ok`: nobody reads any more.
-    async fn serve(&mut self, watcher: &Watcher, since: DateTime<Utc>) -> Result<(), WatcherError> {
+    /// Shows what rings, until the session ends or nothing can be written any more.
+    async fn serve(
+        &mut self,
+        watcher: &Watcher,
+        since: DateTime<Utc>,
+    ) -> Result<Infallible, WatcherError> {
         loop {
             let rings = watcher.rings().await;
             let mut events = self.drift(watcher, &rings, since).await?;
@@ -196,9 +202,7 @@ impl Follower<'_> {
                 }
                 events.extend(self.new_ones(read, Moment::Now));
             }
-            if !self.screen.show(&events).await {
-                return Ok(());
-            }
+            self.screen.show(&events).await?;
             if let Some(why) = rings.lost {
                 return Err(WatcherError::Lost(why));
             }

@@ -91,7 +91,7 @@ impl StoreError {
     }
 
     /// Whether the server was not even asked, or has not answered.
-    pub(super) fn is_of_the_way(&self) -> bool {
+    pub(crate) fn is_of_the_way(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Pool { .. } | Self::Timeout { .. } => true,
             Self::Query { source, .. } => source.as_db_error().is_none(),

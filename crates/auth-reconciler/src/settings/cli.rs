@@ -13,6 +13,7 @@ use clap_complete::Shell;
 
 use super::all::{ALL, DATABASE_PASSWORD};
 use super::setting::{Range, Setting};
+use crate::exit::Exit;
 use crate::postgres::schema::needed_version;
 
 /// The program's version, the version of the schema that it works with, and the commit, where who built it told that.
@@ -24,14 +25,22 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
+/// What stands below the commands in the help.
+static AFTER: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\n\nEvery setting may be given by flag or by environment; the flag wins, and an empty value counts as not \
+         given. Durations carry their unit: 200ms, 5s, 10m, 30d. RUST_LOG sets the log levels.",
+        Exit::help()
+    )
+});
+
 /// Keeps the auth_status column of a fleet of messaging instances true, by events.
 #[derive(Parser)]
 #[command(
     name = "auth-reconciler",
     version = VERSION.as_str(),
     next_line_help = true,
-    after_help = "Every setting may be given by flag or by environment; the flag wins, and an empty value counts as \
-                  not given. Durations carry their unit: 200ms, 5s, 10m, 30d. RUST_LOG sets the log levels."
+    after_help = AFTER.as_str()
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -71,7 +80,7 @@ pub(super) enum CommandArgs {
     /// The daemon: keeps auth_status true until it is told to stop
     Run,
     /// Shows the status of every instance; exits with 1 if one is in trouble or a table is not seen as it was watched,
-    /// with 3 if no daemon leads
+    /// with 4 if no daemon leads
     Status {
         /// Prints JSON for programs instead of a table
         #[arg(long)]

@@ -203,7 +203,7 @@ async fn a_connection_that_fails_says_why() -> Result<()> {
     let url = cluster.url("postgres");
     let wrong = connection_url::with_user(&url, "manager", Some("wr-ong"))?;
     let output = doctor(&wrong, &[]).await?;
-    expect(&output, 1, &["FAIL  connection", "password", "check both"])?;
+    expect(&output, 3, &["FAIL  connection", "password", "check both"])?;
     ensure!(
         !format!("{output:?}").contains("wr-ong"),
         "the password is shown"
@@ -211,20 +211,20 @@ async fn a_connection_that_fails_says_why() -> Result<()> {
     let nobody = connection_url::with_user(&url, "manager", None)?;
     expect(
         &doctor(&nobody, &[]).await?,
-        1,
+        3,
         &["FAIL  connection", "DATABASE_PASSWORD"],
     )?;
     let absent = cluster.url("absent");
     expect(
         &doctor(&absent, &[]).await?,
-        1,
+        3,
         &["FAIL  connection", "absent"],
     )?;
     // Port 1 is nobody's.
     let refused = connection_url::with_address(&url, "127.0.0.1", 1)?;
     expect(
         &doctor(&refused, &[]).await?,
-        1,
+        3,
         &["FAIL  connection", "nothing listens there"],
     )?;
     let ear = [("AUTH_RECONCILER_LISTEN_URL", refused.as_str())];

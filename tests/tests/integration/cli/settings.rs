@@ -176,7 +176,7 @@ async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
     // An empty value is none: no mistake, but a host that is not there, which ends a command and not the daemon.
     let nowhere = "postgres://me:se-cret@h/db?sslrootcert=";
     let output = run_command(nowhere, &["status"], &[]).await?;
-    expect(&output, 1, &["error: "])?;
+    expect(&output, 3, &["error: "])?;
     ensure!(!output.stderr.contains("se-cret"), "{}", output.stderr);
     let output = run_command("mysql://me:se-cret@h/db", &["status"], &[]).await?;
     expect(&output, 2, &["DATABASE_URL"])?;
@@ -187,7 +187,7 @@ async fn a_bad_url_is_named_and_not_shown() -> Result<()> {
         &["no database is named", "DATABASE_URL", "DATABASE_USER"],
     )?;
     let output = run_command(URL, &["status"], &[("RUST_LOG", "=5=")]).await?;
-    expect(&output, 1, &["RUST_LOG", "=5=", "info"])?;
+    expect(&output, 2, &["RUST_LOG", "=5=", "info"])?;
     let output = run_command(URL, &["run", "se-cret"], &[]).await?;
     expect(&output, 2, &["not repeated"])?;
     ensure!(!output.stderr.contains("se-cret"));

@@ -98,7 +98,7 @@ async fn waiting_becomes_trouble_though_nobody_looks() -> Result<()> {
 
 /// What is shown then is nobody's concern: that is the last word, and an exit code of its own.
 #[tokio::test]
-async fn that_nobody_leads_is_the_last_line_and_exits_with_3() -> Result<()> {
+async fn that_nobody_leads_is_the_last_line_and_exits_with_4() -> Result<()> {
     let stage = Stage::start(&[]).await?;
     let rejecting = Stub::start(Behaviour::Status(401)).await?;
     let failed = stage.telegram(rejecting.port(), "a-key").await?;
@@ -109,11 +109,11 @@ async fn that_nobody_leads_is_the_last_line_and_exits_with_3() -> Result<()> {
     stage.daemon.ended().await?;
     eventually(&stage.client, "select auth_reconciler.nobody_leads()").await?;
     let output = run_command(stage.database.url(), &["status"], &[]).await?;
-    expect(&output, 3, &["1 in trouble", "failed !"])?;
+    expect(&output, 4, &["1 in trouble", "failed !"])?;
     let last = output.stdout.lines().last().unwrap_or_default();
     ensure!(last.starts_with("no daemon leads"), "{last}");
     let output = run_command(stage.database.url(), JSON, &[]).await?;
-    expect(&output, 3, &[])?;
+    expect(&output, 4, &[])?;
     ensure!(output.stderr.contains("no daemon leads"), "{output:?}");
     ensure!(serde_json::from_str::<Vec<Value>>(&output.stdout)?.len() == 1);
     stage.close().await
@@ -125,7 +125,7 @@ async fn without_a_schema_it_says_what_to_run() -> Result<()> {
     let output = run_command(database.url(), &["status"], &[]).await?;
     expect(
         &output,
-        1,
+        3,
         &[
             "schema auth_reconciler is missing",
             "auth-reconciler migrate",

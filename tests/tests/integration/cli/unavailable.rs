@@ -269,7 +269,7 @@ async fn a_standby_is_named_and_waited_for_until_it_is_promoted() -> Result<()> 
     let doctor = run_command(scene.url(), &["doctor"], &[]).await?;
     expect(
         &doctor,
-        1,
+        3,
         &["FAIL  connection", "standby, name the primary"],
     )?;
     let daemon = Daemon::spawn(scene.url(), &["run"], &[])?;

@@ -249,13 +249,13 @@ async fn a_reader_is_told_at_once_that_nobody_leads() -> Result<()> {
     let refused = run_command(&granted.daemon_url, &["watch"], &[]).await?;
     expect(
         &refused,
-        1,
+        3,
         &["permission denied", "grant auth_reconciler_reader to it"],
     )?;
     watching.sigterm()?;
     ensure!(watching.ended().await?.code() == Some(0));
     let status = run_command(&granted.reader_url, &["status"], &[]).await?;
-    expect(&status, 3, &["no instances", "no daemon leads"])
+    expect(&status, 4, &["no instances", "no daemon leads"])
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn a_pooler_is_refused_with_the_remedy_and_nothing_is_left_behind() -> Res
     let pooler = Pooler::start(scene.url(), 2).await?;
     let pooled = pooler.url(scene.url())?;
     let refused = run_command(&pooled, &["watch"], &[]).await?;
-    expect(&refused, 1, &["transaction pooler", "--listen-url"])?;
+    expect(&refused, 3, &["transaction pooler", "--listen-url"])?;
     let held: i64 = scene.value(&format!("select count(*) {WATCHERS}")).await?;
     ensure!(held == 0, "{held} locks are left behind");
     Watching::start(&pooled, &["--listen-url", scene.url()]).await?;
@@ -278,7 +278,7 @@ async fn without_a_schema_it_says_what_to_run() -> Result<()> {
     let output = run_command(scene.url(), &["watch"], &[]).await?;
     expect(
         &output,
-        1,
+        3,
         &[
             "the schema auth_reconciler is missing",
             "auth-reconciler migrate",

@@ -7,6 +7,7 @@ use tokio::net::unix::pipe;
 use tracing::debug;
 
 use super::event::{Event, Tone};
+use crate::command::Unwritten;
 use crate::settings::Color;
 
 /// Standard output.
@@ -30,9 +31,11 @@ impl Screen {
         }
     }
 
-    /// Writes these, and says whether anybody reads still. On a thread of its own: a terminal that is stopped must
-    /// keep nobody from ending the program.
-    pub(super) async fn show(&self, events: &[Event]) -> bool {
+    /// Writes these. On a thread of its own: a terminal that is stopped must keep nobody from ending the program.
+    ///
+    /// # Errors
+    /// They could not be written, for nobody reads any more or for another reason.
+    pub(super) async fn show(&self, events: &[Event]) -> Result<(), Unwritten> {
         let mut lines = String::new();
         for event in events {
             if self.json {
@@ -53,7 +56,8 @@ impl Screen {
                 .write_all(lines.as_bytes())
                 .and_then(|()| stdout.flush())
         });
-        matches!(written.await, Ok(Ok(())))
+        written.await.map_err(io::Error::other)??;
+        Ok(())
     }
 
     /// Resolves when standard output is a pipe and its reader is gone; else never. The kernel tells it without a write.

@@ -86,6 +86,32 @@ impl SchemaError {
         matches!(self, Self::Store(error) if error.may_pass())
     }
 
+    /// Whether the server was not even asked, or has not answered.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Tls(_) | Self::Connect { .. } => true,
+            Self::Query { source, .. } => source.as_db_error().is_none(),
+            Self::Store(error) => error.is_of_the_way(),
+            Self::OldServer { .. }
+            | Self::Missing
+            | Self::Renamed { .. }
+            | Self::Older { .. }
+            | Self::OtherBuild { .. }
+            | Self::Newer { .. }
+            | Self::Dependents { .. }
+            | Self::Published { .. }
+            | Self::OldTransaction { .. }
+            | Self::BuiltOn { .. }
+            | Self::Led { .. }
+            | Self::NobodyToAsk
+            | Self::NoTable { .. }
+            | Self::NotWatched { .. }
+            | Self::TriggersMissing { .. }
+            | Self::RowsHidden { .. }
+            | Self::ColumnChanged { .. } => false,
+        }
+    }
+
     /// The advice of an error that no retry mends.
     pub(crate) fn end(&self) -> Option<&'static str> {
         match self {

@@ -4,6 +4,7 @@ use postgres_url::TlsError;
 use thiserror::Error;
 
 use super::{ECHO_LIMIT, LIMIT};
+use crate::command::Unwritten;
 use crate::postgres::remedy::{self, Act, OTHER_VERSION};
 use crate::postgres::schema::SchemaError;
 
@@ -45,6 +46,9 @@ pub(crate) enum WatcherError {
     NoInstance(uuid::Uuid),
     #[error("the connection ended: {0}")]
     Lost(String),
+    /// Nobody is told any more, so there is nothing to go on for.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
 }
 
 impl WatcherError {
@@ -64,7 +68,7 @@ impl WatcherError {
             Self::Answer { .. } => Some(OTHER_VERSION),
             Self::Connect { source, .. } => remedy::advice(source, Act::Connect),
             Self::Query { source, .. } => remedy::advice(source, Act::Follow),
-            Self::Tls(_) | Self::Timeout { .. } | Self::Lost(_) => None,
+            Self::Tls(_) | Self::Timeout { .. } | Self::Lost(_) | Self::Unwritten(_) => None,
         }
     }
 }
