@@ -15,6 +15,7 @@
 //!   from our own noise, at the end of the look's window if not; a hint without a token waits for one;
 //! * tokens begin anew with each life of the container and each new kind of answer; in a lasting state
 //!   output leads to one look per refill of its profile, and the daemon is asked nothing between them;
+//! * what nobody heard because following ended by itself, or with the engine, is looked for when it is heard again;
 //! * memory is bounded by the instances that converge, or are ready in a container that runs.
 //!
 //! Nothing is missed between a look and the moment at which following begins: that it begins is a hint
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 use crate::profile::Profile;
 use crate::queue::Moment;
 
+mod ended;
 mod noise;
 mod own;
 mod places;
@@ -299,29 +301,6 @@ impl<K: Clone + Ord + Hash> Followers<K> {
         }
         if let Some(due) = due {
             self.due.insert((due, key.clone()));
-        }
-    }
-
-    /// Following it has ended by itself: its output is over for now. It is followed again when it is
-    /// wanted again; what it said last is a hint all the same, and what it has spent stays spent, else one
-    /// whose output ends each time at once would lead to looks without end.
-    pub fn over(&mut self, key: &K) {
-        self.unplace(key, Place::Over);
-    }
-
-    /// Its output cannot be read at all; the same container is not tried again until it is released.
-    pub fn unreadable(&mut self, key: &K) {
-        self.unplace(key, Place::Never);
-    }
-
-    fn unplace(&mut self, key: &K, place: Place) {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        if entry.place.is_followed() {
-            entry.noise.unheard();
-            self.places
-                .leave(std::mem::replace(&mut entry.place, place));
         }
     }
 

@@ -99,9 +99,10 @@ impl Controller {
             return;
         };
         if let Some(status) = news.status {
-            if status != EngineStatus::InSight {
-                // Their streams end with the engine; looks want them again when it is back.
-                self.followers.clear();
+            if status == EngineStatus::InSight {
+                self.followers.back(now);
+            } else {
+                self.followers.lost();
             }
             term.engine.saw(status);
         }
@@ -118,7 +119,7 @@ impl Controller {
         }
         self.hear(news.sounds);
         for ended in news.ended {
-            self.follower_ended(ended);
+            self.follower_ended(ended, now);
         }
     }
 

@@ -61,7 +61,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn follower_ended(&mut self, ended: FollowerEnded) {
+    pub(super) fn follower_ended(&mut self, ended: FollowerEnded, now: Moment) {
         let FollowerEnded {
             key,
             serial,
@@ -74,7 +74,7 @@ impl Controller {
         self.following.remove(&key);
         self.out.push_back(Command::Unfollow { key });
         match unreadable {
-            None => self.followers.over(&key),
+            None => self.followers.over(&key, now),
             Some(why) => {
                 self.followers.unreadable(&key);
                 let first = !std::mem::replace(&mut self.said_unreadable, true);

@@ -68,7 +68,7 @@ pub(super) struct Noise {
     tokens: Tokens,
     refill: Duration,
     /// Its last look found it ready: it is left in peace unless it says more than its being asked makes it say.
-    rests: bool,
+    pub(super) rests: bool,
     heard: bool,
 }
 
@@ -126,6 +126,20 @@ impl Noise {
     pub(super) const fn unheard(&mut self) {
         self.window = None;
         self.give_up = None;
+    }
+
+    /// Its output has ended by itself. If it is ready no other look is to come.
+    pub(super) fn over(&mut self, now: Moment) {
+        self.advance(now);
+        if self.rests {
+            self.news(Says::News, false);
+        }
+    }
+
+    /// Its output is lost with the engine: what it says meanwhile is looked for once it is heard again.
+    pub(super) const fn lost(&mut self) {
+        self.unheard();
+        self.heard = false;
     }
 
     /// It wrote so many lines that do not hold the status path, and so many that do.

@@ -21,6 +21,8 @@ pub(super) enum Place {
     Lent(u64),
     /// Its output was over.
     Over,
+    /// It was to be followed when the engine went out of sight.
+    Lost,
     /// Its output cannot be read.
     Never,
     /// It is not wanted at the moment.
@@ -79,7 +81,7 @@ impl<K: Clone> Places<K> {
                 self.lent.remove(&ticket);
                 self.place(key, now)
             }
-            Place::Spare(_) | Place::Over | Place::Idle => {
+            Place::Spare(_) | Place::Over | Place::Lost | Place::Idle => {
                 self.leave(place);
                 self.wait(key)
             }
@@ -94,7 +96,7 @@ impl<K: Clone> Places<K> {
                 self.placed.remove(&ticket);
                 self.lend(key)
             }
-            Place::Waiting(_) | Place::Over | Place::Idle => {
+            Place::Waiting(_) | Place::Over | Place::Lost | Place::Idle => {
                 self.leave(place);
                 let ticket = self.ticket();
                 self.spare.insert(ticket, key.clone());
@@ -110,7 +112,7 @@ impl<K: Clone> Places<K> {
             Place::Spare(ticket) => drop(self.spare.remove(&ticket)),
             Place::Placed(ticket) => drop(self.placed.remove(&ticket)),
             Place::Lent(ticket) => drop(self.lent.remove(&ticket)),
-            Place::Over | Place::Never | Place::Idle => {}
+            Place::Over | Place::Lost | Place::Never | Place::Idle => {}
         }
     }
 

@@ -179,7 +179,7 @@ fn one_that_is_not_wanted_for_now_makes_room() {
 fn one_whose_output_was_cut_is_followed_again_when_it_is_wanted_again() {
     let key = "a".to_owned();
     let mut followers = following(&["a"], ms(0));
-    followers.over(&key);
+    followers.over(&key, ms(1));
     assert_eq!(all(&mut followers, ms(1)), []);
     followers.want(&key, &life("container of a"), profile(), ms(1));
     assert_eq!(all(&mut followers, ms(2)), [attach("a", "container of a")]);
@@ -220,7 +220,7 @@ fn output_that_ends_is_a_hint_all_the_same_and_earns_no_new_burst() {
     let key = "a".to_owned();
     let mut followers = following(&["a"], ms(0));
     followers.said(&key, 1, 0, ms(1));
-    followers.over(&key);
+    followers.over(&key, ms(1));
     assert_eq!(followers.followed(&key), None);
     assert_eq!(all(&mut followers, ms(1)), [look("a")], "what it said last");
     look_at(&mut followers, &key, ms(1));
@@ -239,7 +239,7 @@ fn output_that_ends_is_a_hint_all_the_same_and_earns_no_new_burst() {
                 Command::Detach { .. } | Command::GiveUp { .. } => {}
             }
         }
-        followers.over(&key);
+        followers.over(&key, ms(now));
     }
     assert!(
         (10..=12 + 12 + 10).contains(&looks),

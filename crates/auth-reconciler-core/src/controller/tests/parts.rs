@@ -1,5 +1,6 @@
 //! The small parts that inputs are made of.
 
+use super::reconciling::begin;
 use super::*;
 use crate::container::Container;
 use crate::controller::batch::Batches;
@@ -31,6 +32,44 @@ fn the_output_of_a_container_that_runs_is_to_be_followed() {
     ] {
         assert_eq!(output(container, provider), None, "{container:?}");
     }
+}
+
+/// Nothing else is to come of one that is ready: no look wants it again.
+#[test]
+fn the_output_of_one_that_is_ready_is_followed_again_when_the_engine_is_back() {
+    let mut controller = serving(Settings {
+        has_engine: true,
+        ..settings()
+    });
+    begin(&mut controller, key(1), FIRST_SIGHT);
+    let ready = Outcome::Ready(Output {
+        life: follow::Life {
+            container: "c1".to_owned(),
+            started_at: None,
+        },
+        profile: &crate::profile::PROFILES[0],
+    });
+    controller.end_run(key(1), ready, FIRST_SIGHT);
+    let follows = |commands: &[Command]| {
+        let follow = |command: &&Command| matches!(command, Command::Follow { .. });
+        commands.iter().filter(follow).count()
+    };
+    assert_eq!(follows(&commands(&mut controller, FIRST_SIGHT)), 1);
+    let news = |status| {
+        Input::Engine(EngineNews {
+            status: Some(status),
+            ..EngineNews::default()
+        })
+    };
+    let (lost, back) = (ms(1_000), ms(2_000));
+    controller.handle(news(EngineStatus::OutOfSight("it hangs".to_owned())), lost);
+    let said = commands(&mut controller, lost);
+    assert!(
+        said.contains(&Command::Unfollow { key: key(1) }),
+        "{said:?}"
+    );
+    controller.handle(news(EngineStatus::InSight), back);
+    assert_eq!(follows(&commands(&mut controller, back)), 1);
 }
 
 #[test]

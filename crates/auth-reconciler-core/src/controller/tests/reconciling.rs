@@ -5,7 +5,7 @@ use crate::answer::Shortage;
 use crate::problem::{COLUMN_ADDED, FOREIGN_LOCK, LOG_REFUSES, NOT_ASKED};
 
 /// Has `key` reconciled.
-fn begin(controller: &mut Controller, key: Key, now: Moment) {
+pub(super) fn begin(controller: &mut Controller, key: Key, now: Moment) {
     controller.wake(key, Cause::ApiKey, now);
     assert_eq!(reconciled_keys(commands(controller, now)), [key]);
 }

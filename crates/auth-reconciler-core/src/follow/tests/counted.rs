@@ -27,7 +27,7 @@ fn a_look_whose_output_was_not_heard_to_its_end_teaches_nothing() {
         let now = |millis: u64| ms(second * 1_000 + millis);
         followers.begun(&key, now(0));
         followers.sent(&key, now(0));
-        followers.over(&key);
+        followers.over(&key, now(1));
         followers.answered(&key, ANSWER, now(5));
         followers.finished(&key, now(5));
         followers.want(&key, &life("container of a"), profile(), now(500));

@@ -193,3 +193,69 @@ fn those_that_converge_go_before_those_that_are_ready() {
     assert_eq!(last.len(), 4, "{last:?}");
     assert_eq!((followers.following(), followers.waiting()), (2, 1));
 }
+
+/// No other look of it is to come, and what it says is heard by nobody until one has it followed again.
+#[test]
+fn one_whose_output_ends_by_itself_is_looked_at_and_followed_again() {
+    let mut bot = Bot::new(2);
+    bot.step(61_000);
+    assert_eq!(bot.looks, 0);
+    bot.followers.over(&bot.key, ms(100_000));
+    assert_eq!(all(&mut bot.followers, ms(100_000)), [look("a")]);
+    bot.ask(100_000);
+    let again = attach("a", "container of a");
+    assert_eq!(all(&mut bot.followers, ms(100_010)), [again]);
+    // A proxy in between cuts each stream after 10 s: one look a minute, no more.
+    let mut looks = 0;
+    for second in 101..1_000 {
+        for command in all(&mut bot.followers, ms(second * 1_000)) {
+            if command == look("a") {
+                looks += 1;
+                bot.ask(second * 1_000);
+            }
+        }
+        if second % 10 == 0 {
+            bot.followers.over(&bot.key, ms(second * 1_000));
+        }
+    }
+    assert!((13..=15).contains(&looks), "{looks} in 15 minutes");
+}
+
+/// What they said meanwhile is looked for, as soon as they may be looked at.
+#[test]
+fn who_was_followed_is_so_again_when_the_engine_is_back_whether_it_is_ready_or_not() {
+    let (ready, converging, unwanted) = ("a".to_owned(), "b".to_owned(), "c".to_owned());
+    let mut followers = Followers::new(Limits::with_places(3));
+    followers.rest(&ready, &life("a"), profile(), ms(0));
+    followers.want(&converging, &life("b"), profile(), ms(0));
+    followers.want(&unwanted, &life("c"), profile(), ms(0));
+    assert_eq!(all(&mut followers, ms(0)).len(), 3);
+    for key in [&ready, &converging] {
+        followers.began(key, ms(1));
+        look_at(&mut followers, key, ms(2));
+    }
+    followers.unwant(&unwanted);
+    all(&mut followers, ms(100_000));
+
+    followers.lost();
+    let mut told = all(&mut followers, ms(100_000));
+    told.sort_by_key(|command| format!("{command:?}"));
+    let detach = |key: &String| Command::Detach { key: key.clone() };
+    assert_eq!(told, [detach(&ready), detach(&converging)]);
+    assert_eq!((followers.following(), followers.waiting()), (0, 0));
+
+    followers.back(ms(110_000));
+    let begins = all(&mut followers, ms(110_000));
+    assert_eq!(begins, [attach("b", "b"), attach("a", "a")]);
+    for key in [&ready, &converging] {
+        followers.began(key, ms(110_001));
+    }
+    let looks = all(&mut followers, ms(110_100));
+    assert!(looks.contains(&look("a")), "{looks:?}");
+    assert!(looks.contains(&look("b")), "{looks:?}");
+    followers.lost();
+    followers.back(ms(110_200));
+    followers.release(&ready);
+    followers.release(&converging);
+    assert_eq!((followers.following(), followers.waiting()), (0, 0));
+}
