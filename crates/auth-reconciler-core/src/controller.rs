@@ -217,7 +217,10 @@ impl Controller {
             Input::Read(read) => self.read(read, now),
             Input::Inspected(inspected) => self.inspected(*inspected, now),
             Input::Probed(probed) => self.probed(*probed, now),
-            Input::Recorded { recordings, held } => self.recorded(recordings, &held, now),
+            Input::Recorded {
+                recordings,
+                transactions,
+            } => self.recorded(recordings, &transactions, now),
             Input::Done { epoch, done } => {
                 self.keep_what_no_scan_finds(&done);
                 if self.leads(epoch) {

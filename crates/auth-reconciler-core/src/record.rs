@@ -76,6 +76,31 @@ impl Recording {
             | Recorded::Overtaken(_) => false,
         }
     }
+
+    /// Whether the row was to be written, whatever came of it.
+    #[must_use]
+    pub const fn tried_to_write(&self) -> bool {
+        match self.outcome {
+            Recorded::Written | Recorded::Overridden | Recorded::Unwritable => true,
+            Recorded::Right
+            | Recorded::Busy
+            | Recorded::Gone
+            | Recorded::Unwatched
+            | Recorded::EpochEnded
+            | Recorded::Overtaken(_) => false,
+        }
+    }
+}
+
+/// A transaction of a batch of records, as far as it locked watched rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// How many rows.
+    pub rows: usize,
+    /// For how long at most, by the server's clock: the way to it and the wait for a session are not in it.
+    pub held: Duration,
+    /// Whose row it was, if it was one and its write was tried.
+    pub alone: Option<Key>,
 }
 
 /// What became of a proposal.

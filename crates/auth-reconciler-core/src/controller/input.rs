@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -15,7 +14,7 @@ use crate::follow::{Life, Sound};
 use crate::instance::Key;
 use crate::profile::Profile;
 use crate::queue::Moment;
-use crate::record::Recording;
+use crate::record::{Recording, Transaction};
 use crate::witness::{Known, Reading, Word};
 use crate::{Answer, Cause, standby};
 
@@ -49,8 +48,8 @@ pub enum Input {
     Recorded {
         /// What became of each proposal.
         recordings: Vec<(Key, Result<Recording, Failure>)>,
-        /// How many watched rows each of its transactions has locked, and for how long.
-        held: Vec<(usize, Duration)>,
+        /// Its transactions that have locked watched rows.
+        transactions: Vec<Transaction>,
     },
     /// Changes were put off. False: another epoch has begun, and nothing was done.
     PutOff(Result<bool, Failure>),

@@ -1,12 +1,10 @@
 //! From a proposal to the end of its reconciliation.
 
-use std::time::Duration;
-
 use super::run::{Proposed, Run, Seen, Step};
 use super::{Controller, Failure, Notice, Outcome, Output, Said, Stop};
 use crate::instance::Key;
 use crate::queue::Moment;
-use crate::record::{Proposal, Recorded, Recording};
+use crate::record::{Proposal, Recorded, Recording, Transaction};
 use crate::verdict::Verdict;
 
 impl Controller {
@@ -81,11 +79,11 @@ impl Controller {
     pub(super) fn recorded(
         &mut self,
         recordings: Vec<(Key, Result<Recording, Failure>)>,
-        held: &[(usize, Duration)],
+        transactions: &[Transaction],
         now: Moment,
     ) {
         let first = recordings.first().map(|(key, _)| key);
-        self.records.ended(first, held, now);
+        self.records.ended(first, transactions);
         self.read_on();
         for (key, recording) in recordings {
             self.one_recorded(key, recording, now);

@@ -7,7 +7,9 @@
 //! * one that takes longer than [`PATIENCE`] keeps the next one no longer; while it lasts no other row of its table is
 //!   written, for that would last as long;
 //! * an instance whose write took longer than [`LONG`] goes alone from then on, beside the others and one at a time, until it
-//!   was written in less;
+//!   was written in less. That is known of a write that was one row's alone, and by the server's clock: else whatever delays
+//!   a batch, a slow network among it, would be laid to each of its rows. A batch of several that takes long makes those
+//!   after it smaller, so whose fault it is comes to light;
 //! * there are never more batches under way than [`Settings::record_lanes`](super::Settings::record_lanes): with one, none
 //!   of this is so.
 
@@ -17,7 +19,7 @@ use std::time::Duration;
 use crate::batch::Bound;
 use crate::instance::Key;
 use crate::queue::{Moment, PATIENCE};
-use crate::record::Proposal;
+use crate::record::{Proposal, Transaction};
 
 /// Most that are recorded at once.
 const MOST: usize = 256;
@@ -35,7 +37,7 @@ pub(super) struct Records {
     /// The oldest first.
     waiting: VecDeque<Proposal>,
     under_way: Vec<Batch>,
-    /// Whose last write was slow.
+    /// Whose last write by itself was slow.
     slow: BTreeSet<Key>,
     /// How many rows of each table a batch may lock.
     bounds: BTreeMap<i32, Bound>,
@@ -119,8 +121,8 @@ impl Records {
         Some(self.begun(vec![alone], true, now))
     }
 
-    /// A batch with this one in it has ended. Its transactions have each held so many rows for so long.
-    pub(super) fn ended(&mut self, key: Option<&Key>, held: &[(usize, Duration)], now: Moment) {
+    /// A batch with this one in it has ended. These were its transactions.
+    pub(super) fn ended(&mut self, key: Option<&Key>, transactions: &[Transaction]) {
         let of_it = |batch: &Batch| key.is_some_and(|key| batch.keys.contains(key));
         let place = self.under_way.iter().position(of_it).unwrap_or_default();
         if place >= self.under_way.len() {
@@ -129,16 +131,15 @@ impl Records {
         let batch = self.under_way.remove(place);
         if !batch.of_slow {
             let bound = self.bounds.entry(batch.watched_id).or_default();
-            for (rows, time) in held {
-                bound.observe(*rows, *time);
+            for transaction in transactions {
+                bound.observe(transaction.rows, transaction.held);
             }
         }
-        if !batch.writes {
-            return;
-        }
-        let was_slow = now.saturating_sub(batch.since) > LONG;
-        for key in batch.keys {
-            if was_slow {
+        for transaction in transactions {
+            let Some(key) = transaction.alone else {
+                continue;
+            };
+            if transaction.held > LONG {
                 self.slow.insert(key);
             } else {
                 self.slow.remove(&key);

@@ -1,4 +1,4 @@
-//! Reads, inspections, probes and records in the simulated world, as the controller commands them.
+//! Reads, inspections and probes in the simulated world, as the controller commands them.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,12 @@ use auth_reconciler_core::controller::{
 };
 use auth_reconciler_core::facts::{Facts, Way};
 use auth_reconciler_core::follow::{Kind, Sound};
-use auth_reconciler_core::record::{Proposal, Recorded, Recording};
 use auth_reconciler_core::snapshot::Snapshot;
-use auth_reconciler_core::verdict::Verdict;
 use auth_reconciler_core::{Answer, Key};
 
-use crate::daemon::{Act, BURST, INTERVAL, Look, Run, changes, index, key, row_facts};
-use crate::database::{Instance, uuid};
-use crate::ledger::{Asked, Judged};
+use crate::daemon::{Act, BURST, INTERVAL, Look, changes, index, key, row_facts};
+use crate::database::uuid;
+use crate::ledger::Asked;
 use crate::sim::{Event, Sim};
 
 impl Sim {
@@ -189,7 +187,7 @@ impl Sim {
     }
 
     /// Which life of its container this is.
-    fn life(&self, i: usize) -> Option<u64> {
+    pub(crate) fn life(&self, i: usize) -> Option<u64> {
         Some(self.dock.as_ref()?.ship(i)?.life)
     }
 
@@ -260,115 +258,6 @@ impl Sim {
         {
             self.ledger.void(heard);
         }
-    }
-
-    pub(crate) fn begin_record(&mut self, proposals: Vec<Proposal>) {
-        // Now and then the database is slow.
-        let slow = self.timed && self.rng.below(50) == 0;
-        self.begin(Act::Record(proposals), if slow { 4_000 } else { 0 });
-    }
-
-    /// The batch of records under way is made, if there is one.
-    pub(crate) fn finish_record(&mut self) {
-        let jobs = self.daemon.as_ref().map(|daemon| daemon.jobs.iter());
-        let record =
-            jobs.and_then(|mut jobs| jobs.position(|job| matches!(job.act, Act::Record(_))));
-        if let Some(number) = record {
-            self.finish_job(number);
-        }
-    }
-
-    pub(crate) fn record(&mut self, proposals: Vec<Proposal>) {
-        let keys: Vec<Key> = proposals.iter().map(|proposal| proposal.key).collect();
-        let recordings = proposals.into_iter().map(|proposal| {
-            let recording = Recording {
-                outcome: self.accept(&proposal),
-                from: None,
-                reaction_ms: None,
-                refusal: None,
-            };
-            (proposal.key, Ok(recording))
-        });
-        let recordings = recordings.collect();
-        let held = Vec::new();
-        let input = Input::Recorded { recordings, held };
-        if !self.timed && self.rng.below(4) == 0 {
-            self.begin(Act::Recorded { keys, input }, 0);
-        } else {
-            self.tell_end(&keys, input);
-        }
-    }
-
-    /// One of a batch, behind its own fence.
-    fn accept(&mut self, proposal: &Proposal) -> Recorded {
-        let i = index(&proposal.key);
-        if proposal.epoch != uuid(self.db.epoch) {
-            return Recorded::EpochEnded;
-        }
-        if !self.db.fenced(i, proposal) {
-            return Recorded::Overtaken("change");
-        }
-        // Somebody holds the row.
-        if self.rng.below(20) == 0 {
-            return Recorded::Busy;
-        }
-        let Some(verdict) = &proposal.verdict else {
-            self.db.answer(i, proposal);
-            self.db.instances[i] = None;
-            self.ledger.forget(i);
-            return Recorded::Gone;
-        };
-        let unlogged = self.db.unlogged || self.db.owed;
-        let Some(row) = &self.db.rows[i] else {
-            assert!(unlogged, "a deletion is a change");
-            return Recorded::Gone;
-        };
-        let read = self.daemon.as_ref().and_then(|daemon| daemon.looks[&i].key);
-        assert!(
-            row.key == read || unlogged,
-            "a verdict about another key was accepted"
-        );
-        self.db.answer(i, proposal);
-        self.written(i, proposal, verdict)
-    }
-
-    /// The fence has let it through.
-    fn written(&mut self, i: usize, proposal: &Proposal, verdict: &Verdict) -> Recorded {
-        let (version, now) = (self.db.number(), self.now);
-        let truly_ready = self.truly_ready(i);
-        let life = self.life(i);
-        let look = self.look(i).cloned().unwrap_or_default();
-        let run = Run {
-            facts: proposal.snapshot.facts.clone(),
-            sent: look.read_at,
-            answer: look.answer,
-            life: look.heard.and_then(|(_, life)| life),
-            asked_in: look.asked_in,
-        };
-        self.ledger.judge(&Judged {
-            i,
-            now,
-            run: &run,
-            verdict,
-            truly_ready,
-            life,
-        });
-        self.db.instances[i] = Some(Instance {
-            version,
-            memory: verdict.memory.clone(),
-            settled: verdict.retry.is_none(),
-        });
-        let Some(row) = &mut self.db.rows[i] else {
-            return Recorded::Gone;
-        };
-        if let Some(status) = verdict.status
-            && row.status.as_deref() != Some(status.as_str())
-        {
-            row.status = Some(status.as_str().to_owned());
-            row.updated = now;
-            return Recorded::Written;
-        }
-        Recorded::Right
     }
 
     /// Over any stretch of looks at one key: no more than the burst plus what the time refills.

@@ -1,8 +1,8 @@
 //! The pure core against a small world.
 //!
 //! [`sim::Sim`] holds a database with the change log and the fence of the SQL, APIs and the way to them, two
-//! engines, a manager, another process that may lead, and a daemon that is the real controller; `carry.rs` and `looks.rs`
-//! do for it what the shell does. It is driven in two ways:
+//! engines, a manager, another process that may lead, and a daemon that is the real controller; `carry.rs`, `looks.rs`
+//! and `records.rs` do for it what the shell does. It is driven in two ways:
 //!
 //! * *in any order* (`any_order.rs`): Proptest makes up histories in which rows, APIs, containers, network and
 //!   clocks change, probes, records, scans and whatever else is under way finish early or late, the daemon is killed
@@ -27,6 +27,7 @@ mod dock_sim;
 mod fleet;
 mod ledger;
 mod looks;
+mod records;
 mod rng;
 mod sim;
 mod truth;

@@ -138,6 +138,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the server ended the statement at its limit, or somebody told it to.
+    pub(super) fn is_canceled(&self) -> bool {
+        self.code() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// Whether the server answered, and refused: the same will be refused again at once. A session that it ended is not
     /// meant, nor is what the way to it did.
     pub(crate) fn is_refusal(&self) -> bool {

@@ -2,9 +2,8 @@
 //! own fence.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use auth_reconciler_core::record::{Proposal, Recording};
+use auth_reconciler_core::record::{Proposal, Recording, Transaction};
 use deadpool_postgres::Pool;
 use serde::Serialize;
 
@@ -47,23 +46,23 @@ impl Act {
     }
 }
 
-/// Records these behind the fence. The results are in their order; and how many rows each transaction has locked, and for
-/// how long.
+/// Records these behind the fence. The results are in their order; and the transactions that have locked watched rows.
 pub(crate) async fn record(
     pool: &Pool,
     settings: &RecordSettings,
     proposals: &[Proposal],
-) -> (Vec<Result<Recording, StoreError>>, Vec<(usize, Duration)>) {
-    let held = Mutex::new(Vec::new());
+) -> (Vec<Result<Recording, StoreError>>, Vec<Transaction>) {
+    let transactions = Mutex::new(Vec::new());
     let wanted: Vec<_> = proposals.iter().map(Wanted::of).collect();
     let sent: Vec<&Wanted> = wanted
         .iter()
         .filter_map(|wanted| wanted.as_ref().ok())
         .collect();
-    let note = |rows, time| {
-        held.lock()
+    let note = |transaction| {
+        transactions
+            .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((rows, time))
+            .push(transaction);
     };
     let mut recordings = record_all(pool, settings, &sent, note).await.into_iter();
     let results = wanted.into_iter().map(|wanted| {
@@ -75,7 +74,9 @@ pub(crate) async fn record(
     let results = results.collect();
     (
         results,
-        held.into_inner().unwrap_or_else(PoisonError::into_inner),
+        transactions
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
     )
 }
 

@@ -100,12 +100,12 @@ pub(super) async fn record(context: Arc<Context>, proposals: Vec<Proposal>) -> I
         &proposals,
     ))
     .await;
-    let (recordings, held) = recorded.unwrap_or_default();
+    let (recordings, transactions) = recorded.unwrap_or_default();
     let results = recordings.into_iter();
     let results = results.map(|recording| recording.map_err(|failure| Failure::from(&failure)));
     Input::Recorded {
         recordings: each(&keys, results.collect()),
-        held,
+        transactions,
     }
 }
 

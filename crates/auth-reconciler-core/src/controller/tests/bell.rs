@@ -138,7 +138,7 @@ fn while_a_record_is_under_way_nobody_has_to_ring_and_at_its_end_the_log_is_read
     assert!(matches!(told[..], [Command::Record(_)]), "{told:?}");
     let input = Input::Recorded {
         recordings: vec![super::steps::became(key(1), Recorded::Written)],
-        held: Vec::new(),
+        transactions: Vec::new(),
     };
     controller.handle(input, ms(3));
     brought_nothing(&mut controller, ms(3));

@@ -66,7 +66,7 @@ pub(super) fn recorded(controller: &mut Controller, number: u128, outcome: Recor
     assert_eq!(proposals(rest(controller, now)).len(), 1);
     let input = Input::Recorded {
         recordings: vec![became(key(number), outcome)],
-        held: Vec::new(),
+        transactions: Vec::new(),
     };
     controller.handle(input, now);
 }

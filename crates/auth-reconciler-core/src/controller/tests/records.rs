@@ -4,8 +4,10 @@ use super::steps::{asked, next_all, probed, reads, snapshot};
 use super::*;
 use crate::controller::records::Records;
 use crate::queue::PATIENCE;
-use crate::record::Proposal;
+use crate::record::{Proposal, Transaction};
 use crate::verdict::{Plan, Policy, plan};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A proposal for a row of this table, which it writes or not.
 fn proposal(watched_id: i32, number: u128, writes: bool) -> Proposal {
@@ -51,12 +53,25 @@ fn next(records: &mut Records, now: Moment) -> Option<Vec<u128>> {
     )
 }
 
-fn ended(records: &mut Records, watched_id: i32, number: u128, now: Moment) {
+fn ended(records: &mut Records, watched_id: i32, number: u128) {
     let key = Key {
         watched_id,
         ..key(number)
     };
-    records.ended(Some(&key), &[], now);
+    records.ended(Some(&key), &[]);
+}
+
+/// A batch of rows of the first table has ended; it was one transaction, which took as long at the server.
+fn took(records: &mut Records, numbers: &[u128], held: Duration) {
+    let transaction = Transaction {
+        rows: numbers.len(),
+        held,
+        alone: match numbers {
+            [number] => Some(key(*number)),
+            _ => None,
+        },
+    };
+    records.ended(Some(&key(numbers[0])), &[transaction]);
 }
 
 #[test]
@@ -73,7 +88,7 @@ fn a_batch_is_of_one_table_and_writes_or_does_not_and_the_oldest_goes_first() {
     for (table, batch) in [(1, [1, 4]), (2, [2, 5]), (1, [3, 6])] {
         assert_eq!(next(&mut records, ms(0)).as_deref(), Some(&batch[..]));
         assert_eq!(next(&mut records, ms(0)), None, "one at a time");
-        ended(&mut records, table, batch[1], ms(0));
+        ended(&mut records, table, batch[1]);
     }
 }
 
@@ -88,12 +103,12 @@ fn a_batch_that_takes_long_keeps_only_those_who_would_write_to_its_table() {
     assert_eq!(next(&mut records, late - ms(1)), None);
     assert_eq!(records.deadline(late - ms(1)), Some(late));
     assert_eq!(next(&mut records, late), Some(vec![3]));
-    ended(&mut records, 2, 3, late);
+    ended(&mut records, 2, 3);
     assert_eq!(next(&mut records, late), Some(vec![4]));
-    ended(&mut records, 1, 4, late);
+    ended(&mut records, 1, 4);
     assert_eq!(next(&mut records, late), None, "it would take as long");
     assert_eq!(records.deadline(late), None, "nothing happens by the clock");
-    ended(&mut records, 1, 1, late);
+    ended(&mut records, 1, 1);
     assert_eq!(next(&mut records, late), Some(vec![2]));
 }
 
@@ -111,7 +126,7 @@ fn no_more_batches_are_under_way_than_there_are_lanes() {
         }
         assert_eq!(next(&mut records, now), None, "{lanes}");
         assert_eq!(records.deadline(now), None);
-        ended(&mut records, 1, 1, now);
+        ended(&mut records, 1, 1);
         assert!(next(&mut records, now).is_some());
     }
 }
@@ -119,9 +134,12 @@ fn no_more_batches_are_under_way_than_there_are_lanes() {
 /// A row is slow, and the others of its table are not.
 #[test]
 fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
-    let mut records = records(3, &[(1, 1, true), (1, 2, true)]);
-    assert_eq!(next(&mut records, ms(0)), Some(vec![1, 2]));
-    ended(&mut records, 1, 1, ms(5_000));
+    let mut records = records(3, &[]);
+    for number in 1..=2 {
+        records.want(proposal(1, number, true));
+        assert_eq!(next(&mut records, ms(0)), Some(vec![number]));
+        took(&mut records, &[number], 5 * SECOND);
+    }
     for number in 1..=3 {
         records.want(proposal(1, number, true));
     }
@@ -136,26 +154,65 @@ fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
         "and the slow one beside it"
     );
     assert_eq!(next(&mut records, ms(5_000)), None);
-    ended(&mut records, 1, 3, ms(5_001));
+    ended(&mut records, 1, 3);
     records.want(proposal(1, 4, true));
     assert_eq!(
         next(&mut records, ms(7_000)),
         Some(vec![4]),
         "of the same table, while the slow one lasts"
     );
-    ended(&mut records, 1, 4, ms(7_001));
+    ended(&mut records, 1, 4);
     assert_eq!(
         next(&mut records, ms(7_001)),
         None,
         "one slow one at a time"
     );
-    ended(&mut records, 1, 1, ms(10_000));
+    ended(&mut records, 1, 1);
+    assert_eq!(next(&mut records, ms(10_000)), Some(vec![2]));
+    // Somebody held its row, which says nothing of it.
+    ended(&mut records, 1, 2);
+    records.want(proposal(1, 2, true));
+    records.want(proposal(1, 5, true));
+    assert_eq!(next(&mut records, ms(10_000)), Some(vec![5]));
     assert_eq!(next(&mut records, ms(10_000)), Some(vec![2]));
     // It was quick this time, and is like any other from then on.
-    ended(&mut records, 1, 2, ms(10_001));
+    took(&mut records, &[2], ms(1));
+    took(&mut records, &[5], ms(1));
     records.want(proposal(1, 5, true));
     records.want(proposal(1, 2, true));
-    assert_eq!(next(&mut records, ms(10_001)), Some(vec![5, 2]));
+    assert_eq!(next(&mut records, ms(10_001)), Some(vec![5]));
+    assert_eq!(next(&mut records, ms(10_001)), None, "no longer beside it");
+    took(&mut records, &[5], ms(1));
+    assert_eq!(next(&mut records, ms(10_001)), Some(vec![2]));
+}
+
+/// The way to the server, a session that had to be waited for, a lock: the transaction itself was quick.
+#[test]
+fn what_delays_a_batch_elsewhere_is_laid_to_nobody() {
+    let mut records = records(3, &[(1, 1, true)]);
+    assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
+    took(&mut records, &[1], ms(2));
+    for number in 1..=2 {
+        records.want(proposal(1, number, true));
+    }
+    assert_eq!(next(&mut records, 9 * SECOND), Some(vec![1, 2]));
+}
+
+/// A server that is slow in general, or one row among them: that is seen when they go one by one.
+#[test]
+fn a_batch_of_several_that_took_long_makes_none_of_them_slow() {
+    let mut records = records(3, &[(1, 1, true), (1, 2, true)]);
+    assert_eq!(next(&mut records, ms(0)), Some(vec![1, 2]));
+    took(&mut records, &[1, 2], 5 * SECOND);
+    for number in 1..=3 {
+        records.want(proposal(1, number, true));
+    }
+    for number in 1..=3 {
+        let now = 5 * SECOND;
+        assert_eq!(next(&mut records, now), Some(vec![number]), "in their turn");
+        assert_eq!(next(&mut records, now), None, "and none beside it");
+        took(&mut records, &[number], ms(2));
+    }
 }
 
 /// What is slow is no measure of how many of the others may be locked at once.
@@ -163,8 +220,7 @@ fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
 fn what_one_table_takes_bounds_no_batch_of_another() {
     let mut records = records(3, &[(1, 1, true)]);
     assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
-    let held = [(1, Duration::from_secs(5))];
-    records.ended(Some(&key(1)), &held, ms(5_000));
+    took(&mut records, &[1], 5 * SECOND);
     for number in 10..=13 {
         records.want(proposal(1, number, true));
         records.want(proposal(2, number + 10, true));
@@ -174,7 +230,7 @@ fn what_one_table_takes_bounds_no_batch_of_another() {
         Some(vec![10]),
         "one at a time"
     );
-    ended(&mut records, 1, 10, ms(5_001));
+    ended(&mut records, 1, 10);
     assert_eq!(next(&mut records, ms(5_001)), Some(vec![20, 21, 22, 23]));
 }
 

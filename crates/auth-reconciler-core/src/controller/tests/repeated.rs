@@ -24,7 +24,7 @@ fn look(controller: &mut Controller, now: Moment) -> Proposal {
 fn recorded(recordings: Vec<(Key, Result<Recording, Failure>)>) -> Input {
     Input::Recorded {
         recordings,
-        held: Vec::new(),
+        transactions: Vec::new(),
     }
 }
 

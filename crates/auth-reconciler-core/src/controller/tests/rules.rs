@@ -272,7 +272,7 @@ fn one_whose_engine_did_not_answer_is_looked_at_again_soon() {
         assert_eq!(proposals(next_all(&mut controller, ms(3))).len(), 1);
         let recorded = Input::Recorded {
             recordings: vec![became(key(1), Recorded::Written)],
-            held: Vec::new(),
+            transactions: Vec::new(),
         };
         controller.handle(recorded, ms(4));
         next_all(&mut controller, ms(4));

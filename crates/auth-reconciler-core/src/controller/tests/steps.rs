@@ -6,7 +6,7 @@ use super::*;
 use crate::container::Container;
 use crate::facts::{Change, Facts, Row, Way};
 use crate::key::ApiKey;
-use crate::record::{Recorded, Recording};
+use crate::record::{Recorded, Recording, Transaction};
 use crate::snapshot::Snapshot;
 use crate::{Answer, AuthStatus};
 
@@ -131,7 +131,7 @@ fn one_that_is_woken_is_read_asked_and_recorded_and_nothing_is_left() {
     controller.handle(
         Input::Recorded {
             recordings: recorded,
-            held: Vec::new(),
+            transactions: Vec::new(),
         },
         ms(4),
     );
@@ -174,7 +174,7 @@ fn verdicts_go_to_the_record_together_and_one_that_is_refused_takes_no_other_wit
     controller.handle(
         Input::Recorded {
             recordings: recorded,
-            held: Vec::new(),
+            transactions: Vec::new(),
         },
         ms(3),
     );
@@ -186,7 +186,7 @@ fn verdicts_go_to_the_record_together_and_one_that_is_refused_takes_no_other_wit
     controller.handle(
         Input::Recorded {
             recordings: recorded,
-            held: Vec::new(),
+            transactions: Vec::new(),
         },
         ms(4),
     );
@@ -235,7 +235,7 @@ fn a_verdict_is_dropped_if_something_happens_to_the_container_while_it_waits_for
     next_all(&mut controller, ms(4));
     let recorded = Input::Recorded {
         recordings: vec![became(key(1), Recorded::Written)],
-        held: Vec::new(),
+        transactions: Vec::new(),
     };
     controller.handle(recorded, ms(5));
     let next = next_all(&mut controller, ms(5));
@@ -363,7 +363,11 @@ fn a_batch_of_records_takes_the_oldest_and_no_more_rows_than_it_may_lock() {
             .iter()
             .map(|proposal| became(proposal.key, Recorded::Written))
             .collect(),
-        held: vec![(proposals.len(), time)],
+        transactions: vec![Transaction {
+            rows: proposals.len(),
+            held: time,
+            alone: None,
+        }],
     };
     let first = proposals(next_all(&mut controller, ms(2)));
     assert!((2..20).contains(&first.len()), "{}", first.len());
@@ -386,7 +390,7 @@ fn asked_to_stop_it_brings_what_is_under_way_to_its_record_and_begins_nothing() 
     let recorded = vec![became(key(1), Recorded::EpochEnded)];
     let input = Input::Recorded {
         recordings: recorded,
-        held: Vec::new(),
+        transactions: Vec::new(),
     };
     controller.handle(input, ms(4));
     let told = next_all(&mut controller, ms(4));

@@ -1,10 +1,10 @@
 //! A batch of records: its transactions, and their answers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth_reconciler_core::Key;
-use auth_reconciler_core::record::{Recorded, Recording};
+use auth_reconciler_core::record::{Recorded, Recording, Transaction};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -22,29 +22,32 @@ const RECORD: &str = sql!("queries/record.sql");
 const FORGET: &str = sql!("queries/forget.sql");
 
 /// Records these behind the fence, with as few transactions as [`parts`] makes of them. The results are in their order; one that
-/// is refused, busy, gone or cannot be written takes no other with it. `held` is told how many watched rows a transaction
-/// has locked, and for how long at most.
+/// is refused, busy, gone or cannot be written takes no other with it. `note` is told of each transaction that has locked
+/// watched rows.
 pub(crate) async fn record_all(
     pool: &Pool,
     settings: &RecordSettings,
     wanted: &[&Wanted],
-    held: impl Fn(usize, Duration),
+    note: impl Fn(Transaction),
 ) -> Vec<Result<Recording, StoreError>> {
     let mut results: Vec<_> = wanted
         .iter()
         .map(|one| Err(no_answer(one.act.name())))
         .collect();
     for (part, places) in parts(wanted) {
-        let held = &held;
+        let note = &note;
         let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
             let some: Vec<&Wanted> = some
                 .into_iter()
                 .map(|place| wanted[places[place]])
                 .collect();
             async move {
-                let (recordings, time) = part.run(pool, settings, &some).await?;
-                held(some.iter().filter(|one| one.writes).count(), time);
-                Ok(recordings)
+                let began = Instant::now();
+                let ended = part.run(pool, settings, &some).await;
+                if let Some(transaction) = transaction(&some, &ended, began.elapsed()) {
+                    note(transaction);
+                }
+                ended.map(|(recordings, _)| recordings)
             }
         });
         for (place, recording) in places.iter().zip(recorded.await) {
@@ -52,6 +55,31 @@ pub(crate) async fn record_all(
         }
     }
     results
+}
+
+/// What is known of the transaction of these, which has ended so after as much time.
+fn transaction(
+    wanted: &[&Wanted],
+    ended: &Result<(Vec<Option<Recording>>, Duration), StoreError>,
+    took: Duration,
+) -> Option<Transaction> {
+    let held = match ended {
+        Ok((_, held)) => *held,
+        // It ran into its limit at the server.
+        Err(failure) if failure.is_canceled() => took,
+        Err(_) => return None,
+    };
+    let tried = match ended {
+        Ok((recordings, _)) => recordings.iter().flatten().any(Recording::tried_to_write),
+        Err(_) => true,
+    };
+    let mut writing = wanted.iter().filter(|one| one.writes);
+    let (first, rows) = (writing.next()?, 1 + writing.count());
+    Some(Transaction {
+        rows,
+        held,
+        alone: (rows == 1 && tried).then_some(first.key),
+    })
 }
 
 /// Which of these go in which transaction, by their places. Nothing is twice in one: the later one goes with another.
@@ -186,6 +214,34 @@ mod tests {
             writes,
             json: String::new(),
         }
+    }
+
+    fn of_one(outcome: Recorded) -> Vec<Option<Recording>> {
+        vec![Some(Recording {
+            outcome,
+            from: None,
+            reaction_ms: None,
+            refusal: None,
+        })]
+    }
+
+    #[test]
+    fn the_time_of_a_transaction_is_the_servers_and_of_one_row_if_its_write_alone_was_tried() {
+        let (one, other, reads) = (wanted(1, true), wanted(2, true), wanted(3, false));
+        let (held, took) = (Duration::from_millis(3), Duration::from_secs(9));
+        let ended = |recordings| Ok((recordings, held));
+        let known = transaction(&[&one], &ended(of_one(Recorded::Overridden)), took).unwrap();
+        assert_eq!((known.rows, known.held), (1, held));
+        assert_eq!(known.alone, Some(one.key));
+        let untried = transaction(&[&one], &ended(of_one(Recorded::Busy)), took).unwrap();
+        assert_eq!(untried.alone, None);
+        let both = [of_one(Recorded::Written), of_one(Recorded::Written)].concat();
+        let both = transaction(&[&one, &other], &ended(both), took).unwrap();
+        assert_eq!((both.rows, both.alone), (2, None));
+        let none = transaction(&[&reads], &ended(of_one(Recorded::Right)), took);
+        assert_eq!(none, None);
+        let failed = transaction(&[&one], &Err(no_answer("record")), took);
+        assert_eq!(failed, None, "it says nothing of the row");
     }
 
     #[test]
