@@ -46,14 +46,16 @@ impl Controller {
             },
             unwritable_retry: snapshot.unwritable_retry(),
         }));
-        self.records.want(Proposal {
+        let since = run.wake.since;
+        let proposal = Proposal {
             epoch: run.epoch,
             key,
             snapshot,
             verdict,
             cause,
-            waited: now.saturating_sub(run.wake.since),
-        });
+            waited: now.saturating_sub(since),
+        };
+        self.records.want(proposal, since);
     }
 
     /// The next batch of those that wait to be recorded. What happened to a container while its verdict waited is in no

@@ -10,9 +10,12 @@
 //!   was written in less. That is known of a write that was one row's alone, and by the server's clock: else whatever delays
 //!   a batch, a slow network among it, would be laid to each of its rows. A batch of several that takes long makes those
 //!   after it smaller, so whose fault it is comes to light;
+//! * where the rows of a table go one by one for that reason, the one that was woken last goes first, and each
+//!   [`OLDEST_EVERY`]th time the oldest: a fresh change waits for one that turns out to be slow, and not for all of them;
 //! * there are never more batches under way than [`Settings::record_lanes`](super::Settings::record_lanes): with one, none
 //!   of this is so.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -30,17 +33,30 @@ const LONG: Duration = Duration::from_secs(1);
 /// Most that are known to be slow. Of more some are met anew.
 const MOST_SLOW: usize = 256;
 
+/// How often the oldest goes where the latest go first.
+const OLDEST_EVERY: u32 = 4;
+
 /// What waits to be recorded, and what is.
 #[derive(Debug)]
 pub(super) struct Records {
     lanes: usize,
     /// The oldest first.
-    waiting: VecDeque<Proposal>,
+    waiting: VecDeque<Waiting>,
     under_way: Vec<Batch>,
     /// Whose last write by itself was slow.
     slow: BTreeSet<Key>,
     /// How many rows of each table a batch may lock.
     bounds: BTreeMap<i32, Bound>,
+    /// How often one was chosen among those that go one by one.
+    chosen: u32,
+}
+
+/// One that waits.
+#[derive(Debug)]
+struct Waiting {
+    /// When it was woken.
+    since: Moment,
+    proposal: Proposal,
 }
 
 /// A batch under way.
@@ -76,24 +92,26 @@ impl Records {
             under_way: Vec::new(),
             slow: BTreeSet::new(),
             bounds: BTreeMap::new(),
+            chosen: 0,
         }
     }
 
-    /// Has it recorded with the next batch that it may be in.
-    pub(super) fn want(&mut self, proposal: Proposal) {
-        self.waiting.push_back(proposal);
+    /// Has it recorded with the next batch that it may be in. It was woken at `since`.
+    pub(super) fn want(&mut self, proposal: Proposal, since: Moment) {
+        self.waiting.push_back(Waiting { since, proposal });
     }
 
     /// Takes out of those that wait whom `unwanted` names.
     pub(super) fn take_out(&mut self, unwanted: impl Fn(&Proposal) -> bool) -> Vec<Proposal> {
-        if !self.waiting.iter().any(&unwanted) {
+        let unwanted = |one: &Waiting| unwanted(&one.proposal);
+        if !self.waiting.iter().any(unwanted) {
             return Vec::new();
         }
         let (out, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(unwanted);
         self.waiting = kept;
-        out.into()
+        out.into_iter().map(|one| one.proposal).collect()
     }
 
     /// Whether a batch may begin now, if there is something for it.
@@ -108,7 +126,7 @@ impl Records {
             return None;
         }
         if self.is_free(now)
-            && let Some(first) = self.waiting.iter().position(|one| self.may_go(one, now))
+            && let Some(first) = self.first(now)
         {
             let proposals = self.with_company(first, now);
             return Some(self.begun(proposals, false, now));
@@ -116,8 +134,9 @@ impl Records {
         if !self.slow_may_begin(now) {
             return None;
         }
-        let slow = self.waiting.iter().position(|one| self.is_slow(one))?;
-        let alone = self.waiting.remove(slow)?;
+        let is_slow = |one: &Waiting| self.is_slow(&one.proposal);
+        let slow = self.waiting.iter().position(is_slow)?;
+        let alone = self.waiting.remove(slow)?.proposal;
         Some(self.begun(vec![alone], true, now))
     }
 
@@ -152,15 +171,18 @@ impl Records {
 
     /// Takes out one that waits for a slow one, of several the one that came last, so that its slot is free for others.
     pub(super) fn give_up_one(&mut self, now: Moment) -> Option<Key> {
-        let waits = |one: &Proposal| !self.may_go(one, now);
+        let waits = |one: &Waiting| !self.may_go(&one.proposal, now);
         let place = self.waiting.iter().rposition(waits)?;
-        self.waiting.remove(place).map(|one| one.key)
+        self.waiting.remove(place).map(|one| one.proposal.key)
     }
 
     /// Whether a batch is under way, or about to be, whose end is near.
     pub(super) fn is_busy(&self, now: Moment) -> bool {
         let begins = self.under_way.len() < self.lanes
-            && self.waiting.iter().any(|one| self.may_go(one, now));
+            && self
+                .waiting
+                .iter()
+                .any(|one| self.may_go(&one.proposal, now));
         begins || self.end_is_near_until(now).is_some()
     }
 
@@ -206,10 +228,35 @@ impl Records {
         !self.is_slow(one) && !self.under_way.iter().any(|batch| batch.holds(one, now))
     }
 
+    /// Who goes next, of those that wait for no slow one.
+    fn first(&mut self, now: Moment) -> Option<usize> {
+        let may_go = |one: &Waiting| self.may_go(&one.proposal, now);
+        let oldest = self.waiting.iter().position(may_go)?;
+        let table = class(&self.waiting[oldest].proposal);
+        if !self.go_one_by_one(table) {
+            return Some(oldest);
+        }
+        let alike = |one: &Waiting| class(&one.proposal) == table && may_go(one);
+        let all = self.waiting.iter().enumerate();
+        let alike = all.filter(|(_, one)| alike(one));
+        let latest = alike.min_by_key(|(place, one)| (Reverse(one.since), *place));
+        let latest = latest.map(|(place, _)| place);
+        self.chosen = self.chosen.wrapping_add(1);
+        if self.chosen.is_multiple_of(OLDEST_EVERY) {
+            return Some(oldest);
+        }
+        latest
+    }
+
+    /// Whether rows of this table are written, and take so long that none has company.
+    fn go_one_by_one(&self, (watched_id, writes): (i32, bool)) -> bool {
+        let bound = self.bounds.get(&watched_id);
+        writes && bound.is_some_and(|bound| bound.rows() == 1)
+    }
+
     /// The one at this place, and those after it that may be recorded with it: no more than the rows that may be locked.
     fn with_company(&mut self, first: usize, now: Moment) -> Vec<Proposal> {
-        let class = |one: &Proposal| (one.key.watched_id, one.writes());
-        let (watched_id, writes) = class(&self.waiting[first]);
+        let (watched_id, writes) = class(&self.waiting[first].proposal);
         let bound = self.bounds.get(&watched_id).copied().unwrap_or_default();
         let most = if writes { bound.rows().min(MOST) } else { MOST };
         let mut taken = BTreeSet::new();
@@ -217,6 +264,7 @@ impl Records {
             if taken.len() == most {
                 break;
             }
+            let one = &one.proposal;
             if class(one) == (watched_id, writes) && self.may_go(one, now) {
                 taken.insert(place);
             }
@@ -224,7 +272,7 @@ impl Records {
         let all = std::mem::take(&mut self.waiting).into_iter().enumerate();
         let (with_it, kept): (Vec<_>, Vec<_>) = all.partition(|(place, _)| taken.contains(place));
         self.waiting = kept.into_iter().map(|(_, one)| one).collect();
-        with_it.into_iter().map(|(_, one)| one).collect()
+        with_it.into_iter().map(|(_, one)| one.proposal).collect()
     }
 
     fn begun(&mut self, proposals: Vec<Proposal>, of_slow: bool, now: Moment) -> Vec<Proposal> {
@@ -239,4 +287,9 @@ impl Records {
         }
         proposals
     }
+}
+
+/// Those of one class may be in one batch: their table, and whether they write to it.
+fn class(one: &Proposal) -> (i32, bool) {
+    (one.key.watched_id, one.writes())
 }

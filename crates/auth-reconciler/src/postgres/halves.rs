@@ -40,7 +40,7 @@ impl<R> Worked<R, StoreError> {
 /// Works off `count` items, as one batch if that goes; `work` is told which. It returns for each of them a result, or
 /// `None` for one that must be tried again in smaller company; or it fails as a whole, and where `may_be_of_one` says that
 /// a single item may be the reason, each half is tried by itself. Where it took [`LONG`] to find out, each item is; and when
-/// one has taken as long alone, what is left is not tried any more.
+/// one has taken as long alone, whatever came of it, what is left is not tried any more: it may take as long, and others wait.
 ///
 /// Returns what became of each item, in their order.
 pub(super) async fn halved<R, E, F>(
@@ -82,8 +82,6 @@ where
                 Vec::new()
             }
         };
-        let done = |place: &usize| matches!(results[*place], Worked::Done(_));
-        let long = long && !places.iter().all(done);
         match (long, places.len()) {
             (true, 1) => break,
             (false, 1) => {}

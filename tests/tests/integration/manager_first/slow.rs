@@ -57,3 +57,48 @@ async fn a_table_whose_trigger_sleeps_delays_no_other() -> Result<()> {
     );
     Ok(())
 }
+
+/// Some rows of the table, as those of one customer.
+#[tokio::test]
+async fn a_fresh_row_does_not_wait_for_all_those_of_its_table_that_are_slow() -> Result<()> {
+    const SLOW: usize = 4;
+    let scene = Scene::shared().await?;
+    let (slow, other) = (
+        Stub::start(Behaviour::Ready).await?,
+        Stub::start(Behaviour::Ready).await?,
+    );
+    let sleeps = format!(
+        "create function public.sleep() returns trigger language plpgsql as $$
+         begin
+            if new.port_api = {} then perform pg_sleep(3); end if;
+            return new;
+         end $$;
+         create trigger sleep before update of auth_status on public.message_instances
+            for each row execute function public.sleep()",
+        slow.port()
+    );
+    scene.manager.batch_execute(&sleeps).await?;
+    let _daemon = Daemon::start(&scene.database, &[]).await?;
+    for _ in 0..SLOW {
+        scene.instance(slow.port()).await?;
+    }
+    scene.eventually(ASLEEP).await?;
+    let id = scene.instance(other.port()).await?;
+    scene
+        .eventually(&format!(
+            "select auth_status = 'client_ready' from public.message_instances where id = '{id}'"
+        ))
+        .await?;
+    let written = format!(
+        "select count(*) from public.message_instances where port_api = {} and auth_status = 'client_ready'",
+        slow.port()
+    );
+    let before: i64 = scene.value(&written).await?;
+    ensure!(
+        before < SLOW as i64 - 1,
+        "{before} slow ones went before it"
+    );
+    scene
+        .eventually(&format!("select ({written}) = {SLOW}"))
+        .await
+}

@@ -37,7 +37,7 @@ fn proposal(watched_id: i32, number: u128, writes: bool) -> Proposal {
 fn records(lanes: usize, waiting: &[(i32, u128, bool)]) -> Records {
     let mut records = Records::with_lanes(lanes);
     for (watched_id, number, writes) in waiting {
-        records.want(proposal(*watched_id, *number, *writes));
+        records.want(proposal(*watched_id, *number, *writes), ms(0));
     }
     records
 }
@@ -97,7 +97,7 @@ fn a_batch_that_takes_long_keeps_only_those_who_would_write_to_its_table() {
     let mut records = records(3, &[(1, 1, true)]);
     assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
     for one in [(1, 2, true), (2, 3, true), (1, 4, false)] {
-        records.want(proposal(one.0, one.1, one.2));
+        records.want(proposal(one.0, one.1, one.2), ms(0));
     }
     let late = PATIENCE;
     assert_eq!(next(&mut records, late - ms(1)), None);
@@ -136,12 +136,12 @@ fn no_more_batches_are_under_way_than_there_are_lanes() {
 fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
     let mut records = records(3, &[]);
     for number in 1..=2 {
-        records.want(proposal(1, number, true));
+        records.want(proposal(1, number, true), ms(0));
         assert_eq!(next(&mut records, ms(0)), Some(vec![number]));
         took(&mut records, &[number], 5 * SECOND);
     }
     for number in 1..=3 {
-        records.want(proposal(1, number, true));
+        records.want(proposal(1, number, true), ms(0));
     }
     assert_eq!(
         next(&mut records, ms(5_000)),
@@ -155,7 +155,7 @@ fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
     );
     assert_eq!(next(&mut records, ms(5_000)), None);
     ended(&mut records, 1, 3);
-    records.want(proposal(1, 4, true));
+    records.want(proposal(1, 4, true), ms(0));
     assert_eq!(
         next(&mut records, ms(7_000)),
         Some(vec![4]),
@@ -171,15 +171,15 @@ fn whose_write_was_slow_goes_alone_and_keeps_nobody_until_it_is_quick() {
     assert_eq!(next(&mut records, ms(10_000)), Some(vec![2]));
     // Somebody held its row, which says nothing of it.
     ended(&mut records, 1, 2);
-    records.want(proposal(1, 2, true));
-    records.want(proposal(1, 5, true));
+    records.want(proposal(1, 2, true), ms(0));
+    records.want(proposal(1, 5, true), ms(0));
     assert_eq!(next(&mut records, ms(10_000)), Some(vec![5]));
     assert_eq!(next(&mut records, ms(10_000)), Some(vec![2]));
     // It was quick this time, and is like any other from then on.
     took(&mut records, &[2], ms(1));
     took(&mut records, &[5], ms(1));
-    records.want(proposal(1, 5, true));
-    records.want(proposal(1, 2, true));
+    records.want(proposal(1, 5, true), ms(0));
+    records.want(proposal(1, 2, true), ms(0));
     assert_eq!(next(&mut records, ms(10_001)), Some(vec![5]));
     assert_eq!(next(&mut records, ms(10_001)), None, "no longer beside it");
     took(&mut records, &[5], ms(1));
@@ -193,7 +193,7 @@ fn what_delays_a_batch_elsewhere_is_laid_to_nobody() {
     assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
     took(&mut records, &[1], ms(2));
     for number in 1..=2 {
-        records.want(proposal(1, number, true));
+        records.want(proposal(1, number, true), ms(0));
     }
     assert_eq!(next(&mut records, 9 * SECOND), Some(vec![1, 2]));
 }
@@ -205,7 +205,7 @@ fn a_batch_of_several_that_took_long_makes_none_of_them_slow() {
     assert_eq!(next(&mut records, ms(0)), Some(vec![1, 2]));
     took(&mut records, &[1, 2], 5 * SECOND);
     for number in 1..=3 {
-        records.want(proposal(1, number, true));
+        records.want(proposal(1, number, true), ms(0));
     }
     for number in 1..=3 {
         let now = 5 * SECOND;
@@ -215,6 +215,37 @@ fn a_batch_of_several_that_took_long_makes_none_of_them_slow() {
     }
 }
 
+/// It waits for the one under way, and not for all that came before it and may sleep as well.
+#[test]
+fn where_rows_go_one_by_one_a_fresh_one_goes_before_those_that_wait_and_the_oldest_is_not_forgotten()
+ {
+    let mut records = records(3, &[(1, 1, true)]);
+    assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
+    took(&mut records, &[1], 5 * SECOND);
+    for number in 2..=9 {
+        // The last two were woken together.
+        records.want(proposal(1, number, true), ms(number.min(8) as u64));
+    }
+    let mut order: Vec<u128> = Vec::new();
+    while let Some(batch) = next(&mut records, 5 * SECOND) {
+        order.extend(&batch);
+        took(&mut records, &batch, 100 * ms(1));
+    }
+    assert_eq!(order, [8, 9, 7, 2, 6, 5, 4, 3]);
+}
+
+/// As mostly: whoever came first goes first.
+#[test]
+fn where_rows_go_together_the_oldest_goes_first() {
+    let mut records = records(3, &[]);
+    for number in 1..=9 {
+        records.want(proposal(1, number, true), ms(number as u64));
+    }
+    let all = next(&mut records, ms(10)).expect("a batch");
+    assert!((2..9).contains(&all.len()), "{all:?}");
+    assert_eq!(all[0], 1);
+}
+
 /// What is slow is no measure of how many of the others may be locked at once.
 #[test]
 fn what_one_table_takes_bounds_no_batch_of_another() {
@@ -222,8 +253,8 @@ fn what_one_table_takes_bounds_no_batch_of_another() {
     assert_eq!(next(&mut records, ms(0)), Some(vec![1]));
     took(&mut records, &[1], 5 * SECOND);
     for number in 10..=13 {
-        records.want(proposal(1, number, true));
-        records.want(proposal(2, number + 10, true));
+        records.want(proposal(1, number, true), ms(0));
+        records.want(proposal(2, number + 10, true), ms(0));
     }
     assert_eq!(
         next(&mut records, ms(5_000)),

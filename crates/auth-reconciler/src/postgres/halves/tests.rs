@@ -131,6 +131,36 @@ async fn nobody_waits_in_many_companies_for_one_that_is_slow() {
     );
 }
 
+/// As rows whose trigger sleeps and then lets the write be: all of them together would keep others of the table waiting.
+#[tokio::test]
+async fn after_one_that_took_long_alone_and_was_done_nobody_is_tried() {
+    let batches = RefCell::new(Vec::new());
+    let results = halved(
+        4,
+        |_: &String| false,
+        |places: Vec<usize>| {
+            batches.borrow_mut().push(places.clone());
+            std::thread::sleep(LONG + Duration::from_millis(1));
+            let alone = places.len() == 1;
+            ready(Ok(places
+                .into_iter()
+                .map(|at| alone.then_some(at))
+                .collect()))
+        },
+    )
+    .await;
+    assert_eq!(batches.into_inner(), [vec![0, 1, 2, 3], vec![0]]);
+    assert!(matches!(
+        results[..],
+        [
+            Worked::Done(0),
+            Worked::NotTried,
+            Worked::NotTried,
+            Worked::NotTried
+        ]
+    ));
+}
+
 /// Else what our own statement does wrong would be told as somebody who takes too long, and come again for ever as busy.
 #[test]
 fn who_got_nothing_even_alone_has_an_error_of_its_own_and_who_was_not_tried_is_busy() {
