@@ -222,6 +222,59 @@ async fn triggers_of_a_partition_count_as_well() -> Result<()> {
     Ok(())
 }
 
+/// In each form, and whether or not the table has the column that tells its sort of instance.
+#[tokio::test]
+async fn a_change_of_any_column_that_verdicts_are_made_from_is_logged_in_either_form() -> Result<()>
+{
+    const FACTS: [(&str, &str); 6] = [
+        ("api_key", "'another'"),
+        ("account", "'another'"),
+        ("port_api", "4711"),
+        ("provider", "'another'"),
+        ("type_instance", "array['site']"),
+        ("id", "gen_random_uuid()"),
+    ];
+    let scene = scene::Scene::shared().await?;
+    scene.migrate().await?;
+    scene
+        .manager
+        .batch_execute(
+            "create table public.untyped (like public.message_instances including all);
+             alter table public.untyped drop column type_instance;
+             select auth_reconciler.watch('public.untyped')",
+        )
+        .await?;
+    for table in ["public.message_instances", "public.untyped"] {
+        for lean in [true, false] {
+            if !lean {
+                let others =
+                    MAKE_KEYS.replace("new.api_key := 'key of ' || new.whatsapp_state;", "");
+                let others = others.replace("on public.message_instances", &format!("on {table}"));
+                let anew =
+                    format!("{others}; select auth_reconciler.attach_anew('{table}'::regclass)");
+                scene.manager.batch_execute(&anew).await?;
+            }
+            let form = format!("select auth_reconciler.is_lean('{table}'::regclass)");
+            assert_eq!(scene.value::<bool>(&form).await?, lean, "{table}");
+            let typed = table == "public.message_instances";
+            for (column, value) in FACTS
+                .iter()
+                .filter(|(name, _)| typed || *name != "type_instance")
+            {
+                let write = format!(
+                    "delete from {table}; insert into {table} (id) values (gen_random_uuid());
+                     delete from auth_reconciler.change; update {table} set {column} = {value}"
+                );
+                scene.manager.batch_execute(&write).await?;
+                let logged = "select count(*) > 0 from auth_reconciler.change";
+                let logged: bool = scene.value(logged).await?;
+                ensure!(logged, "{column} of {table}, lean: {lean}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// How many statements the daemon sends from one echo to the next, of a database with so many tables watched beside the
 /// scene's: the least of some, for now and then there is something else to do.
 async fn statements_an_echo(cluster: &Cluster, tables: usize) -> Result<usize> {

@@ -119,6 +119,52 @@ async fn writers_are_forgotten_as_history_is() -> Result<()> {
     Ok(())
 }
 
+/// Somebody may write another value each time, and a look locks the watched row while it counts them.
+#[tokio::test]
+async fn of_one_look_the_last_hundred_kinds_of_writes_are_counted() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let id = Uuid::new_v4();
+    for name in 0..120 {
+        written(&scene, id, &format!("name {name}"), 120 - name, 1, false).await?;
+    }
+    answered(&scene, false).await?;
+    let found = drift(&scene).await?;
+    assert_eq!(found.len(), 100);
+    let names = |told: &String| told.split('|').next().map(str::to_owned);
+    assert_eq!(names(&found[0]).as_deref(), Some("name 119"));
+    assert_eq!(names(&found[99]).as_deref(), Some("name 20"));
+    Ok(())
+}
+
+/// What has piled up goes in pieces: watched rows are locked meanwhile.
+#[tokio::test]
+async fn one_record_forgets_no_more_kinds_of_writes_than_the_looks_since_the_last_can_add()
+-> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let id = Uuid::new_v4();
+    let many = format!(
+        "insert into auth_reconciler.foreign_write
+            (watched_id, instance_id, kind, application, times, guarded, first_at, last_at)
+         select 1, '{id}', n, 'name ' || n, 1, 0, now(), now() - n * interval '1 second' from generate_series(1, 3000) as n"
+    );
+    scene.manager.batch_execute(&many).await?;
+    let prune = format!("select auth_reconciler.prune(1, array['{id}'::uuid], 4, '1 day', 16)");
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        scene.manager.batch_execute(&prune).await?;
+        let count = "select count(*) from auth_reconciler.foreign_write";
+        left.push(value::<i64>(&scene.manager, count).await?);
+    }
+    assert_eq!(left, [1400, 4, 4]);
+    let kept =
+        "select array_agg(application order by last_at desc) from auth_reconciler.foreign_write";
+    let kept: Vec<String> = value(&scene.manager, kept).await?;
+    assert_eq!(kept, ["name 1", "name 2", "name 3", "name 4"], "the latest");
+    Ok(())
+}
+
 /// An upgrade adds up once what was kept.
 #[tokio::test]
 async fn writers_that_history_knew_before_an_upgrade_are_known_after_it() -> Result<()> {
