@@ -287,7 +287,6 @@ impl<K: Clone + Ord + Hash> Queue<K> {
                 continue;
             };
             let cause = entry.due.take().map_or(Cause::Backoff, |(_, cause)| cause);
-            entry.drift_held = entry.drift_held.filter(|until| *until > now);
             entry.keep(Wake::new(cause, moment));
             if entry.running.is_none() {
                 self.line_up(&key, now);

@@ -62,7 +62,7 @@ pub(super) enum Step {
     Probe {
         seen: Box<Seen>,
         profile: &'static Profile,
-        /// Somebody rang for a foreign write: it is read once more, with this batch or a later one.
+        /// Somebody rang for a foreign write: it is read once more, and was last wanted for this batch.
         reread: Option<u64>,
     },
     /// It is recorded.

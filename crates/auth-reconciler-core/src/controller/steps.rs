@@ -23,7 +23,7 @@ impl Controller {
                 Some(Step::Read { batch }) if *batch <= read.batch => {
                     self.first_read(key, snapshot, (read.batch, read.at), now);
                 }
-                Some(Step::Probe { .. }) => self.read_again(key, read.batch, snapshot),
+                Some(Step::Probe { .. }) => self.read_again(key, snapshot),
                 // It was read for a reconciliation that has ended.
                 Some(_) | None => {}
             }
@@ -60,7 +60,7 @@ impl Controller {
             return self.end_run(key, Outcome::Final, now);
         }
         let many = run.unread.len() > MANY;
-        if cause > Cause::Drift || wake.cause > Cause::Drift {
+        if wake.cause > Cause::Drift {
             snapshot.facts.lift_hold();
         }
         let clocks = (at, snapshot.facts.now);
@@ -94,13 +94,10 @@ impl Controller {
 
     /// Somebody rang for a foreign write: there is one if there is a change that was not read before. Any batch may show it,
     /// also one before the last that is wanted: else whoever goes on ringing would put it off.
-    fn read_again(&mut self, key: Key, batch: u64, snapshot: Result<Box<Snapshot>, Failure>) {
-        let Some(Run { step, changes, .. }) = self.running.get_mut(&key) else {
+    fn read_again(&mut self, key: Key, snapshot: Result<Box<Snapshot>, Failure>) {
+        let Some(Run { changes, .. }) = self.running.get(&key) else {
             return;
         };
-        if let Step::Probe { reread, .. } = step {
-            *reread = reread.filter(|wanted| *wanted > batch);
-        }
         // One that cannot be read is found after the probe.
         if snapshot.is_ok_and(|snapshot| *changes != Some(snapshot.change_set())) {
             self.ask_to_end(key, Stop::Overwritten);

@@ -1,6 +1,6 @@
 //! What others can cost us: whoever rings, and whoever holds a lock on the log.
 
-use super::log::{begun, brought, next_log_read, recorded, rest};
+use super::log::{begun, brought, next_log_read, nothing_found, read_nothing, recorded, rest};
 use super::steps::{failed, next_all, read};
 use super::*;
 use crate::record::Recorded;
@@ -161,4 +161,49 @@ fn ten_holds_of_the_log_in_a_row_are_borne_and_a_read_of_it_ends_the_row() {
     controller.handle(rang(key(1)), at);
     assert_eq!(holds(&mut controller, 10).0, 0, "it was read in between");
     assert_eq!(holds(&mut controller, 1).0, 1, "the eleventh");
+}
+
+/// The ring is answered by the first read that can be made, and by whatever that one finds that it still owes.
+#[test]
+fn a_ring_outlasts_a_hold_of_the_log() {
+    let mut controller = serving(settings());
+    for moment in 1..=3 {
+        read_nothing(&mut controller, 9_000, &[77], ms(moment));
+    }
+    controller.handle(rang(key(1)), ms(4));
+    let (batch, _) = next_log_read(&mut controller, ms(4));
+    controller.handle(held(batch, ms(4)), ms(4));
+    rest(&mut controller, ms(4));
+    let now = controller.deadline(ms(4)).expect("it is tried again");
+    assert_eq!(nothing_found(&mut controller, 9_000, &[], now), 9_000);
+    // The transaction that was under way has ended, and its changes may lie before.
+    assert_eq!(nothing_found(&mut controller, 9_000, &[], now), 0);
+}
+
+/// Else it would be called for the same moment again and again.
+#[test]
+fn whatever_is_due_at_a_moment_is_done_at_that_moment() {
+    let mut limited = settings();
+    limited.limits = Limits::with_slots(4, 1, ms(500));
+    let mut controller = serving(limited);
+    begun(&mut controller, 1, ms(1));
+    recorded(&mut controller, 1, Recorded::Written, ms(2));
+    // Its pace is spent: it is put off, and rests.
+    controller.handle(rang(key(1)), ms(3));
+    let (batch, _) = next_log_read(&mut controller, ms(3));
+    controller.handle(brought(batch, &[1], false, ms(3)), ms(3));
+    rest(&mut controller, ms(3));
+    controller.handle(Input::PutOff(Ok(true)), ms(4));
+    let (batch, _) = next_log_read(&mut controller, ms(4));
+    controller.handle(brought(batch, &[], false, ms(4)), ms(4));
+    let mut now = ms(4);
+    for _ in 0..6 {
+        rest(&mut controller, now);
+        let Some(due) = controller.deadline(now) else {
+            break;
+        };
+        assert!(due > now, "{due:?}");
+        now = due;
+    }
+    assert!(now >= ms(503), "{now:?}");
 }

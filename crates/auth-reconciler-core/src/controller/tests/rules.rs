@@ -269,7 +269,14 @@ fn one_whose_engine_did_not_answer_is_looked_at_again_soon() {
         controller.handle(Input::Inspected(Box::new(inspected)), ms(2));
         next_all(&mut controller, ms(2));
         controller.handle(probed(key(1), Some(Answer::Ready), ms(3)), ms(3));
-        assert_eq!(proposals(next_all(&mut controller, ms(3))).len(), 1);
+        let proposed = proposals(next_all(&mut controller, ms(3)));
+        assert_eq!(proposed.len(), 1);
+        let facts = &proposed[0].snapshot.facts;
+        assert!(facts.engine_has_shown_ours, "as the engine was found");
+        assert!(
+            !facts.followed,
+            "nobody follows a container of which none knows"
+        );
         let recorded = Input::Recorded {
             recordings: vec![became(key(1), Recorded::Written)],
             transactions: Vec::new(),
@@ -278,5 +285,55 @@ fn one_whose_engine_did_not_answer_is_looked_at_again_soon() {
         next_all(&mut controller, ms(4));
         let due = controller.queue.deadline(Claim::default());
         assert_eq!(due.is_some_and(|due| due < ms(200)), unanswered, "{due:?}");
+    }
+}
+
+/// Something else asked for it, as the end of its container: then it is no answer to whoever writes ever on.
+#[test]
+fn a_hold_of_foreign_writes_puts_off_no_look_that_something_else_has_asked_for() {
+    for (woken, looks) in [
+        (Cause::Died, true),
+        (Cause::Operator, true),
+        (Cause::Drift, false),
+        (Cause::Backoff, false),
+    ] {
+        let mut controller = serving(settings());
+        controller.wake(key(1), woken, ms(1));
+        next_all(&mut controller, ms(1));
+        let mut held = failed(1);
+        held.facts.changes[0].cause = Cause::Drift;
+        let recorded = held.facts.recorded.as_mut().expect("a verdict");
+        recorded.corrections.contested = 1;
+        recorded.corrections.hold_until = Some(held.facts.now + chrono::TimeDelta::seconds(30));
+        controller.handle(read(1, vec![(key(1), held)], ms(1)), ms(1));
+        let told = next_all(&mut controller, ms(1));
+        let probes = told
+            .iter()
+            .any(|command| matches!(command, Command::Probe(_)));
+        assert_eq!(probes, looks, "{woken}: {told:?}");
+    }
+}
+
+/// A trigger of the table replaces the value: that is tried again, and no later than the verdict itself would be.
+#[test]
+fn one_that_was_overridden_is_tried_again_at_its_own_time_or_after_the_longest_pause() {
+    let longest = settings().policy.backoff.max;
+    for (answer, soon) in [(Answer::Ready, false), (Answer::NotConnected, true)] {
+        let mut controller = serving(settings());
+        asked(&mut controller, key(1), ms(1));
+        controller.handle(probed(key(1), Some(answer), ms(2)), ms(2));
+        assert_eq!(proposals(next_all(&mut controller, ms(2))).len(), 1);
+        let recorded = Input::Recorded {
+            recordings: vec![became(key(1), Recorded::Overridden)],
+            transactions: Vec::new(),
+        };
+        controller.handle(recorded, ms(2));
+        next_all(&mut controller, ms(2));
+        let due = controller.queue.deadline(Claim::default()).expect("a try");
+        if soon {
+            assert!(due < longest / 2, "{due:?}");
+        } else {
+            assert_eq!(due, ms(2) + longest);
+        }
     }
 }

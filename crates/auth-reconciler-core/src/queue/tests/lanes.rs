@@ -193,3 +193,21 @@ fn what_was_answered_for_or_is_forgotten_is_told_no_more() {
         assert_eq!(next, Some(Command::Start { key: 1, wake }), "{clears}");
     }
 }
+
+/// Else it would wait for a moment that nobody has armed any more.
+#[test]
+fn a_hold_ends_with_the_run_that_something_else_has_asked_for() {
+    let mut queue = queue(1);
+    queue.wake(1, Cause::Drift, ms(0));
+    assert_eq!(started(&mut queue, ms(0)), [(1, Cause::Drift)]);
+    let hold = Next::At {
+        due: ms(1_000),
+        hold_drift: true,
+    };
+    queue.finish(&1, hold, ms(1));
+    queue.wake(1, Cause::Account, ms(2));
+    assert_eq!(started(&mut queue, ms(2)), [(1, Cause::Account)]);
+    queue.finish(&1, Next::Settled, ms(3));
+    queue.wake(1, Cause::Drift, ms(4));
+    assert_eq!(started(&mut queue, ms(4)), [(1, Cause::Drift)]);
+}
