@@ -135,7 +135,19 @@ fn unwritten(error: &std::io::Error) -> Exit {
 async fn execute(settings: &Settings) -> anyhow::Result<Exit> {
     let database = &settings.database;
     match &settings.command {
-        Command::Migrate { into_publication } => {
+        Command::Migrate {
+            into_publication,
+            dry_run: true,
+        } => {
+            let tables = &settings.tables;
+            let script = schema::dry_run::script(database, tables, *into_publication).await?;
+            command::say(script.trim_end())?;
+            Ok(Exit::Well)
+        }
+        Command::Migrate {
+            into_publication,
+            dry_run: false,
+        } => {
             for line in schema::migrate(database, &settings.tables, *into_publication).await? {
                 command::say(line)?;
             }

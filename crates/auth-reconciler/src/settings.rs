@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Migrate {
         /// Although a publication takes our tables in.
         into_publication: bool,
+        /// Only print the SQL.
+        dry_run: bool,
     },
     /// Run the daemon.
     Run(Box<RunSettings>),
@@ -161,8 +163,9 @@ fn command(
     source: &DatabaseSource<'_>,
 ) -> Result<Command, SettingsError> {
     Ok(match command {
-        CommandArgs::Migrate => Command::Migrate {
+        CommandArgs::Migrate { dry_run } => Command::Migrate {
             into_publication: given.get(&all::INTO_PUBLICATION)?,
+            dry_run: *dry_run,
         },
         CommandArgs::Run => Command::Run(Box::new(RunSettings::resolve(given, source)?)),
         CommandArgs::Doctor => Command::Doctor(Box::new(RunSettings::resolve(given, source)?)),

@@ -1,6 +1,7 @@
 //! The commands around the daemon, as a person or a script meets them: what they print, and how they exit.
 
 mod doctor;
+mod dry_run;
 mod exit;
 mod link;
 mod logs;

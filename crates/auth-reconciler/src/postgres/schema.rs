@@ -18,6 +18,7 @@ use super::pool::{no_foreign_limits, with, within};
 use super::remedy;
 use crate::postgres::table_name::TableName;
 
+pub(crate) mod dry_run;
 mod error;
 mod install;
 pub(crate) mod publication;
@@ -183,19 +184,17 @@ pub(crate) async fn migrate(
     into_publication: bool,
 ) -> Result<Vec<String>, SchemaError> {
     let client = connect(database).await?;
-    let asked = client.query_typed_one(sql!("queries/server_version.sql"), &[]);
-    let server = within(&client, PINNED, asked)
+    within(&client, PINNED, supported(&client))
         .await
-        .map_err(|source| query("ask for the server's version", source))?;
-    if server.get::<_, i32>(1) < OLDEST_SERVER {
-        return Err(SchemaError::OldServer {
-            found: server.get(0),
-        });
-    }
+        .map_err(|source| query("ask for the server's version", source))??;
     // Named before anything is changed.
+    let named = |source| query("look for the table", source);
     let mut relations = Vec::new();
     for table in tables {
-        relations.push(relation(&client, table).await?);
+        let found = transaction(&client, PINNED, named, async || {
+            relation(&client, table).await
+        });
+        relations.push(found.await?);
     }
     let mut done = vec![install(&client, into_publication).await?];
     for (table, oid) in tables.iter().zip(&relations) {
@@ -286,11 +285,23 @@ async fn watch(client: &Client, table: &str, oid: Oid) -> Result<String, SchemaE
         .map_err(|source| query(&act, source))
 }
 
+/// Checks that the server has everything that the SQL uses.
+async fn supported(client: &Client) -> Result<Result<(), SchemaError>, tokio_postgres::Error> {
+    let asked = client.query_typed_one(sql!("queries/server_version.sql"), &[]);
+    let server = asked.await?;
+    if server.get::<_, i32>(1) < OLDEST_SERVER {
+        let found = server.get(0);
+        return Ok(Err(SchemaError::OldServer { found }));
+    }
+    Ok(Ok(()))
+}
+
+/// The table of this name, in whatever transaction the session is.
 async fn relation(client: &Client, table: &TableName) -> Result<Oid, SchemaError> {
     let name = table.to_sql();
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
     let asked = client.query_typed_one("select pg_catalog.to_regclass($1)::oid", &parameters);
-    within(client, PINNED, asked)
+    asked
         .await
         .map_err(|source| query("look for the table", source))?
         .get::<_, Option<Oid>>(0)

@@ -76,7 +76,11 @@ pub(super) enum PagesArgs {
 #[derive(Subcommand)]
 pub(super) enum CommandArgs {
     /// Brings the schema auth_reconciler to this version and attaches the triggers to every watched table
-    Migrate,
+    Migrate {
+        /// Only prints the SQL that it would run, for psql; changes nothing, and needs no right to
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// The daemon: keeps auth_status true until it is told to stop
     Run,
     /// Shows the status of every instance; exits with 1 if one is in trouble or a table is not seen as it was watched,

@@ -30,6 +30,7 @@ use super::{SchemaError, query, renamed, repeated, transaction};
 use crate::postgres::faults::{ALTERED, ALTERED_TABLES, MADE};
 
 mod indexes;
+pub(super) mod script;
 
 /// A numbered step; never edited once released.
 struct Migration {
@@ -195,10 +196,10 @@ pub(super) async fn install(
     let before = repeated(async || tables(client, into_publication).await).await?;
     indexes::make(client).await?;
     let replaced = repeated(async || {
-        let replaced = replace_routines(client, "").await;
+        let replaced = replace_routines(client, false).await;
         match replaced {
             Err(SchemaError::Query { source, .. }) if cannot_be_replaced(source.code()) => {
-                replace_routines(client, DROP_VIEWS).await
+                replace_routines(client, true).await
             }
             ended => ended,
         }
@@ -219,36 +220,30 @@ pub(super) async fn install(
 /// One try at the tables; returns the version that was found.
 async fn tables(client: &Client, into_publication: bool) -> Result<i32, SchemaError> {
     transaction(client, BEGIN, failed, async || {
-        let known = needed_version();
-        let found = installed(client).await?.map_or(0, |(version, _)| version);
-        if found == 0 {
-            not_renamed(client).await?;
-        }
-        if found > known {
-            return Err(SchemaError::Newer { found, known });
-        }
-        if found < known && !into_publication {
-            unpublished(client).await?;
-        }
-        let missing = || (1..).zip(MIGRATIONS).filter(|(number, _)| *number > found);
-        let mut script = sql!("queries/lock_briefly.sql").to_owned();
-        for (number, Migration { name, text, .. }) in missing() {
-            script.push_str(text);
-            script.push_str(&format!(
-                "\ninsert into auth_reconciler.migration (version, name) values ({number}, '{name}');\n"
-            ));
-        }
-        script.push_str(sql!("queries/lock_log.sql"));
-        if found > 0 {
-            script.push_str(sql!("queries/end_epoch.sql"));
-        }
-        missing().for_each(|(_, migration)| script.push_str(migration.log));
-        if found < known {
+        let found = fitting(client, into_publication).await?;
+        if found < needed_version() {
+            let script = script::tables(found);
             client.batch_execute(&script).await.map_err(failed)?;
         }
         Ok(found)
     })
     .await
+}
+
+/// The version that is there, if it may be brought to ours; 0 if there is none.
+async fn fitting(client: &Client, into_publication: bool) -> Result<i32, SchemaError> {
+    let known = needed_version();
+    let found = installed(client).await?.map_or(0, |(version, _)| version);
+    if found == 0 {
+        not_renamed(client).await?;
+    }
+    if found > known {
+        return Err(SchemaError::Newer { found, known });
+    }
+    if found < known && !into_publication {
+        unpublished(client).await?;
+    }
+    Ok(found)
 }
 
 /// Checks that ours does not go by another name: a second one beside it would see nothing of what that one knows.
@@ -279,36 +274,13 @@ enum Why {
 }
 
 /// One try at functions and views; returns why there was anything to replace.
-async fn replace_routines(client: &Client, drop_views: &str) -> Result<Option<Why>, SchemaError> {
+async fn replace_routines(client: &Client, drop_views: bool) -> Result<Option<Why>, SchemaError> {
     transaction(client, BEGIN, failed, async || {
-        let known = needed_version();
-        let digest: String = client
-            .query_typed_one("select pg_catalog.md5($1)", &[(&routines(), Type::TEXT)])
-            .await
-            .map_err(failed)?
-            .get(0);
-        let (version, found) = installed(client).await?.ok_or(SchemaError::Missing)?;
-        if version > known {
-            return Err(SchemaError::Newer {
-                found: version,
-                known,
-            });
-        }
-        let why = if found == digest {
-            let Some(names) = altered(client).await? else {
-                return Ok(None);
-            };
-            Why::Altered(names)
-        } else {
-            Why::OtherBuild
+        let digest = digest(client).await?;
+        let Some(why) = why(client, &digest).await? else {
+            return Ok(None);
         };
-        let mut script = [KEEP_GRANTS, drop_views, &ROUTINES.concat()].concat();
-        // The digest is ours: hexadecimal digits.
-        script.push_str(&format!(
-            "\nupdate auth_reconciler.migration set routines = '{digest}' where version = {known};"
-        ));
-        // A daemon that leads reads anew what is noted next.
-        script.push_str("\nselect pg_catalog.pg_notify('auth_reconciler', 'scan');");
+        let script = script::routines(drop_views, &digest);
         client.batch_execute(&script).await.map_err(failed)?;
         client
             .query_typed(NOTE, &[(&own_names(), Type::TEXT_ARRAY)])
@@ -317,6 +289,31 @@ async fn replace_routines(client: &Client, drop_views: &str) -> Result<Option<Wh
         Ok(Some(why))
     })
     .await
+}
+
+/// Why functions and views are to be made anew, if they are. The tables are of this version.
+async fn why(client: &Client, digest: &str) -> Result<Option<Why>, SchemaError> {
+    let known = needed_version();
+    let (version, found) = installed(client).await?.ok_or(SchemaError::Missing)?;
+    if version > known {
+        return Err(SchemaError::Newer {
+            found: version,
+            known,
+        });
+    }
+    if found == digest {
+        return Ok(altered(client).await?.map(Why::Altered));
+    }
+    Ok(Some(Why::OtherBuild))
+}
+
+/// That of this build's routines, by the server.
+async fn digest(client: &Client) -> Result<String, SchemaError> {
+    let asked = "select pg_catalog.md5($1)";
+    let digest = client
+        .query_typed_one(asked, &[(&routines(), Type::TEXT)])
+        .await;
+    Ok(digest.map_err(failed)?.get(0))
 }
 
 /// The names of what is no longer what was made, each with what is the matter. What is none of ours is not among them:

@@ -28,15 +28,21 @@ fn commands_take_their_own_switches() {
     assert!(matches!(
         parse(&["migrate"], &[URL]).unwrap().command,
         Command::Migrate {
-            into_publication: false
+            into_publication: false,
+            dry_run: false
         }
+    ));
+    assert!(matches!(
+        parse(&["migrate", "--dry-run"], &[URL]).unwrap().command,
+        Command::Migrate { dry_run: true, .. }
     ));
     assert!(matches!(
         parse(&["migrate", "--into-publication"], &[URL])
             .unwrap()
             .command,
         Command::Migrate {
-            into_publication: true
+            into_publication: true,
+            dry_run: false
         }
     ));
     assert!(
@@ -80,7 +86,8 @@ fn our_tables_come_into_a_publication_only_when_asked_for() {
     assert!(matches!(
         parse(&["migrate"], &[URL, environment]).unwrap().command,
         Command::Migrate {
-            into_publication: true
+            into_publication: true,
+            dry_run: false
         }
     ));
 }

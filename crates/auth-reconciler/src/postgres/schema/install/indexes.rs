@@ -37,6 +37,10 @@ const BEGIN_WAITING: &str = "\
 
 const END_WAITING: &str = "reset lock_timeout; reset statement_timeout";
 
+const DROP_LOG_INDEX: &str = "drop index concurrently if exists auth_reconciler.change_unread_idx";
+
+const MAKE_LOG_INDEX: &str = sql!("migrations/0008_unread_index.sql");
+
 /// Makes what is missing of them.
 pub(super) async fn make(client: &Client) -> Result<(), SchemaError> {
     for (name, text) in INDEXES {
@@ -47,30 +51,51 @@ pub(super) async fn make(client: &Client) -> Result<(), SchemaError> {
     made.map_err(|_| SchemaError::OldTransaction { limit: LIMIT })?
 }
 
+/// What [`make`] would run now, for psql.
+pub(super) async fn to_print(client: &Client) -> Result<String, SchemaError> {
+    let mut script = String::new();
+    for (name, text) in INDEXES {
+        if is_missing(client, name).await? {
+            script.push_str(&super::script::transaction(&patient(text)));
+        }
+    }
+    let found = log_index_is_whole(client).await?;
+    if found != Some(true) {
+        let drop = found.map_or(String::new(), |_| format!("{DROP_LOG_INDEX};\n"));
+        script.push_str(&format!(
+            "\n{BEGIN_WAITING};\n{drop}{MAKE_LOG_INDEX};\n{END_WAITING};\n"
+        ));
+    }
+    Ok(script)
+}
+
 /// One try at an index, if it is missing. Who records waits for it, and nobody of the manager's; so it is waited for long
 /// enough to have a vacuum that is under way give way.
 async fn index(client: &Client, name: &str, text: &str) -> Result<(), SchemaError> {
     transaction(client, BEGIN, failed, async || {
-        let named = format!("auth_reconciler.{name}");
-        let asked = "select pg_catalog.to_regclass($1) is null";
-        let missing = client.query_typed_one(asked, &[(&named, Type::TEXT)]).await;
-        if missing.map_err(failed)?.get(0) {
-            let script = format!("set local lock_timeout = '3s';\n{text}");
-            client.batch_execute(&script).await.map_err(failed)?;
+        if is_missing(client, name).await? {
+            client.batch_execute(&patient(text)).await.map_err(failed)?;
         }
         Ok(())
     })
     .await
 }
 
+fn patient(text: &str) -> String {
+    format!("set local lock_timeout = '3s';\n{text}")
+}
+
+async fn is_missing(client: &Client, name: &str) -> Result<bool, SchemaError> {
+    let named = format!("auth_reconciler.{name}");
+    let asked = "select pg_catalog.to_regclass($1) is null";
+    let missing = client.query_typed_one(asked, &[(&named, Type::TEXT)]).await;
+    Ok(missing.map_err(failed)?.get(0))
+}
+
 /// One try at the index on the log, if it is missing or one that was ended has left it unfinished.
 async fn log_index(client: &Client) -> Result<(), SchemaError> {
-    let whole: Option<bool> = transaction(client, BEGIN, failed, async || {
-        let asked = client.query_typed_opt(sql!("queries/unread_index.sql"), &[]);
-        let found = asked.await.map_err(failed)?;
-        Ok(found.map(|row| row.get("whole")))
-    })
-    .await?;
+    let asked = async || log_index_is_whole(client).await;
+    let whole = transaction(client, BEGIN, failed, asked).await?;
     if whole == Some(true) {
         return Ok(());
     }
@@ -80,12 +105,17 @@ async fn log_index(client: &Client) -> Result<(), SchemaError> {
     made
 }
 
+/// `None`: there is none.
+async fn log_index_is_whole(client: &Client) -> Result<Option<bool>, SchemaError> {
+    let asked = client.query_typed_opt(sql!("queries/unread_index.sql"), &[]);
+    let found = asked.await.map_err(failed)?;
+    Ok(found.map(|row| row.get("whole")))
+}
+
 /// Makes it, in place of one that is not whole.
 async fn make_log_index(client: &Client, whole: Option<bool>) -> Result<(), SchemaError> {
     if whole.is_some() {
-        let drop = "drop index concurrently if exists auth_reconciler.change_unread_idx";
-        client.batch_execute(drop).await.map_err(failed)?;
+        client.batch_execute(DROP_LOG_INDEX).await.map_err(failed)?;
     }
-    let make = sql!("migrations/0008_unread_index.sql");
-    client.batch_execute(make).await.map_err(failed)
+    client.batch_execute(MAKE_LOG_INDEX).await.map_err(failed)
 }
