@@ -67,31 +67,16 @@ $body$;
 comment on function auth_reconciler.is_ours(integer, uuid, text) is
     'Whether the write of auth_status that is under way is our own record. Called by the triggers, with the rights of the owner.';
 
-create or replace function auth_reconciler.word_of_failure() returns text
+create or replace function auth_reconciler.noted_in() returns text
 language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $body$
-    -- Sealed, for it leaves out who wrote what: by a number that nobody but us may read.
-    select pg_current_xact_id()::text || ' cannot ' || hashtextextended(
-        pg_current_xact_id()::text, pg_sequence_last_value(seal.id))
-    from (select to_regclass('auth_reconciler.seal') as id) as seal
-    where has_sequence_privilege(seal.id::oid, 'usage')
-$body$;
+-- Resolved when it was made, as differ() is, so no name is looked up for it; and nobody can drop the sequence without it.
+return pg_catalog.concat('auth_reconciler.noted_', pg_catalog.pg_sequence_last_value('auth_reconciler.seal'));
 
-comment on function auth_reconciler.word_of_failure() is
-    'What our triggers note, in auth_reconciler.logged, of a transaction that cannot write to the log: its id, and a seal that nobody else can make. Null without the sequence that the seal is made from.';
+comment on function auth_reconciler.noted_in() is
+    'Name of the setting in which our triggers note what a transaction has come to with the log: its id where it has written to it, its id and cannot where it cannot. Anybody may make any setting, so it is in the name that nobody else knows: a number that nobody else may read, and the server lists no such setting.';
 
-create or replace function auth_reconciler.cannot_log(noted text) returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $body$
-    select noted = auth_reconciler.word_of_failure()
-$body$;
-
-comment on function auth_reconciler.cannot_log(text) is
-    'Whether our triggers have noted that this transaction cannot write to the log; anybody may set what they note.';
+drop function if exists auth_reconciler.cannot_log(text);
+drop function if exists auth_reconciler.word_of_failure();
 
 create or replace function auth_reconciler.log_change() returns trigger
 language plpgsql
@@ -101,10 +86,10 @@ declare
     -- There is an id before a number of the log is drawn. Readers rely on it: what they do not see below a number that
     -- was drawn belongs to a transaction that they do.
     this_transaction constant pg_catalog.text := pg_catalog.pg_current_xact_id()::pg_catalog.text;
-    -- What this transaction has come to with the log: its id where it has written to it, see cannot_log() where it cannot.
-    -- Local to it and undone with a savepoint, as the lock is; with the id because anybody may set it beforehand.
-    noted constant pg_catalog.text := pg_catalog.current_setting('auth_reconciler.logged', true);
-    is_first constant boolean := (noted operator(pg_catalog.=) this_transaction) is not true;
+    -- What this transaction has come to with the log, see noted_in(). Local to it and undone with a savepoint, as the lock is;
+    -- with the id, so that it says nothing in another one.
+    noted pg_catalog.text;
+    is_first boolean;
     instance pg_catalog.uuid;
     what pg_catalog.text;
     -- One more change of the same row: another instance, or a foreign status beside a fact.
@@ -176,8 +161,10 @@ begin
         else
             what := 'truncate';
         end if;
+        noted := pg_catalog.current_setting(auth_reconciler.noted_in(), true);
+        is_first := (noted operator(pg_catalog.=) this_transaction) is not true;
         if is_first then
-            if noted operator(pg_catalog.~~) '% cannot %' and auth_reconciler.cannot_log(noted) then
+            if noted operator(pg_catalog.=) (this_transaction operator(pg_catalog.||) ' cannot') then
                 raise sqlstate 'AR002';
             end if;
             insert into auth_reconciler.change
@@ -186,7 +173,7 @@ begin
                 tg_argv[0]::integer, instance, what, case when other is null then was end,
                 case when other is null then became end, pg_catalog.current_setting('application_name'), written_by,
                 instance is not null);
-            nothing := pg_catalog.set_config('auth_reconciler.logged', this_transaction, true);
+            nothing := pg_catalog.set_config(auth_reconciler.noted_in(), this_transaction, true);
         elsif not pg_catalog.has_table_privilege('auth_reconciler.change', 'insert') then
             raise sqlstate 'AR002';
         end if;
@@ -196,15 +183,14 @@ begin
         own_path := pg_catalog.current_setting('search_path');
         begin
             nothing := pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-            -- In the schema that this function is in, whatever it is called by now; so the word of word_of_failure() is
-            -- put together here once more.
+            -- In the schema that this function is in, whatever it is called by now; so the name of noted_in() is put together
+            -- here once more.
             -- Counted outside the transaction, so that no end of a process loses it: everything will be looked at, this
-            -- as well. Each time, for anybody may set what is noted and so ask for silence.
+            -- as well.
             perform case c.relname
                 when 'unlogged' then nextval(c.oid::regclass)::text
                 else set_config(
-                    'auth_reconciler.logged',
-                    this_transaction || ' cannot ' || hashtextextended(this_transaction, pg_sequence_last_value(c.oid)), true)
+                    concat('auth_reconciler.noted_', pg_sequence_last_value(c.oid)), this_transaction || ' cannot', true)
                 end
             from pg_trigger as t
             join pg_proc as p on p.oid = t.tgfoid

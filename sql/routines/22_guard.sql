@@ -34,7 +34,7 @@ declare
     -- As in log_change(): only the first line of a transaction is written in a block with EXCEPTION, and rings with its
     -- key; and there is an id before a number of the log is drawn.
     this_transaction constant text := pg_current_xact_id()::text;
-    logged constant text := current_setting('auth_reconciler.logged', true);
+    noted text;
     -- A look takes milliseconds; one that waits for an API that hangs knows no better than the writer.
     patience constant interval := '5 s';
     word text;
@@ -50,7 +50,8 @@ declare
     came constant record := new;
 begin
     begin
-        if logged like '% cannot %' and auth_reconciler.cannot_log(logged) then
+        noted := current_setting(auth_reconciler.noted_in(), true);
+        if noted = this_transaction || ' cannot' then
             return new;
         end if;
         acting := current_setting('role');
@@ -107,7 +108,7 @@ begin
         -- The write goes through as it came, and is logged as any other.
         return new;
     end;
-    if logged = this_transaction
+    if noted = this_transaction
         and has_table_privilege(to_regclass('auth_reconciler.change')::oid, 'insert')
     then
         insert into auth_reconciler.change
@@ -121,11 +122,11 @@ begin
                 (watched_id, instance_id, cause, from_status, to_status, application, role, kept)
             values (
                 watched, new.id, 'drift', from_value, to_value, current_setting('application_name'), written_by, true);
-            perform set_config('auth_reconciler.logged', this_transaction, true);
+            perform set_config(auth_reconciler.noted_in(), this_transaction, true);
             word := watched || '/' || new.id || '/drift';
         exception when others then
             begin
-                perform set_config('auth_reconciler.logged', auth_reconciler.word_of_failure(), true);
+                perform set_config(auth_reconciler.noted_in(), this_transaction || ' cannot', true);
             exception when others then
                 -- Without it the next row of this transaction tries once more.
                 null;

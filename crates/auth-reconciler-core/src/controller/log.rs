@@ -119,8 +119,7 @@ impl Log {
         self.unheard = true;
     }
 
-    /// The last id was this one when an echo was heard. Who writes a watched table can keep its transaction from ringing;
-    /// then what it has changed is read by now.
+    /// The last id was this one when an echo was heard. Whatever has kept a change from being rung for, it is read by now.
     pub(super) fn echoed(&mut self, last_id: i64) {
         if self.horizon.may_have_missed(last_id) {
             self.unheard();

@@ -81,14 +81,11 @@ async fn nobody_else_can_say_that_a_write_could_not_be_logged() -> Result<()> {
     let stub = Stub::start(Behaviour::Ready).await?;
     let id = scene.instance(&stub).await?;
     let manager = scene.database.client().await?;
-    for claim in ["cannot", "cannot ", "cannot 0"] {
-        manager.batch_execute("begin").await?;
-        manager
-            .execute(
-                "select set_config('auth_reconciler.logged', pg_current_xact_id() || ' ' || $1, true)",
-                &[&claim],
-            )
-            .await?;
+    for name in ["logged", "noted", "noted_", "noted_0"] {
+        let claim = format!(
+            "select set_config('auth_reconciler.{name}', pg_current_xact_id() || ' cannot', true)"
+        );
+        manager.batch_execute(&format!("begin; {claim}")).await?;
         scene
             .table
             .write_status(&manager, id, Some("pending"))
@@ -101,7 +98,7 @@ async fn nobody_else_can_say_that_a_write_could_not_be_logged() -> Result<()> {
             .await?
             .get(0);
         manager.batch_execute("rollback").await?;
-        assert_eq!(logged, 1, "with {claim:?}");
+        assert_eq!(logged, 1, "with {name}");
     }
     Ok(())
 }

@@ -182,7 +182,8 @@ async fn what_either_trigger_notes_of_a_transaction_that_cannot_log_is_known() -
     let _daemon = Daemon::start(&scene.database, &[]).await?;
     let (_, wrong) = ready(&scene, &stub).await?;
     scene.manager.batch_execute(BREAK).await?;
-    let known = "select coalesce(auth_reconciler.cannot_log(current_setting('auth_reconciler.logged', true)), false)";
+    let known = "select coalesce(
+        current_setting(auth_reconciler.noted_in(), true) = pg_current_xact_id() || ' cannot', false)";
     let guarded = "select auth_reconciler.guard('public.message_instances', true);
         alter table public.message_instances disable trigger auth_reconciler_update";
     for (name, prepare) in [("log_change", "select"), ("keep_status", guarded)] {

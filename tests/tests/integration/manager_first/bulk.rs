@@ -123,7 +123,7 @@ async fn nothing_that_happens_within_a_transaction_fails_its_next_statement() ->
         ),
         (
             "the marker set",
-            "select set_config('auth_reconciler.logged', 'can', false)",
+            "select set_config(auth_reconciler.noted_in(), 'can', false)",
         ),
     ];
     for (name, act) in own {

@@ -257,7 +257,7 @@ pub(super) fn nothing_found(
     log.after
 }
 
-/// Who writes a watched table can keep its own transaction from ringing. An echo tells how far the log has come.
+/// Whatever has kept it from being rung for. An echo tells how far the log has come.
 #[test]
 fn what_nobody_has_rung_for_is_read_after_an_echo_and_nothing_is_where_nothing_was_written() {
     let mut controller = serving(settings());
