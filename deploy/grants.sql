@@ -120,6 +120,7 @@ grant execute on function
     auth_reconciler.resound(),
     auth_reconciler.silence(),
     auth_reconciler.silent_lock(),
+    auth_reconciler.silent_record_lock(),
     auth_reconciler.sleeper_lock(),
     auth_reconciler.spend(auth_reconciler.instance, bigint[]),
     auth_reconciler.spend_held(auth_reconciler.proposal[]),

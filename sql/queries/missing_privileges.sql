@@ -80,6 +80,7 @@ wanted (privilege, remedy, held) as (
         'act_of', 'is_typed', 'legible', 'escaped', 'faults_of', 'table_faults', 'faults',
         'processes', 'tell_watchers', 'unwritable', 'foreign_locks', 'unlogged_state', 'answered_unlogged',
         'work_off', 'next_rows', 'log_rows', 'remove_records', 'wrong_columns', 'in_another_form', 'attach_anew',
-        'bell_class', 'watch_lock', 'reader_lock', 'silent_lock', 'sleeper_lock', 'hold_sleeper_lock', 'silence', 'resound', 'await_silent')
+        'bell_class', 'watch_lock', 'silent_record_lock', 'reader_lock', 'silent_lock', 'sleeper_lock', 'hold_sleeper_lock', 'silence',
+        'resound', 'await_silent')
 )
 select privilege, remedy from wanted where not held

@@ -26,7 +26,15 @@ immutable
 return 1635087465;
 
 comment on function auth_reconciler.bell_class() is
-    'First number of our advisory locks on no key: key_class() and one. The second one is 0 for whoever prunes history, 1 for those who watch (watch_lock), 2 for records that ring for nobody, 3 for whoever reads the log (reader_lock), 4 for changes that ring for nobody (silent_lock), 5 for whoever has to be rung for (sleeper_lock).';
+    'First number of our advisory locks on no key: key_class() and one. The second one is that of prune_lock(), watch_lock(), silent_record_lock(), reader_lock(), silent_lock() or sleeper_lock().';
+
+create or replace function auth_reconciler.prune_lock() returns integer
+language sql
+immutable
+return 0;
+
+comment on function auth_reconciler.prune_lock() is
+    'Second number of the lock of the one record that forgets history of others that is too old.';
 
 create or replace function auth_reconciler.watch_lock() returns integer
 language sql
@@ -34,6 +42,14 @@ immutable
 return 1;
 
 comment on function auth_reconciler.watch_lock() is 'Second number of the lock that those who watch share.';
+
+create or replace function auth_reconciler.silent_record_lock() returns integer
+language sql
+immutable
+return 2;
+
+comment on function auth_reconciler.silent_record_lock() is
+    'Second number of the lock that those records share that ring for no watcher.';
 
 create or replace function auth_reconciler.reader_lock() returns integer
 language sql

@@ -252,7 +252,7 @@ begin
     -- Some old ones of any instance go with them, more than so many looks can add, so the whole shrinks by
     -- itself, and no more at once than takes a moment. One at a time: the others must neither wait for it nor meet it in
     -- another order.
-    if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.bell_class(), 0) then
+    if count = 0 or not pg_try_advisory_xact_lock(auth_reconciler.bell_class(), auth_reconciler.prune_lock()) then
         return;
     end if;
     delete from auth_reconciler.transition as t

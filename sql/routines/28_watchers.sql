@@ -18,8 +18,8 @@ as $body$
 begin
     perform pg_advisory_lock_shared(auth_reconciler.bell_class(), auth_reconciler.watch_lock());
     -- While this waits, no record takes the other lock any more, so they cannot keep it waiting for long.
-    perform pg_advisory_lock(auth_reconciler.bell_class(), 2);
-    perform pg_advisory_unlock(auth_reconciler.bell_class(), 2);
+    perform pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock());
+    perform pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock());
 end
 $body$;
 
@@ -36,7 +36,7 @@ begin
     -- One expression: nothing can end this statement between taking the first lock and giving it back. Two
     -- records that ask in the same moment may take each other for a watcher, and ring for nobody.
     if (case
-        when not pg_try_advisory_xact_lock_shared(auth_reconciler.bell_class(), 2) then false
+        when not pg_try_advisory_xact_lock_shared(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock()) then false
         when pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.watch_lock())
         then pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.watch_lock())
         else false

@@ -29,7 +29,7 @@ as $body$
     union all
     select distinct
         case h.objid::integer
-            when 0 then 'prune'
+            when auth_reconciler.prune_lock() then 'prune'
             when auth_reconciler.reader_lock() then 'reader'
             when auth_reconciler.silent_lock() then 'silent'
             when auth_reconciler.sleeper_lock() then 'sleeper'
@@ -40,7 +40,8 @@ as $body$
     where h.objsubid = 2 and h.classid = auth_reconciler.bell_class()::oid
         and (
             h.objid::integer in (
-                0, 2, auth_reconciler.reader_lock(), auth_reconciler.silent_lock(), auth_reconciler.sleeper_lock())
+                auth_reconciler.prune_lock(), auth_reconciler.silent_record_lock(), auth_reconciler.reader_lock(),
+                auth_reconciler.silent_lock(), auth_reconciler.sleeper_lock())
             -- Those who watch share it for as long as they do.
             or h.objid::integer = auth_reconciler.watch_lock() and h.mode = 'ExclusiveLock')
 $body$;

@@ -54,6 +54,7 @@ begin
                     ('auth_reconciler.take_over(uuid)', 'auth_reconciler.resound()'),
                     ('auth_reconciler.take_over(uuid)', 'auth_reconciler.silence()'),
                     ('auth_reconciler.take_over(uuid)', 'auth_reconciler.silent_lock()'),
+                    ('auth_reconciler.take_over(uuid)', 'auth_reconciler.silent_record_lock()'),
                     ('auth_reconciler.take_over(uuid)', 'auth_reconciler.watch_lock()')
             ) as divided (former, latter)
             where divided.former = k.part

@@ -165,7 +165,8 @@ async fn whoever_holds_another_lock_of_ours_is_named() -> Result<()> {
     thief
         .batch_execute(
             "set application_name = 'a thief';
-             select pg_advisory_lock(auth_reconciler.key_class() + 1, 0), pg_advisory_lock(auth_reconciler.key_class() + 1, 2)",
+             select pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.prune_lock()),
+                pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock())",
         )
         .await?;
     // It waits until the daemon has ended.

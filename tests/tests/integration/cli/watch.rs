@@ -24,7 +24,8 @@ mod rings;
 /// Sessions that watch, and records that they keep waiting or wait for.
 const WATCHERS: &str = "
     from pg_locks
-    where locktype = 'advisory' and classid = (auth_reconciler.key_class() + 1)::oid and objid in (1, 2)
+    where locktype = 'advisory' and classid = auth_reconciler.bell_class()::oid
+        and objid::integer in (auth_reconciler.watch_lock(), auth_reconciler.silent_record_lock())
         and database = (select oid from pg_database where datname = current_database())";
 
 /// A program that watches; its lines as JSON.

@@ -112,6 +112,7 @@ const FUNCTIONS: &[&str] = &[
     "resume",
     "silence",
     "silent_lock",
+    "silent_record_lock",
     "sleeper_lock",
     "spend",
     "spend_held",
