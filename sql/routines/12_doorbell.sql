@@ -4,7 +4,8 @@
 -- that save many keys at once would wait for each other. So while the daemon reads the change log over and over, nobody
 -- rings for it. Who leads says which of the two it is by two locks of its listening session, with which they end:
 --
--- * The sleeper's lock it shares from the take-over on, for as long as it has to be rung for.
+-- * The sleeper's lock it shares from the take-over on, for as long as it has to be rung for. Where somebody else has it alone
+--   just then, everybody rings for that; it is asked for again with each echo.
 -- * The reader's lock it has alone for as long as it reads by itself.
 --
 -- Whoever commits is silent only if it sees the second one held *and* could have the first one alone. For any role may take any
@@ -157,6 +158,7 @@ begin
     if not pg_try_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.reader_lock()) then
         return false;
     end if;
+    nothing := set_config('auth_reconciler.reads', 'yes', false);
     if current_setting('auth_reconciler.sleeps', true) = 'yes' then
         nothing := pg_advisory_unlock_shared(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock());
         nothing := set_config('auth_reconciler.sleeps', 'no', false);
@@ -168,18 +170,27 @@ $body$;
 comment on function auth_reconciler.silence() is
     'Has nobody ring any more, until resound(); for the listening session of whoever leads, which has to read the change log until then. False if that cannot be had now.';
 
-create or replace function auth_reconciler.resound() returns void
+-- It returned nothing before.
+drop function if exists auth_reconciler.resound();
+
+create or replace function auth_reconciler.resound() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $body$
+declare
+    has_lock constant boolean := auth_reconciler.hold_sleeper_lock();
+    nothing text;
 begin
-    perform auth_reconciler.hold_sleeper_lock();
-    perform pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+    if current_setting('auth_reconciler.reads', true) = 'yes' then
+        nothing := pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.reader_lock());
+        nothing := set_config('auth_reconciler.reads', 'no', false);
+    end if;
+    return has_lock;
 end
 $body$;
 
 comment on function auth_reconciler.resound() is
-    'Has everybody ring again who commits from now on. Wait for those who were silent before, and read once more.';
+    'Has everybody ring again who commits from now on. Wait for those who were silent before, and read once more. False if the sleeper''s lock could not be had: then everybody rings until somebody else gives it back, and it is to be asked for again.';
 
 create or replace function auth_reconciler.await_silent() returns boolean
 language plpgsql

@@ -206,7 +206,11 @@ impl Controller {
     /// Takes in what happened.
     pub fn handle(&mut self, input: Input, now: Moment) {
         match input {
-            Input::Led { epoch, tables } => self.led(epoch, tables, now),
+            Input::Led {
+                epoch,
+                tables,
+                has_sleeper_lock,
+            } => self.led(epoch, tables, has_sleeper_lock, now),
             Input::StandsBy(sight) => self.stands_by(sight, now),
             Input::NotLed(failure) => self.not_led(failure, now),
             Input::Notified(notified) => self.notified(notified, now),

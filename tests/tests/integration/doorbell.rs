@@ -212,7 +212,8 @@ async fn nobody_else_can_have_writers_keep_silent_while_somebody_leads() -> Resu
     Ok(())
 }
 
-/// A session that has the lock of whoever has to be rung for keeps nobody from taking over: it has everybody ring itself.
+/// A session that has the lock of whoever has to be rung for keeps nobody from taking over: it has everybody ring itself. Once
+/// it gives the lock back, whoever leads has it.
 #[tokio::test]
 async fn a_stranger_with_the_sleeper_s_lock_keeps_no_daemon_from_leading() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -222,9 +223,17 @@ async fn a_stranger_with_the_sleeper_s_lock_keeps_no_daemon_from_leading() -> Re
         "select pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.sleeper_lock())";
     run(&stranger, take).await?;
     let stub = Stub::start(Behaviour::Ready).await?;
-    let daemon = Daemon::start(&scene.database, &[]).await?;
+    let often = &[("AUTH_RECONCILER_ECHO_INTERVAL", "500ms")];
+    let daemon = Daemon::start(&scene.database, often).await?;
     insert_many(&scene, &stub, 1).await?;
     scene.eventually(ALL_TRUE).await?;
+    drop(stranger);
+    let had = "select exists (
+        select from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
+        where a.application_name like 'auth-reconciler ear %' and a.datname = current_database()
+            and l.locktype = 'advisory' and l.granted and l.mode = 'ShareLock'
+            and l.classid = auth_reconciler.bell_class()::oid and l.objid::integer = auth_reconciler.sleeper_lock())";
+    scene.eventually(had).await?;
     drop(daemon);
     scene.database.close().await
 }

@@ -15,6 +15,9 @@
 //!     ▲ a term begins here: a leader before it may have had writers be silent
 //! ```
 //!
+//! Everybody rings for this process by a lock of its session. Any role may keep that lock from it for a while, in which
+//! everybody rings as well. So where it could not be had it is asked for again with each echo, as one resumes.
+//!
 //! To let writers ring is always right, so that is done where there is doubt. What must not be left out: the lock is
 //! given back before those who were silent are waited for, and the log is read after that.
 
@@ -27,6 +30,8 @@ use crate::queue::Moment;
 enum State {
     /// Everybody rings.
     Rings,
+    /// They do while somebody else has the lock by which they ring for us, and it is asked for again.
+    Unsure,
     /// There is one ring after the other: it pays to have nobody ring.
     Wanted,
     /// That was asked for.
@@ -46,9 +51,25 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     state: State,
+    /// Somebody else had the lock by which everybody rings for us when it was asked for last.
+    lacks_lock: bool,
 }
 
 impl Bell {
+    pub(super) fn begin(has_sleeper_lock: bool) -> Self {
+        Self {
+            lacks_lock: !has_sleeper_lock,
+            ..Self::default()
+        }
+    }
+
+    /// An echo was heard.
+    pub(super) fn try_again(&mut self) {
+        if self.lacks_lock && self.state == State::Rings {
+            self.state = State::Unsure;
+        }
+    }
+
     /// Whether changes may be committed that nobody rings for.
     const fn is_silent(&self) -> bool {
         matches!(self.state, State::Silent)
@@ -86,6 +107,7 @@ impl Controller {
         let (next, work) = match term.bell.state {
             State::Wanted => (State::Hushing, Work::Hush),
             State::Silent if !reads_on => (State::Resuming, Work::Resound),
+            State::Unsure => (State::Resuming, Work::Resound),
             // Not before the first scan of a term: what it finds would be found twice.
             State::Owed if term.announced => (State::Awaiting, Work::AwaitSilent),
             State::Owed
@@ -110,10 +132,15 @@ impl Controller {
         }
     }
 
-    /// Whoever commits from now on rings.
-    pub(super) fn resounds(&mut self, done: Result<(), Failure>, now: Moment) {
+    /// Whoever commits from now on rings; false: the lock that has them ring could not be had.
+    pub(super) fn resounds(&mut self, done: Result<bool, Failure>, now: Moment) {
         match done {
-            Ok(()) => self.bell_is(State::Owed),
+            Ok(has_lock) => {
+                self.bell_is(State::Owed);
+                if let Phase::Leading(term) = &mut self.phase {
+                    term.bell.lacks_lock = !has_lock;
+                }
+            }
             Err(failure) => self.missed(failure, now),
         }
     }

@@ -18,6 +18,7 @@ impl Controller {
         };
         term.engine.may_note_again();
         term.owed.try_again();
+        term.bell.try_again();
         term.echo_due = Some(now + self.settings.echo_interval);
         self.troubles.may_note_again();
         // One that stays, of whatever table, keeps no other from being looked at when it is mended.

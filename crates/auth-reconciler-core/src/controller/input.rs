@@ -27,6 +27,8 @@ pub enum Input {
         epoch: Uuid,
         /// Numbers of the watched tables.
         tables: BTreeSet<i32>,
+        /// Its session has the lock by which everybody rings for it.
+        has_sleeper_lock: bool,
     },
     /// Another process holds the lock.
     StandsBy(Sight),
@@ -320,8 +322,8 @@ pub enum Done {
     NotedTrouble(bool),
     /// Whether nobody rings from now on.
     Hushed(Result<bool, Failure>),
-    /// Whoever commits from now on rings.
-    Resounds(Result<(), Failure>),
+    /// Whoever commits from now on rings; false: only until somebody else gives the sleeper's lock back.
+    Resounds(Result<bool, Failure>),
     /// Whether all have committed who wrote in silence.
     Awaited(Result<bool, Failure>),
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::bell::Bell;
 use super::term::Term;
 use super::{
     Command, Controller, Ending, Failure, FailureKind, Notice, RECONNECT, Session, Settings, Sight,
@@ -34,7 +35,13 @@ pub(super) struct Standby {
 }
 
 impl Controller {
-    pub(super) fn led(&mut self, epoch: Uuid, tables: BTreeSet<i32>, now: Moment) {
+    pub(super) fn led(
+        &mut self,
+        epoch: Uuid,
+        tables: BTreeSet<i32>,
+        has_sleeper_lock: bool,
+        now: Moment,
+    ) {
         self.has_led = true;
         self.stood_by = false;
         self.has_listener();
@@ -44,7 +51,8 @@ impl Controller {
             echo_interval,
             ..
         } = self.settings;
-        let term = Term::begin(epoch, tables, has_engine, echo_interval, now);
+        let mut term = Term::begin(epoch, tables, has_engine, echo_interval, now);
+        term.bell = Bell::begin(has_sleeper_lock);
         self.phase = Phase::Leading(Box::new(term));
     }
 

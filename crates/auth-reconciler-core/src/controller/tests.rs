@@ -138,6 +138,7 @@ fn led(term: u128) -> Input {
     Input::Led {
         epoch: epoch(term),
         tables: [1].into(),
+        has_sleeper_lock: true,
     }
 }
 

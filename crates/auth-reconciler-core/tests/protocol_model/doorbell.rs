@@ -6,7 +6,7 @@
 //! reader's, and commits at any later time, or rolls back. A daemon that leads has the sleeper's lock, and exchanges it for
 //! the reader's and back whenever it likes: how often it reads meanwhile, and when it thinks that it pays, is nothing that
 //! anybody relies on. Somebody else may have the reader's lock, or wait for it, at any time; of the other two that does no
-//! more than to make a writer ring.
+//! more than to make a writer ring. But a daemon that asks for the sleeper's lock just then does not get it, and asks again.
 
 use std::fmt;
 
@@ -40,6 +40,8 @@ enum Flaw {
     LastReadBeforeWait,
     /// A take-over trusts the leader before it to have waited.
     TakeOverWaitsForNobody,
+    /// The sleeper's lock is not asked for again where somebody else had it.
+    NotAskedAgain,
 }
 
 /// A transaction that changes something.
@@ -89,6 +91,8 @@ struct Daemon {
     bell: Bell,
     /// It has the reader's lock alone.
     alone: bool,
+    /// Somebody else had the sleeper's lock when it asked for it, and has given it back.
+    robbed: bool,
     /// A ring on its way.
     ringing: bool,
     owes_read: bool,
@@ -106,6 +110,8 @@ struct Situation {
     failures: u8,
     /// How often a daemon may still have the reader's lock alone.
     hushes: u8,
+    /// How often somebody else may still have the sleeper's lock when it is asked for.
+    robberies: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +127,10 @@ enum Step {
     Start(usize),
     Listen(usize),
     TakeOver(usize),
+    /// The sleeper's lock could not be had, just now or with the last echo.
+    Rob(usize),
+    /// An echo.
+    AskAgain(usize),
     Hear(usize),
     Read(usize),
     Answer(usize),
@@ -169,6 +179,7 @@ impl Model for Doorbell {
             unread: 0,
             failures: 1,
             hushes: 2,
+            robberies: 1,
         }
     }
 
@@ -189,6 +200,8 @@ impl Model for Doorbell {
                 Step::Start(index),
                 Step::Listen(index),
                 Step::TakeOver(index),
+                Step::Rob(index),
+                Step::AskAgain(index),
                 Step::Hear(index),
                 Step::Answer(index),
                 Step::Read(index),
@@ -221,6 +234,7 @@ impl Model for Doorbell {
             | Step::Commit(_)
             | Step::Listen(_)
             | Step::TakeOver(_)
+            | Step::AskAgain(_)
             | Step::Hear(_)
             | Step::Read(_)
             | Step::Answer(_)
@@ -230,6 +244,7 @@ impl Model for Doorbell {
             Step::Insert(_)
             | Step::DecideDeceived(_)
             | Step::RollBack(_)
+            | Step::Rob(_)
             | Step::Hush(_)
             | Step::Fail(_) => false,
         };
@@ -270,6 +285,7 @@ fn without_any_part_of_it_a_change_is_lost() {
         &[Flaw::NoLastRead],
         &[Flaw::LastReadBeforeWait],
         &[Flaw::TakeOverWaitsForNobody],
+        &[Flaw::NotAskedAgain],
     ] {
         let Explored { states, broken } = explore(&Doorbell(flaw));
         let trace = broken.map(|(_, trace)| trace).unwrap_or_default();

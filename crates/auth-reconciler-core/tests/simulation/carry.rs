@@ -249,7 +249,11 @@ impl Sim {
         }
         self.ledger.void(self.now);
         let tables = [TABLE].into();
-        self.tell(Input::Led { epoch, tables });
+        self.tell(Input::Led {
+            epoch,
+            tables,
+            has_sleeper_lock: true,
+        });
         if self.dock.is_some() {
             self.begin(Act::LookForEngine, 0);
         }
@@ -315,7 +319,8 @@ impl Sim {
             }
             Work::Resound => {
                 self.silence(epoch, false);
-                Done::Resounds(Ok(()))
+                // Somebody else may have the lock, and then all ring for that.
+                Done::Resounds(Ok(notes))
             }
             Work::AwaitSilent => Done::Awaited(Ok(notes)),
         }

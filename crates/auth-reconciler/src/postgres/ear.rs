@@ -178,15 +178,16 @@ impl Ear {
     }
 
     /// Begins a new epoch; whatever an earlier one still wants to record is refused from here on.
-    /// Returns the number of the term.
+    /// Returns the number of the term, and whether this session has the lock by which everybody rings for it.
     ///
     /// # Errors
     /// The connection ended, and with it the lock.
-    pub(crate) async fn take_over(&self, epoch: Uuid) -> Result<i64, EarError> {
-        let take_over = "select auth_reconciler.take_over($1)";
+    pub(crate) async fn take_over(&self, epoch: Uuid) -> Result<(i64, bool), EarError> {
+        let take_over = include_str!("../../../../sql/queries/take_over.sql");
         let epoch: [(&(dyn ToSql + Sync), Type); 1] = [(&epoch, Type::UUID)];
         let row = self.client().query_typed_one(take_over, &epoch).await;
-        row.map(|row| row.get(0)).map_err(failed("take over"))
+        let row = row.map_err(failed("take over"))?;
+        Ok((row.get("term"), row.get("has_sleeper_lock")))
     }
 
     /// The doorbell of whoever leads.
@@ -218,13 +219,13 @@ impl Doorbell {
         row.await.map(|row| row.get(0))
     }
 
-    /// Has everybody ring who commits from now on.
+    /// Has everybody ring who commits from now on; false: only until somebody else gives the sleeper's lock back.
     ///
     /// # Errors
     /// The connection ended or does not answer.
-    pub(crate) async fn resound(&self) -> Result<(), StoreError> {
+    pub(crate) async fn resound(&self) -> Result<bool, StoreError> {
         let row = self.run("have writers ring", "select auth_reconciler.resound()");
-        row.await.map(drop)
+        row.await.map(|row| row.get(0))
     }
 
     async fn run(&self, act: &'static str, statement: &str) -> Result<Row, StoreError> {

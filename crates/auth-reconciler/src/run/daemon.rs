@@ -297,9 +297,13 @@ impl Daemon {
         let input = match reached {
             Ok(Reached::Leads(leader)) => {
                 self.tables = Arc::clone(&leader.tables);
-                let (epoch, tables) = (leader.epoch, self.tables.keys().copied().collect());
+                let input = Input::Led {
+                    epoch: leader.epoch,
+                    tables: self.tables.keys().copied().collect(),
+                    has_sleeper_lock: leader.has_sleeper_lock,
+                };
                 self.link = Link::Leading(leader);
-                Input::Led { epoch, tables }
+                input
             }
             Ok(Reached::StandsBy(ear, sight)) => {
                 self.link = Link::Waiting(ear);

@@ -35,6 +35,8 @@ pub(super) struct Leader {
     pub(super) inbox: Arc<Inbox>,
     /// Whether it is rung for.
     pub(super) doorbell: Doorbell,
+    /// Whether the lock could be had by which everybody rings for it.
+    pub(super) has_sleeper_lock: bool,
     /// The epoch of this term.
     pub(super) epoch: Uuid,
     /// The watched tables, as of the last scan.
@@ -166,7 +168,7 @@ impl Recipe {
 
     async fn take_over(&self, ear: Ear) -> Result<Reached, LeadError> {
         let epoch = Uuid::new_v4();
-        let term = ear.take_over(epoch).await?;
+        let (term, has_sleeper_lock) = ear.take_over(epoch).await?;
         let (tables, expected) = store::watched_tables(&self.context.pool).await?;
         let names: Vec<_> = tables
             .values()
@@ -178,6 +180,7 @@ impl Recipe {
             identity: ear.identity(),
             inbox: ear.inbox(),
             doorbell: ear.doorbell(),
+            has_sleeper_lock,
             _ear: ear,
             epoch,
             tables,

@@ -105,11 +105,46 @@ fn while_nobody_rings_the_log_is_read_until_it_brings_nothing_and_once_more_when
     let (mut controller, batch) = silent();
     controller.handle(brought(batch, &[], false, ms(2)), ms(2));
     assert_eq!(bell(&rest(&mut controller, ms(2))), [Work::Resound]);
-    controller.handle(done(1, Done::Resounds(Ok(()))), ms(3));
+    controller.handle(done(1, Done::Resounds(Ok(true))), ms(3));
     assert_eq!(bell(&rest(&mut controller, ms(3))), [Work::AwaitSilent]);
     controller.handle(done(1, Done::Awaited(Ok(true))), ms(4));
     brought_nothing(&mut controller, ms(4));
     assert_eq!(rest(&mut controller, ms(4)), []);
+}
+
+/// Those who were silent are waited for, the log is read, and nothing more is asked of the doorbell before an echo.
+fn settles(controller: &mut Controller, now: Moment) {
+    let told = rest(controller, now);
+    assert_eq!(bell(&told), [Work::AwaitSilent]);
+    for (batch, _) in reads(&told) {
+        controller.handle(brought(batch, &[], false, now), now);
+    }
+    controller.handle(done(1, Done::Awaited(Ok(true))), now);
+    brought_nothing(controller, now);
+    assert_eq!(bell(&rest(controller, now)), []);
+    controller.handle(done(1, Done::Echoed(Ok(Echo::default()))), now);
+}
+
+/// Somebody else may have it alone for a while. When it is given back, a stranger could have writers be silent while this
+/// process sleeps.
+#[test]
+fn the_lock_by_which_all_ring_is_asked_for_with_each_echo_until_it_is_had() {
+    let mut controller = Controller::new(settings());
+    commands(&mut controller, ms(0));
+    let led = Input::Led {
+        epoch: epoch(1),
+        tables: [1].into(),
+        has_sleeper_lock: false,
+    };
+    controller.handle(led, ms(0));
+    controller.handle(found(1, true, false, &[]), ms(0));
+    for (now, has_lock) in [(ms(1), false), (ms(2), true)] {
+        settles(&mut controller, now);
+        assert_eq!(bell(&rest(&mut controller, now)), [Work::Resound]);
+        controller.handle(done(1, Done::Resounds(Ok(has_lock))), now);
+    }
+    settles(&mut controller, ms(3));
+    assert_eq!(bell(&rest(&mut controller, ms(3))), []);
 }
 
 /// It was silent, its changes lie where no read looks any more, and nobody will ring for them.

@@ -24,6 +24,20 @@ impl Doorbell {
                 daemon.alive && !std::mem::replace(&mut daemon.listens, true)
             }
             Step::TakeOver(index) => self.take_over(&mut after, index),
+            Step::Rob(index) => {
+                let daemon = &mut after.daemons[index];
+                let asks = daemon.leads && daemon.bell == Bell::Owed && after.robberies > 0;
+                after.robberies -= u8::from(asks);
+                asks && !std::mem::replace(&mut daemon.robbed, true)
+            }
+            Step::AskAgain(index) => {
+                let daemon = &mut after.daemons[index];
+                let rings = daemon.bell == Bell::Rings && !self.has(Flaw::NotAskedAgain);
+                if rings {
+                    daemon.bell = Bell::Owed;
+                }
+                rings && std::mem::take(&mut daemon.robbed)
+            }
             Step::Hear(index) => {
                 let daemon = &mut after.daemons[index];
                 daemon.owes_read |= daemon.leads;
@@ -55,7 +69,7 @@ impl Doorbell {
         let nobody_sleeps = !state
             .daemons
             .iter()
-            .any(|daemon| daemon.leads && !daemon.alone)
+            .any(|daemon| daemon.leads && !daemon.alone && !daemon.robbed)
             || self.has(Flaw::SleeperNotAsked);
         let is_read = state.daemons.iter().any(|daemon| daemon.alone)
             || matches!(step, Step::DecideDeceived(_));
@@ -156,6 +170,7 @@ impl Doorbell {
                 daemon.alone =
                     self.has(Flaw::NeverResounds) || self.has(Flaw::AwaitedBeforeResounding);
                 daemon.bell = Bell::Owed;
+                daemon.robbed = false;
                 daemon.owes_read |= self.has(Flaw::LastReadBeforeWait);
             }
             (Step::Resound(_), Bell::Rings) if self.has(Flaw::AwaitedBeforeResounding) => {
