@@ -294,7 +294,7 @@ impl Output {
 pub struct Echo {
     /// The matter with the watched tables.
     pub faults: Vec<Fault>,
-    /// The last id of the change log that was drawn, whether or not its change is committed.
+    /// The last id of the change log that was drawn when it was sent, whether or not its change is committed.
     pub last_id: i64,
 }
 

@@ -250,13 +250,41 @@ pub(crate) async fn echo(
     inbox: &Inbox,
     limit: Duration,
 ) -> Result<Duration, EarError> {
+    let began = std::time::Instant::now();
+    hear(inbox, limit, async |nonce| {
+        store::send_echo(pool, nonce).await
+    })
+    .await?;
+    Ok(began.elapsed())
+}
+
+/// The same in a database that has our schema. Returns the last id of the change log that was drawn when it was sent.
+///
+/// # Errors
+/// As for [`echo`].
+pub(crate) async fn echo_of_log(
+    pool: &Pool,
+    inbox: &Inbox,
+    limit: Duration,
+) -> Result<i64, EarError> {
+    hear(inbox, limit, async |nonce| {
+        store::send_echo_of_log(pool, nonce).await
+    })
+    .await
+}
+
+/// Waits until the ear has heard the nonce that `send` rings with; returns what the sending brought.
+async fn hear<T>(
+    inbox: &Inbox,
+    limit: Duration,
+    send: impl AsyncFnOnce(Uuid) -> Result<T, StoreError>,
+) -> Result<T, EarError> {
     let nonce = Uuid::new_v4();
     let heard = inbox.expect_echo(nonce);
-    let sent = std::time::Instant::now();
     let listened = async {
-        store::send_echo(pool, nonce).await?;
+        let sent = send(nonce).await?;
         match tokio::time::timeout(limit, heard).await {
-            Ok(Ok(())) => Ok(sent.elapsed()),
+            Ok(Ok(())) => Ok(sent),
             Ok(Err(_)) | Err(_) => Err(EarError::Deaf { limit }),
         }
     };

@@ -208,12 +208,19 @@ pub(crate) async fn send_echo(pool: &Pool, nonce: Uuid) -> Result<(), StoreError
     .map(|_| ())
 }
 
-/// The last id of the change log that was drawn. Reads no table.
-pub(crate) async fn last_change(pool: &Pool) -> Result<i64, StoreError> {
-    with(pool, "see how far the change log has come", async |client| {
-        let statement =
-            "select coalesce(pg_catalog.pg_sequence_last_value('auth_reconciler.change_id_seq'), 0)";
-        client.query_typed_one(statement, &[]).await
+/// The same; returns the last id of the change log that was drawn. Reads no table.
+pub(crate) async fn send_echo_of_log(pool: &Pool, nonce: Uuid) -> Result<i64, StoreError> {
+    with(pool, "send an echo", async |client| {
+        client
+            .query_typed_one(
+                "select coalesce(pg_catalog.pg_sequence_last_value('auth_reconciler.change_id_seq'), 0), \
+                    pg_catalog.pg_notify($1, $2)",
+                &[
+                    (&CHANNEL, Type::TEXT),
+                    (&format!("echo/{nonce}"), Type::TEXT),
+                ],
+            )
+            .await
     })
     .await
     .map(|row| row.get(0))

@@ -90,10 +90,10 @@ impl Place {
 
     async fn echo(&self) -> Result<Echo, EarError> {
         let pool = &self.context.pool;
-        ear::echo(pool, &self.inbox, self.echo_limit).await?;
+        let last_id = ear::echo_of_log(pool, &self.inbox, self.echo_limit).await?;
         debug!("echo heard");
         Ok(Echo {
-            last_id: store::last_change(pool).await?,
+            last_id,
             faults: faults::faults(pool, &self.expected).await?,
         })
     }
