@@ -8,6 +8,10 @@
 -- lock, shared with all other records, to the end of its transaction; a watcher that has taken the first lock
 -- and listens waits for the second one once. After that every transition has been committed, and is read, or
 -- rings, and is heard. A record never waits: one that cannot have the second lock rings.
+--
+-- Any role may hold either lock, or wait for it. By that it has records ring though nobody watches, or has whoever wants to
+-- watch wait, and fail after a while. But it cannot have a record keep silent while somebody watches: nobody can take from a
+-- watcher the lock that it shares, and while it is shared no record can have it alone.
 
 create or replace function auth_reconciler.begin_watching() returns void
 language plpgsql
@@ -20,6 +24,8 @@ begin
     -- While this waits, no record takes the other lock any more, so they cannot keep it waiting for long.
     perform pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock());
     perform pg_advisory_unlock(auth_reconciler.bell_class(), auth_reconciler.silent_record_lock());
+    -- Who writes auth_status beside us may be silent, too, see ring_for_change(), and is not waited for: whoever has decided to
+    -- be silent has written before that, so before this, and of foreign writes a watcher shows those that are made after it.
 end
 $body$;
 

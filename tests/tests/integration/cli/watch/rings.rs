@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::{WATCHERS, Watching};
 use crate::scene::{ALL_TRUE, Eavesdropper, Scene, insert_many};
 
+const WATCH: &str = "select auth_reconciler.begin_watching()";
+
 #[tokio::test]
 async fn records_ring_only_while_somebody_watches() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -96,5 +98,70 @@ async fn what_was_silent_before_it_came_is_waited_for() -> Result<()> {
     let watching = Watching(watching);
     watching.shows(id).await?;
     assert!(!heard.payloads().contains(&id.to_string()), "it was silent");
+    Ok(())
+}
+
+/// Any role may take any advisory lock, or wait for one. None may keep from a watcher what is recorded.
+#[tokio::test]
+async fn nobody_else_can_have_records_keep_silent_while_somebody_watches() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let heard = Eavesdropper::on(&scene, "auth_reconciler_watch").await?;
+    let watcher = scene.database.client().await?;
+    watcher.batch_execute(WATCH).await?;
+    let record = scene.database.client().await?;
+    for (number, (take, lock, waits)) in [
+        ("pg_advisory_lock_shared", "watch_lock", false),
+        // The watcher shares it: this one waits.
+        ("pg_advisory_lock", "watch_lock", true),
+        ("pg_advisory_lock", "silent_record_lock", false),
+        ("pg_advisory_lock_shared", "silent_record_lock", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stranger = scene.database.client().await?;
+        let mut waiting = tokio::spawn(async move {
+            let lock =
+                format!("select {take}(auth_reconciler.bell_class(), auth_reconciler.{lock}())");
+            stranger.batch_execute(&lock).await?;
+            anyhow::Ok(stranger)
+        });
+        let mut held = None;
+        if waits {
+            scene
+                .eventually(&format!("select count(*) = 1 {WATCHERS} and not granted"))
+                .await?;
+        } else {
+            held = Some((&mut waiting).await??);
+        }
+        let tell = format!("select auth_reconciler.tell_watchers(array[{number}])");
+        record.batch_execute(&tell).await?;
+        heard.hears(&number.to_string()).await?;
+        waiting.abort();
+        drop(held);
+    }
+    Ok(())
+}
+
+/// It would be told of nothing once the lock is given back that kept it from watching.
+#[tokio::test]
+async fn who_cannot_watch_is_refused() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let watcher = scene.database.client().await?;
+    watcher.batch_execute("set lock_timeout = '50ms'").await?;
+    for lock in ["watch_lock", "silent_record_lock"] {
+        let stranger = scene.database.client().await?;
+        let take = format!(
+            "select pg_advisory_lock(auth_reconciler.bell_class(), auth_reconciler.{lock}())"
+        );
+        stranger.batch_execute(&take).await?;
+        assert!(watcher.batch_execute(WATCH).await.is_err(), "{lock}");
+        stranger
+            .batch_execute("select pg_advisory_unlock_all()")
+            .await?;
+    }
+    watcher.batch_execute(WATCH).await?;
     Ok(())
 }
