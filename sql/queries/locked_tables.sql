@@ -1,10 +1,10 @@
--- Of these tables ($1) those that nobody can read at present, told without waiting: somebody holds, or waits for, a lock
--- on the table, on a part of it or on an index of either that keeps everybody else out.
+-- Of these tables ($1) those that cannot be used at present, told without waiting: somebody holds, or waits for, a lock of
+-- one of these modes ($2) on the table, on a part of it or on an index of either, which keeps us out.
 with recursive locked (relation) as (
     select coalesce(x.indrelid, l.relation)
     from pg_locks as l
     left join pg_index as x on x.indexrelid = l.relation
-    where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
+    where l.locktype = 'relation' and l.mode = any ($2::text[])
         and l.database = (select d.oid from pg_database as d where d.datname = current_database())
     union
     select i.inhparent

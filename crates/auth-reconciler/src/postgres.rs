@@ -14,6 +14,7 @@ pub(crate) mod faults;
 mod halves;
 pub(crate) mod inbox;
 pub(crate) mod listener;
+mod locked;
 pub(crate) mod owed;
 pub(crate) mod pool;
 pub(crate) mod read;

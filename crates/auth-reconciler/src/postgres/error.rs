@@ -138,6 +138,11 @@ impl StoreError {
         }
     }
 
+    /// Whether our own statement has waited for a lock in vain, and no trigger of the watched table.
+    pub(super) fn met_a_lock(&self) -> bool {
+        self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && !self.in_their_code()
+    }
+
     /// Whether the server ended the statement at its limit, or somebody told it to.
     pub(super) fn is_canceled(&self) -> bool {
         self.code() == Some(&SqlState::QUERY_CANCELED)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::halves::no_answer;
+use super::tables::Tables;
 
 mod batch;
 mod wanted;
@@ -49,6 +50,7 @@ impl Act {
 /// Records these behind the fence. The results are in their order; and the transactions that have locked watched rows.
 pub(crate) async fn record(
     pool: &Pool,
+    tables: &Tables,
     settings: &RecordSettings,
     proposals: &[Proposal],
 ) -> (Vec<Result<Recording, StoreError>>, Vec<Transaction>) {
@@ -64,7 +66,9 @@ pub(crate) async fn record(
             .unwrap_or_else(PoisonError::into_inner)
             .push(transaction);
     };
-    let mut recordings = record_all(pool, settings, &sent, note).await.into_iter();
+    let mut recordings = record_all(pool, tables, settings, &sent, note)
+        .await
+        .into_iter();
     let results = wanted.into_iter().map(|wanted| {
         let act = wanted?.act;
         recordings

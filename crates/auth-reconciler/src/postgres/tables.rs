@@ -1,8 +1,10 @@
 //! The watched tables as the database names them, each with its read statements.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::locked::Usage;
 
 const READ: &str = include_str!("../../../../sql/queries/read.sql");
 
@@ -23,8 +25,10 @@ pub(crate) struct Table {
     pub(crate) read: String,
     /// The same, for what is taken from the log as well.
     pub(crate) read_with_log: String,
-    /// Somebody had locked it when it was last to be read.
-    was_locked: AtomicBool,
+    /// When it was seen that it cannot be read, as somebody has locked it; `None` if it was not the last time.
+    locked_for_reads: Mutex<Option<Instant>>,
+    /// The same of writes.
+    locked_for_writes: Mutex<Option<Instant>>,
 }
 
 /// What was watched, to compare the catalog with; a table that was dropped among it.
@@ -71,17 +75,26 @@ impl Table {
             read: read(ASKED),
             read_with_log: read(ASKED_AND_TAKEN),
             relation,
-            was_locked: AtomicBool::new(false),
+            locked_for_reads: Mutex::default(),
+            locked_for_writes: Mutex::default(),
         }
     }
 
-    /// Whether somebody had locked it when it was last to be read.
-    pub(crate) fn was_locked(&self) -> bool {
-        self.was_locked.load(Ordering::Relaxed)
+    /// When it was seen that somebody has locked it, if it was so when it was last to be used so.
+    pub(super) fn seen_locked(&self, usage: Usage) -> Option<Instant> {
+        *self.locked_for(usage)
     }
 
-    /// Notes whether somebody had locked it.
-    pub(crate) fn note_locked(&self, locked: bool) {
-        self.was_locked.store(locked, Ordering::Relaxed);
+    /// Notes whether somebody has locked it now.
+    pub(super) fn note_locked(&self, usage: Usage, locked: bool) {
+        *self.locked_for(usage) = locked.then(Instant::now);
+    }
+
+    fn locked_for(&self, usage: Usage) -> MutexGuard<'_, Option<Instant>> {
+        let seen = match usage {
+            Usage::Read => &self.locked_for_reads,
+            Usage::Write => &self.locked_for_writes,
+        };
+        seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

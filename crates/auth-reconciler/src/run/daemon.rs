@@ -174,7 +174,8 @@ impl Daemon {
                 }
             }
             Command::Record(proposals) => {
-                self.step(steps::record(Arc::clone(&self.context), proposals));
+                let tables = Arc::clone(&self.tables);
+                self.step(steps::record(Arc::clone(&self.context), tables, proposals));
             }
             Command::PutOff { epoch, changes } => {
                 self.step(steps::put_off(Arc::clone(&self.context), epoch, changes));

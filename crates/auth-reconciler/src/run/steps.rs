@@ -92,10 +92,15 @@ pub(super) async fn put_off(context: Arc<Context>, epoch: Uuid, changes: Vec<i64
 }
 
 /// Records these. Whatever happens, each of them has a result.
-pub(super) async fn record(context: Arc<Context>, proposals: Vec<Proposal>) -> Input {
+pub(super) async fn record(
+    context: Arc<Context>,
+    tables: Tables,
+    proposals: Vec<Proposal>,
+) -> Input {
     let keys: Vec<Key> = proposals.iter().map(|proposal| proposal.key).collect();
     let recorded = spared(record::record(
         &context.sessions,
+        &tables,
         &context.record,
         &proposals,
     ))

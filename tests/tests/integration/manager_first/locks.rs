@@ -243,3 +243,65 @@ async fn many_locked_tables_delay_no_other() -> Result<()> {
     assert_eq!(failed, 0, "a table that is locked is no failure");
     Ok(())
 }
+
+/// As where indexes are made: the rows are read, and their records meet the locks, each table in a batch of its own.
+#[tokio::test]
+async fn many_tables_that_can_be_read_and_not_written_delay_no_other() -> Result<()> {
+    const LOCKED: usize = 100;
+    const WAITS: &str = "select exists (
+        select from pg_locks where locktype = 'relation' and mode = 'ShareLock' and not granted)";
+    let scene = Scene::shared().await?;
+    let stub = Stub::start(Behaviour::Ready).await?;
+    let locked = tables_with_one_row(&scene, LOCKED, stub.port()).await?;
+    let tables = format!("public.message_instances,{}", locked.join(","));
+    let settings = [
+        ("AUTH_RECONCILER_TABLE", tables.as_str()),
+        ("AUTH_RECONCILER_PROBE_CONCURRENCY", "128"),
+        ("RUST_LOG", "auth_reconciler=debug"),
+    ];
+    let daemon = Daemon::start(&scene.database, &settings).await?;
+    let all_ready = format!(
+        "select count(*) >= {LOCKED} and every(settled) and not exists (select from auth_reconciler.change)
+         from auth_reconciler.instance"
+    );
+    let locker = scene.database.client().await?;
+    let lock = format!("lock table {} in share mode", locked.join(","));
+    let write: Vec<String> = locked
+        .iter()
+        .map(|table| format!("update {table} set auth_status = 'pending'"))
+        .collect();
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        scene.eventually(&all_ready).await?;
+        let mark = daemon.mark();
+        scene
+            .manager
+            .batch_execute(&format!("begin; {}", write.join(";")))
+            .await?;
+        locker.batch_execute("begin").await?;
+        // It waits for those writes, and ours wait behind it.
+        let commits = async {
+            scene.eventually(WAITS).await?;
+            anyhow::Ok(scene.manager.batch_execute("commit").await?)
+        };
+        let (locks, committed) = tokio::join!(locker.batch_execute(&lock), commits);
+        locks?;
+        committed?;
+        daemon
+            .wait_message_after(mark, "somebody holds what this look needs")
+            .await?;
+        let began = Instant::now();
+        let id = scene.instance(stub.port()).await?;
+        scene
+            .eventually(&format!(
+                "select auth_status = 'client_ready' from public.message_instances where id = '{id}'"
+            ))
+            .await?;
+        took.push(began.elapsed());
+        locker.batch_execute("commit").await?;
+    }
+    took.sort();
+    // Each of them was waited for, which took two seconds.
+    ensure!(took[1] < Duration::from_secs(1), "they took {took:?}");
+    Ok(())
+}

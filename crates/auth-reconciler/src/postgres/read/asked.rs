@@ -9,18 +9,14 @@ use std::collections::{BTreeMap, HashSet};
 use auth_reconciler_core::Key;
 use auth_reconciler_core::snapshot::Snapshot;
 use deadpool_postgres::Pool;
-use tokio_postgres::types::Type;
-use tracing::debug;
 use uuid::Uuid;
 
 use super::run;
-use crate::postgres::direct;
 use crate::postgres::error::StoreError;
 use crate::postgres::halves::halved;
-use crate::postgres::pool::bare;
+use crate::postgres::locked::{Usage, is_locked, locked_tables};
 use crate::postgres::snapshot::{ACT, left_out, parameters, snapshots_from};
 use crate::postgres::tables::{Table, Tables};
-use crate::telemetry::chain;
 
 type Results = Vec<Result<Snapshot, StoreError>>;
 
@@ -35,22 +31,25 @@ pub(super) async fn read_asked(pool: &Pool, tables: &Tables, keys: &[Key]) -> Re
         .filter_map(|(id, places)| tables.get(&id).map(|table| (id, table, places)))
         .collect();
     let oids: Vec<u32> = all.iter().map(|(_, table, _)| table.oid).collect();
-    let mut locked = if all.iter().any(|(_, table, _)| table.was_locked()) {
-        locked_tables(pool, &oids).await
+    let mut locked = if all
+        .iter()
+        .any(|(_, table, _)| table.seen_locked(Usage::Read).is_some())
+    {
+        locked_tables(pool, &oids, Usage::Read).await
     } else {
         HashSet::new()
     };
     let mut snapshots: Vec<_> = keys.iter().map(|_| None).collect();
     for (watched_id, table, places) in &all {
         let results = if locked.contains(&table.oid) {
-            table.note_locked(true);
-            places.iter().map(|_| Err(is_locked(table))).collect()
+            table.note_locked(Usage::Read, true);
+            places.iter().map(|_| Err(is_locked(ACT, table))).collect()
         } else {
             let ids: Vec<Uuid> = places.iter().map(|at| keys[*at].instance_id).collect();
             let results = read_table(pool, (*watched_id, table), &ids).await;
             let busy = |result: &Result<_, StoreError>| matches!(result, Err(failure) if failure.is_busy());
             let busy = results.iter().any(busy);
-            table.note_locked(busy);
+            table.note_locked(Usage::Read, busy);
             if busy {
                 locked = HashSet::new();
             }
@@ -78,29 +77,4 @@ async fn read_table(pool: &Pool, (watched_id, table): (i32, &Table), ids: &[Uuid
     });
     let read = read.await.into_iter();
     read.map(|read| read.result(ACT).flatten()).collect()
-}
-
-fn is_locked(table: &Table) -> StoreError {
-    StoreError::GaveWay {
-        act: ACT,
-        why: format!("table {} is locked", table.relation),
-    }
-}
-
-/// Which of these tables cannot be read at present. Where that cannot be told they are read, and wait.
-async fn locked_tables(pool: &Pool, oids: &[u32]) -> HashSet<u32> {
-    let told = bare(pool, "find out which tables are locked", async |client| {
-        let statement = sql!("queries/locked_tables.sql");
-        direct::query(client, statement, &[(&oids, Type::OID_ARRAY)]).await
-    });
-    match told.await {
-        Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
-        Err(failure) => {
-            debug!(
-                error = chain(&failure),
-                "which tables are locked is not known"
-            );
-            HashSet::new()
-        }
-    }
 }

@@ -16,16 +16,19 @@ use super::{Act, RecordSettings};
 use crate::postgres::direct;
 use crate::postgres::error::StoreError;
 use crate::postgres::halves::{halved, no_answer};
+use crate::postgres::locked::{Usage, is_locked, is_still_locked, note_locked};
 use crate::postgres::pool::bare;
+use crate::postgres::tables::Tables;
 
 const RECORD: &str = sql!("queries/record.sql");
 const FORGET: &str = sql!("queries/forget.sql");
 
 /// Records these behind the fence, with as few transactions as [`parts`] makes of them. The results are in their order; one that
-/// is refused, busy, gone or cannot be written takes no other with it. `note` is told of each transaction that has locked
+/// is refused, busy, gone or cannot be written takes no other with it, and a table that is locked is waited for once. `note` is told of each transaction that has locked
 /// watched rows.
 pub(crate) async fn record_all(
     pool: &Pool,
+    tables: &Tables,
     settings: &RecordSettings,
     wanted: &[&Wanted],
     note: impl Fn(Transaction),
@@ -36,6 +39,20 @@ pub(crate) async fn record_all(
         .collect();
     for (part, places) in parts(wanted) {
         let note = &note;
+        let usage = if places.iter().any(|place| wanted[*place].writes) {
+            Usage::Write
+        } else {
+            Usage::Read
+        };
+        let act = part.act.name();
+        if let Some(table) = tables.get(&part.watched_id)
+            && is_still_locked(pool, tables, table, usage).await
+        {
+            for place in places {
+                results[place] = Err(is_locked(act, table));
+            }
+            continue;
+        }
         let recorded = halved(places.len(), StoreError::may_be_of_one, |some| {
             let some: Vec<&Wanted> = some
                 .into_iter()
@@ -50,8 +67,14 @@ pub(crate) async fn record_all(
                 ended.map(|(recordings, _)| recordings)
             }
         });
+        let mut waited = false;
         for (place, recording) in places.iter().zip(recorded.await) {
-            results[*place] = recording.result(wanted[*place].act.name());
+            let result = recording.result(act);
+            waited |= result.as_ref().is_err_and(StoreError::met_a_lock);
+            results[*place] = result;
+        }
+        if waited {
+            note_locked(pool, tables, usage).await;
         }
     }
     results
