@@ -65,7 +65,7 @@ grant select, delete on auth_reconciler.pause to auth_reconciler;
 grant select, insert, update, delete on auth_reconciler.owed to auth_reconciler;
 grant select, insert, update on auth_reconciler.leadership, auth_reconciler.engine to auth_reconciler;
 -- For the commands status and doctor.
-grant select on auth_reconciler.instances, auth_reconciler.reconcilers to auth_reconciler;
+grant select on auth_reconciler.instances, auth_reconciler.reconciler_details to auth_reconciler;
 grant execute on function
     auth_reconciler.act_of(text, boolean),
     auth_reconciler.answer_alike(integer, bigint[]),
@@ -149,9 +149,10 @@ grant execute on function
 -- Questions. The functions are those that the views are made of, and the one that the command watch begins with; none of
 -- them changes anything.
 grant select on
-    auth_reconciler.backlog, auth_reconciler.days, auth_reconciler.drift, auth_reconciler.drift_total, auth_reconciler.help,
-    auth_reconciler.history, auth_reconciler.instances, auth_reconciler.last_day, auth_reconciler.latency,
-    auth_reconciler.overview, auth_reconciler.problems, auth_reconciler.reconcilers, auth_reconciler.status,
+    auth_reconciler.backlog, auth_reconciler.days, auth_reconciler.drift, auth_reconciler.drift_details,
+    auth_reconciler.drift_total, auth_reconciler.help, auth_reconciler.history, auth_reconciler.instances,
+    auth_reconciler.last_day, auth_reconciler.latency, auth_reconciler.overview, auth_reconciler.problem_details,
+    auth_reconciler.problems, auth_reconciler.reconciler_details, auth_reconciler.reconcilers, auth_reconciler.status,
     auth_reconciler.tables, auth_reconciler.totals, auth_reconciler.transitions
     to auth_reconciler_reader;
 grant execute on function

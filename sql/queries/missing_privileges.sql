@@ -55,7 +55,7 @@ wanted (privilege, remedy, held) as (
             ('select', 'leadership'), ('insert', 'leadership'), ('update', 'leadership'),
             ('select', 'engine'), ('insert', 'engine'), ('update', 'engine'),
             -- For doctor and status, which read as this role, too.
-            ('select', 'reconcilers'), ('select', 'instances')
+            ('select', 'reconciler_details'), ('select', 'instances')
     ) as needed (act, name) on needed.name = c.relname
     union all
     select format('select on sequence auth_reconciler.%s', c.relname),

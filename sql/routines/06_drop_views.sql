@@ -7,9 +7,11 @@ drop view if exists auth_reconciler.last_day;
 drop view if exists auth_reconciler.days;
 drop view if exists auth_reconciler.spells;
 drop view if exists auth_reconciler.problems;
+drop view if exists auth_reconciler.problem_details;
 drop view if exists auth_reconciler.status;
 drop view if exists auth_reconciler.backlog;
 drop view if exists auth_reconciler.drift;
+drop view if exists auth_reconciler.drift_details;
 drop view if exists auth_reconciler.drift_total;
 drop view if exists auth_reconciler.latency;
 drop view if exists auth_reconciler.tables;
@@ -20,6 +22,7 @@ drop view if exists auth_reconciler.transitions;
 drop view if exists auth_reconciler.instances;
 drop view if exists auth_reconciler.judged_rows;
 drop view if exists auth_reconciler.reconcilers;
+drop view if exists auth_reconciler.reconciler_details;
 
 do $body$
 declare

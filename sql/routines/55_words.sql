@@ -4,7 +4,10 @@ create or replace function auth_reconciler.fold(words text, width integer) retur
 language sql
 immutable
 return btrim(
-    regexp_replace(words, format('(.{1,%s})(\s+|$)', width), E'\\1\n', 'g'),
+    regexp_replace(
+        -- A word that is longer, as an address may be, is broken where the line ends.
+        regexp_replace(words, format('(\S{%s})(?=\S)', width), '\1 ', 'g'),
+        format('(.{1,%s})(\s+|$)', width), E'\\1\n', 'g'),
     E'\n');
 
 comment on function auth_reconciler.fold(text, integer) is
@@ -13,9 +16,13 @@ comment on function auth_reconciler.fold(text, integer) is
 create or replace function auth_reconciler.age_of(since timestamptz) returns interval
 language sql
 stable
-return date_trunc('second', now() - since);
+-- As narrow as it says enough: what began days ago need not be told to the second.
+return case when now() - since < interval '100 hours'
+    then make_interval(secs => floor(extract(epoch from now() - since))::double precision)
+    else date_trunc('day', now() - since) end;
 
-comment on function auth_reconciler.age_of(timestamptz) is 'Time since then, in whole seconds.';
+comment on function auth_reconciler.age_of(timestamptz) is
+    'Time since then: below 100 hours in hours, minutes and seconds, from there on in whole days.';
 
 create or replace function auth_reconciler.message_of(
     message text, foreign_at timestamptz[], paused_by text, pause_reason text

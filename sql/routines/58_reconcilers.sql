@@ -97,7 +97,7 @@ begin
             case when l.pid is not null then l.taken_at end as active_since,
             l.term, p.last_sign, e.pid, l.epoch, e.usename, e.client_addr,
             case when e.leads then concat_ws('; ',
-                    case when q.silent then 'hears, but does not answer since ' || p.last_sign else 'leads and hears' end,
+                    case when q.silent then 'hears, but does not answer since ' || date_trunc('second', p.last_sign) else 'leads and hears' end,
                     t.said)
                 else 'stands by: takes over when the active one ends' end as remark
         from ear as e
@@ -140,34 +140,58 @@ end
 $body$;
 
 comment on function auth_reconciler.processes() is
-    'What the view reconcilers shows. A function, because a standby could not read a view over unlogged tables.';
+    'What the view reconciler_details shows. A function, because a standby could not read a view over unlogged tables.';
 
-create or replace view auth_reconciler.reconcilers as
+create or replace view auth_reconciler.reconciler_details as
 select
     p.role, p.hears, p.host, p.version, p.process, p.since, p.active_since, p.term, p.last_sign, p.pid, p.engine,
     p.engine_since, p.engine_address, p.engine_detail, p.db_user, p.client_addr, p.remark
 from auth_reconciler.processes() as p;
 
+comment on view auth_reconciler.reconciler_details is
+    'Everything that is known of each process, for programs and \x. On a terminal read reconcilers. Who runs and who leads, from the server''s own sessions and locks: no active row, nobody leads; no row at all, nobody has led since the server last recovered from a crash.';
+comment on column auth_reconciler.reconciler_details.role is
+    'active: leads; standby: waits to lead; half-dead: its ear is gone, its other sessions live; dead: led last, has ended, and nobody leads; foreign: none of ours, and holds a lock of ours; unknown: this server is a standby.';
+comment on column auth_reconciler.reconciler_details.hears is
+    'Whether its ear is connected; null for a process that stands by and need not hear. That the process behind it moves shows in last_sign.';
+comment on column auth_reconciler.reconciler_details.host is 'Host on which it runs.';
+comment on column auth_reconciler.reconciler_details.version is 'Its version.';
+comment on column auth_reconciler.reconciler_details.process is 'Its number on that host.';
+comment on column auth_reconciler.reconciler_details.since is 'Since when its ear (half-dead: its oldest other session) is connected.';
+comment on column auth_reconciler.reconciler_details.active_since is 'Since when it leads, or led.';
+comment on column auth_reconciler.reconciler_details.term is 'Number of its term.';
+comment on column auth_reconciler.reconciler_details.last_sign is
+    'When its last statement beside the ear began. While it leads, one echo each AUTH_RECONCILER_ECHO_INTERVAL at least; much older, the process hangs.';
+comment on column auth_reconciler.reconciler_details.pid is 'Server process of its ear.';
+comment on column auth_reconciler.reconciler_details.engine is
+    'Whether the active process sees its container engine: seen, not seen, off, or unknown while it has not said yet.';
+comment on column auth_reconciler.reconciler_details.engine_since is 'Since when that is so.';
+comment on column auth_reconciler.reconciler_details.engine_address is 'Where it looks for the engine.';
+comment on column auth_reconciler.reconciler_details.engine_detail is 'Why the engine is not seen, with what to do.';
+comment on column auth_reconciler.reconciler_details.db_user is 'Role with which it is connected.';
+comment on column auth_reconciler.reconciler_details.client_addr is 'Address from which it is connected.';
+comment on column auth_reconciler.reconciler_details.remark is 'What that means, in words.';
+
+create or replace view auth_reconciler.reconcilers as
+select
+    p.role,
+    p.hears,
+    auth_reconciler.fold(p.host, 16) as host,
+    p.process,
+    auth_reconciler.age_of(p.active_since) as leads_for,
+    p.engine,
+    auth_reconciler.fold(p.remark, 25) as remark
+from auth_reconciler.reconciler_details as p;
+
 comment on view auth_reconciler.reconcilers is
-    'Who runs and who leads, from the server''s own sessions and locks: no active row, nobody leads; no row at all, nobody has led since the server last recovered from a crash.';
+    'Who runs and who leads, from the server''s own sessions and locks: no active row, nobody leads; no row at all, nobody has led since the server last recovered from a crash. More of each in reconciler_details.';
 comment on column auth_reconciler.reconcilers.role is
     'active: leads; standby: waits to lead; half-dead: its ear is gone, its other sessions live; dead: led last, has ended, and nobody leads; foreign: none of ours, and holds a lock of ours; unknown: this server is a standby.';
 comment on column auth_reconciler.reconcilers.hears is
-    'Whether its ear is connected; null for a process that stands by and need not hear. That the process behind it moves shows in last_sign.';
+    'Whether its ear is connected; null for a process that stands by and need not hear.';
 comment on column auth_reconciler.reconcilers.host is 'Host on which it runs.';
-comment on column auth_reconciler.reconcilers.version is 'Its version.';
 comment on column auth_reconciler.reconcilers.process is 'Its number on that host.';
-comment on column auth_reconciler.reconcilers.since is 'Since when its ear (half-dead: its oldest other session) is connected.';
-comment on column auth_reconciler.reconcilers.active_since is 'Since when it leads, or led.';
-comment on column auth_reconciler.reconcilers.term is 'Number of its term.';
-comment on column auth_reconciler.reconcilers.last_sign is
-    'When its last statement beside the ear began. While it leads, one echo each AUTH_RECONCILER_ECHO_INTERVAL at least; much older, the process hangs.';
-comment on column auth_reconciler.reconcilers.pid is 'Server process of its ear.';
 comment on column auth_reconciler.reconcilers.engine is
     'Whether the active process sees its container engine: seen, not seen, off, or unknown while it has not said yet.';
-comment on column auth_reconciler.reconcilers.engine_since is 'Since when that is so.';
-comment on column auth_reconciler.reconcilers.engine_address is 'Where it looks for the engine.';
-comment on column auth_reconciler.reconcilers.engine_detail is 'Why the engine is not seen, with what to do.';
-comment on column auth_reconciler.reconcilers.db_user is 'Role with which it is connected.';
-comment on column auth_reconciler.reconcilers.client_addr is 'Address from which it is connected.';
 comment on column auth_reconciler.reconcilers.remark is 'What that means, in words.';
+comment on column auth_reconciler.reconcilers.leads_for is 'For how long it leads; of one that has ended, how long ago it began to lead.';

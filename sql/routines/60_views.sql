@@ -116,11 +116,7 @@ select
         when i.trouble then 'trouble'
         when i.looks is null then 'unseen'
         else 'ok'
-    end as state,
-    i.cause,
-    round(i.reaction_ms::numeric, 1) as reaction_ms,
-    date_trunc('second', i.next_attempt_at - now()) as next_in,
-    i.container
+    end as state
 from (
     select *
     from auth_reconciler.judged_rows as j
@@ -129,18 +125,13 @@ from (
 ) as i;
 
 comment on view auth_reconciler.status is
-    'One row per instance, narrow enough for a terminal: its status, why, for how long, and what is next. More of each in instances, what needs a person in problems.';
+    'One row per instance, narrow enough for a terminal: its status, why, and for how long. More of each in instances, what needs a person in problems.';
 comment on column auth_reconciler.status.id is 'The instance.';
 comment on column auth_reconciler.status.auth_status is 'What the column says now, whoever wrote it.';
 comment on column auth_reconciler.status.reason is 'Why, in one word; null before the first look.';
 comment on column auth_reconciler.status.age is 'For how long status and reason are so.';
 comment on column auth_reconciler.status.state is
     'paused (by an operator), contested (somebody keeps writing other values), waiting (for a look at a change), trouble (failed, or waiting too long), unseen (no look yet), ok.';
-comment on column auth_reconciler.status.cause is 'What led to the last look.';
-comment on column auth_reconciler.status.reaction_ms is 'Time from that cause to the record, in milliseconds.';
-comment on column auth_reconciler.status.next_in is 'In what time it is looked at again without an event; null if it is final.';
-comment on column auth_reconciler.status.container is
-    'State of its container as the last look saw it, in the engine''s words, or removed; null if none was seen.';
 
 create or replace view auth_reconciler.totals as
 select
@@ -167,8 +158,7 @@ select
     sum(c.instances)::bigint as instances,
     sum(c.in_trouble)::bigint as in_trouble,
     auth_reconciler.age_of(max(c.newest)) as newest,
-    auth_reconciler.age_of(min(c.oldest)) as oldest,
-    date_trunc('second', min(c.oldest)) as since
+    auth_reconciler.age_of(min(c.oldest)) as oldest
 from auth_reconciler.counted_rows() as c
 group by c.auth_status, c.reason
 order by sum(c.in_trouble) desc, sum(c.instances) desc, c.auth_status, c.reason;
@@ -182,7 +172,6 @@ comment on column auth_reconciler.overview.in_trouble is
     'Those of them that are failed, contested, waiting for longer than the grace time, or written by somebody else more than 12 times within an hour; never while paused.';
 comment on column auth_reconciler.overview.newest is 'For how long the latest of them is so; null before the first look.';
 comment on column auth_reconciler.overview.oldest is 'For how long the first of them is so.';
-comment on column auth_reconciler.overview.since is 'Since when the first of them is so.';
 
 create or replace view auth_reconciler.transitions as
 select

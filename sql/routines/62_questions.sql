@@ -42,17 +42,16 @@ $body$;
 comment on function auth_reconciler.faults() is
     'What is wrong with the whole rather than with one instance, in words: nobody leads, or who leads does not move, our functions or tables are not as they were made, or a table is not seen as it was watched.';
 
-create or replace view auth_reconciler.problems as
+create or replace view auth_reconciler.problem_details as
 select every.id, every.problem, every.age, every.why, every.next, every.since
 from (select
     null::uuid as id,
     f.problem,
     null::interval as age,
-    auth_reconciler.fold(f.why, 29) as why,
-    auth_reconciler.fold(
-        case f.problem when 'NobodyLeads' then 'nothing until one is started'
-            when 'LeaderSilent' then 'a second one takes over after 30 s, if one stands by'
-            when 'ForeignLock' then 'nothing until that session ends' else 'nothing by itself' end, 18) as next,
+    f.why,
+    case f.problem when 'NobodyLeads' then 'nothing until one is started'
+        when 'LeaderSilent' then 'a second one takes over after 30 s, if one stands by'
+        when 'ForeignLock' then 'nothing until that session ends' else 'nothing by itself' end as next,
     null::timestamptz as since,
     null::boolean as trouble,
     null::timestamptz as began
@@ -64,10 +63,9 @@ select
     null,
     o.problem,
     auth_reconciler.age_of(o.since) as age,
-    auth_reconciler.fold(o.detail, 29) as why,
-    auth_reconciler.fold(
-        case o.problem when 'LogRefuses' then 'goes on trying; every row is looked at with each echo'
-            else 'goes on trying; statuses stay as they are' end, 18) as next,
+    o.detail as why,
+    case o.problem when 'LogRefuses' then 'goes on trying; every row is looked at with each echo'
+        else 'goes on trying; statuses stay as they are' end as next,
     date_trunc('second', o.since),
     null,
     o.since
@@ -77,22 +75,20 @@ select
     i.id,
     what.problem,
     auth_reconciler.age_of(what.since) as age,
-    auth_reconciler.fold(
-        case what.problem
-            when 'Paused' then i.message
-            when 'Contested' then format(
-                'auth_status is %s and should be %s: somebody keeps writing it, see drift',
-                coalesce(i.auth_status, 'null'), coalesce(i.verdict, 'left alone'))
-            when 'Unanswered' then format('%s for a look; last known: %s',
-                case when i.unobserved = 1 then 'a change waits' else i.unobserved || ' changes wait' end,
-                coalesce(i.message, 'nothing'))
-            when 'Unseen' then 'no look was recorded yet'
-            when 'Overwritten' then format(
-                'auth_status is %s and should be %s', coalesce(i.auth_status, 'null'), i.verdict)
-            else i.auth_status || ': ' || i.message
-        end, 29) as why,
-    auth_reconciler.fold(
-        auth_reconciler.next_words(i.paused, l.leaderless, i.unobserved > 0, i.contested, i.next_attempt_at), 18) as next,
+    case what.problem
+        when 'Paused' then i.message
+        when 'Contested' then format(
+            'auth_status is %s and should be %s: somebody keeps writing it, see drift',
+            coalesce(i.auth_status, 'null'), coalesce(i.verdict, 'left alone'))
+        when 'Unanswered' then format('%s for a look; last known: %s',
+            case when i.unobserved = 1 then 'a change waits' else i.unobserved || ' changes wait' end,
+            coalesce(i.message, 'nothing'))
+        when 'Unseen' then 'no look was recorded yet'
+        when 'Overwritten' then format(
+            'auth_status is %s and should be %s', coalesce(i.auth_status, 'null'), i.verdict)
+        else i.auth_status || ': ' || i.message
+    end as why,
+    auth_reconciler.next_words(i.paused, l.leaderless, i.unobserved > 0, i.contested, i.next_attempt_at) as next,
     date_trunc('second', what.since),
     i.trouble,
     what.since
@@ -137,15 +133,31 @@ left join (
 ) as general (place, problem) on every.id is null and general.problem = every.problem
 order by every.id is not null, general.place nulls last, every.trouble desc, every.began, every.problem, every.why, every.id;
 
+comment on view auth_reconciler.problem_details is
+    'What problems shows, each text in one line, with what happens next and since when in columns of their own: for programs and \x.';
+comment on column auth_reconciler.problem_details.id is 'The instance; null for what concerns all.';
+comment on column auth_reconciler.problem_details.problem is
+    'What is wrong, in one word: see problems.';
+comment on column auth_reconciler.problem_details.age is 'For how long.';
+comment on column auth_reconciler.problem_details.why is 'What is the case and what to do, in words.';
+comment on column auth_reconciler.problem_details.next is 'What happens next by itself, in words.';
+comment on column auth_reconciler.problem_details.since is 'Since when.';
+
+create or replace view auth_reconciler.problems as
+select
+    p.id,
+    p.problem,
+    p.age,
+    concat_ws(E'\n', auth_reconciler.fold(p.why, 24), auth_reconciler.fold('next: ' || p.next, 24)) as why
+from auth_reconciler.problem_details as p;
+
 comment on view auth_reconciler.problems is
-    'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well.';
+    'What is wrong with the whole (nobody leads, a table is not seen, the daemon is kept from knowing), then what is not ready, contested, paused or stuck: why, for how long, and what happens next. Empty when all is well. Each text in one line, and since when: problem_details.';
 comment on column auth_reconciler.problems.id is 'The instance; null for what concerns all.';
 comment on column auth_reconciler.problems.problem is
     'NobodyLeads; LeaderSilent (it does not move); ForeignLock (somebody else holds a lock of ours); SchemaAltered (functions, views or tables of ours were dropped, replaced or changed); LogRefuses (changes cannot be written to our log); TableDropped, TableReplaced, ColumnChanged, TriggersMissing, ChangesHidden (by triggers of somebody else), ColumnAdded, RowsHidden, RightsMissing (of a watched table); NotAsked (the daemon lacks something of its own), Doubt (those that were ready are silent and nobody else answers); Paused (by an operator), Contested (two writers), Unanswered (a change waits for longer than a minute, or no daemon leads), Unseen (no look yet), Unwritable (the table refuses the status), Overwritten (the column differs from the verdict), else the reason of the verdict.';
 comment on column auth_reconciler.problems.age is 'For how long.';
-comment on column auth_reconciler.problems.why is 'What is the case and what to do, in words, broken into lines.';
-comment on column auth_reconciler.problems.next is 'What happens next by itself, in words.';
-comment on column auth_reconciler.problems.since is 'Since when.';
+comment on column auth_reconciler.problems.why is 'What is the case, what to do, and what happens next by itself, in words, broken into lines.';
 
 create or replace view auth_reconciler.backlog as
 select b.id, b.changes, b.causes, b.age, b.why, b.since, b.watched_table
@@ -197,85 +209,6 @@ comment on column auth_reconciler.backlog.age is 'For how long the oldest of the
 comment on column auth_reconciler.backlog.why is 'What they wait for.';
 comment on column auth_reconciler.backlog.since is 'When the oldest of them was made.';
 comment on column auth_reconciler.backlog.watched_table is 'The table of the row.';
-
-create or replace view auth_reconciler.drift as
-select
-    w.instance_id as id,
-    w.contested,
-    -- Only what is read of it is put in words.
-    auth_reconciler.legible(w.application) as application,
-    auth_reconciler.legible(w.role) as role,
-    auth_reconciler.legible(w.from_status) as from_status,
-    auth_reconciler.legible(w.to_status) as to_status,
-    w.times,
-    w.guarded,
-    auth_reconciler.age_of(w.last_at) as age,
-    w.last_at,
-    w.since
-from (
-    -- Each begins with the tables, of which there are few: so one instance is found along the indexes, which begin with them.
-    with unanswered as not materialized (
-        select
-            c.watched_id, c.instance_id, auth_reconciler.kind_of(c.application, c.role, c.from_status, c.to_status) as kind,
-            min(c.application) as application, min(c.role) as role, min(c.from_status) as from_status,
-            min(c.to_status) as to_status, count(*) as times, count(*) filter (where c.kept) as guarded,
-            min(c.changed_at) as first_at, max(c.changed_at) as last_at
-        from auth_reconciler.watched_table as t
-        join auth_reconciler.change as c on c.watched_id = t.id
-        where c.cause = 'drift'
-        group by 1, 2, 3
-    )
-    select e.*, i.instance_id is not null as contested
-    from (
-        select
-            f.watched_id, f.instance_id, f.application, f.role, f.from_status, f.to_status,
-            f.times + coalesce(u.times, 0) as times, f.guarded + coalesce(u.guarded, 0) as guarded, f.first_at as since,
-            greatest(f.last_at, u.last_at) as last_at
-        from auth_reconciler.watched_table as t
-        join auth_reconciler.foreign_write as f on f.watched_id = t.id
-        left join unanswered as u on u.watched_id = f.watched_id and u.instance_id = f.instance_id and u.kind = f.kind
-        union all
-        select
-            u.watched_id, u.instance_id, u.application, u.role, u.from_status, u.to_status, u.times, u.guarded, u.first_at,
-            u.last_at
-        from unanswered as u
-        where not exists (
-            select
-            from auth_reconciler.foreign_write as f
-            where f.watched_id = u.watched_id and f.instance_id = u.instance_id and f.kind = u.kind
-        )
-    ) as e
-    left join auth_reconciler.instance as i
-        on i.watched_id = e.watched_id and i.instance_id = e.instance_id and i.contested > 0
-    order by i.instance_id is not null desc, e.last_at desc
-) as w;
-
-comment on view auth_reconciler.drift is
-    'Who wrote auth_status beside us, from what to what and how often; contested instances first. Forgotten when it has not happened for as long as history is kept.';
-comment on column auth_reconciler.drift.id is 'The instance.';
-comment on column auth_reconciler.drift.contested is 'Somebody keeps writing it faster than the budget of corrections.';
-comment on column auth_reconciler.drift.application is 'application_name of the session that wrote.';
-comment on column auth_reconciler.drift.role is 'Role of that session; with "as" and another where it had set one.';
-comment on column auth_reconciler.drift.from_status is 'What the column said before.';
-comment on column auth_reconciler.drift.to_status is 'What was written.';
-comment on column auth_reconciler.drift.times is 'How often.';
-comment on column auth_reconciler.drift.guarded is 'How many of these guard put aside, so that nobody ever read them.';
-comment on column auth_reconciler.drift.age is 'How long ago the last time was.';
-comment on column auth_reconciler.drift.last_at is 'When the last time was.';
-comment on column auth_reconciler.drift.since is 'When the first of these times was.';
-
-create or replace view auth_reconciler.drift_total as
-select coalesce(sum(w.times), 0)::bigint as times, coalesce(sum(w.guarded), 0)::bigint as guarded
-from (
-    select f.watched_id, f.times, f.guarded from auth_reconciler.foreign_write as f
-    union all
-    select c.watched_id, 1, case when c.kept then 1 else 0 end from auth_reconciler.change as c where c.cause = 'drift'
-) as w
-where w.watched_id in (select t.id from auth_reconciler.watched_table as t);
-
-comment on view auth_reconciler.drift_total is 'How often somebody else wrote auth_status: drift, added up.';
-comment on column auth_reconciler.drift_total.times is 'How often.';
-comment on column auth_reconciler.drift_total.guarded is 'How many of these guard put aside, so that nobody ever read them.';
 
 create or replace view auth_reconciler.latency as
 select

@@ -71,7 +71,7 @@ begin
                 ) as waits
         ) as is_now
     )
-    select t.at, t.act, auth_reconciler.legible(t.what)
+    select date_trunc('milliseconds', t.at), t.act, auth_reconciler.fold(auth_reconciler.legible(t.what), 56)
     from told as t
     order by case when t.place = 4 then 1 else 0 end, t.at, t.place;
     -- Of one that is there something is always told; nothing would read as if nothing had happened to it.
@@ -83,4 +83,4 @@ end
 $body$;
 
 comment on function auth_reconciler.explain(uuid) is
-    'What happened to an instance, oldest first, in words: changes of its row and who made them, looks that told something, corrections, writes that guard put aside, what operators did, what waits, and what is the case now. As far back as history is kept; looks by the clock that found the same once more are in the number of looks only. An error if there is no such instance.';
+    'What happened to an instance, oldest first, in words, broken into lines: changes of its row and who made them, looks that told something, corrections, writes that guard put aside, what operators did, what waits, and what is the case now. As far back as history is kept; looks by the clock that found the same once more are in the number of looks only. An error if there is no such instance.';

@@ -8,10 +8,10 @@ select
         substring(
             case when h.parameters is null then obj_description(to_regclass('auth_reconciler.' || h.name), 'pg_class')
                 else obj_description(to_regprocedure(format('auth_reconciler.%s(%s)', h.name, h.parameters)), 'pg_proc') end
-            from '^(.*?[.])(?:\s|$)'), 34) as what,
+            from '^(.*?[.])(?:\s|$)'), 28) as what,
     auth_reconciler.fold(
         format('%s auth_reconciler.%s%s;', case when h.parameters is null then 'select * from' else h.verb end, h.name, h.rest),
-        38) as example
+        45) as example
 from (
     values
         (1, 'overview', null, null, ''),
@@ -37,7 +37,10 @@ from (
         (21, 'watch', 'regclass, boolean', 'select', '(''message_instances'')'),
         (22, 'unwatch', 'regclass', 'select', '(''message_instances'')'),
         (23, 'guard', 'regclass, boolean', 'select', '(''message_instances'', true)'),
-        (24, 'help', null, null, '')
+        (24, 'problem_details', null, null, ''),
+        (25, 'drift_details', null, null, ' where id = ''ID'''),
+        (26, 'reconciler_details', null, null, ''),
+        (27, 'help', null, null, '')
 ) as h (place, name, parameters, verb, rest)
 order by h.place;
 

@@ -6,8 +6,22 @@ declare
 begin
     for kept in
         select k.*, case when k.grantee = 0 then 'public' else quote_ident(r.rolname) end as whom
-        from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
-            as k (name name, part text, grantee oid, privilege text, is_grantable boolean)
+        from (
+            select coalesce(wide.name, g.name) as name, g.part, g.grantee, g.privilege, g.is_grantable
+            from jsonb_to_recordset(current_setting('auth_reconciler.kept_grants')::jsonb)
+                as g (name name, part text, grantee oid, privilege text, is_grantable boolean)
+            -- What came to be shown by two views: whoever read all of it goes on doing so.
+            cross join lateral (
+                select null::name as name
+                union all
+                select divided.latter
+                from (
+                    values
+                        ('reconcilers', 'reconciler_details'), ('problems', 'problem_details'), ('drift', 'drift_details')
+                ) as divided (former, latter)
+                where divided.former = g.name
+            ) as wide
+        ) as k
         left join pg_catalog.pg_roles as r on r.oid = k.grantee
         where k.privilege <> 'routine' and to_regclass(format('auth_reconciler.%I', k.name)) is not null
             and (k.grantee = 0 or r.oid is not null)

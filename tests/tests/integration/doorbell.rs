@@ -283,7 +283,7 @@ async fn a_doorbell_that_somebody_has_disabled_is_told() -> Result<()> {
                 for each row when (new.rings) execute function auth_reconciler.ring_for_change()",
         ),
     ] {
-        let told = "select exists (select from auth_reconciler.problems where why like '%auth_reconciler_rings%')";
+        let told = "select exists (select from auth_reconciler.problem_details where why like '%auth_reconciler_rings%')";
         run(manager, act).await?;
         ensure!(yes(manager, told).await?, "{act}");
         run(manager, end).await?;

@@ -33,8 +33,7 @@ async fn insert_ready(client: &Client, table: &ManagerTable, id: Uuid, port: u16
 
 /// What `problems` says under this name, of whatever instance or of the daemon itself.
 async fn problem(scene: &Scene, name: &str) -> Result<Option<String>> {
-    let words =
-        "select replace(why, E'\\n', ' ') from auth_reconciler.problems where problem = $1 limit 1";
+    let words = "select replace(why, E'\\n', ' ') from auth_reconciler.problem_details where problem = $1 limit 1";
     let row = scene.client.query_opt(words, &[&name]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }

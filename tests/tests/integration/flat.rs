@@ -270,7 +270,7 @@ fn questions(one: Uuid) -> Vec<(String, i64)> {
         // Of the journal, which is ten times as large, they read nothing.
         ("drift", 2_000),
         ("drift_total", 1_000),
-        ("drift where contested", 500),
+        ("drift_details where contested", 500),
         ("drift where id = 'one'", 100),
         ("latency", 10_000),
         ("history", 2_000),

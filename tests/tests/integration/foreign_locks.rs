@@ -35,9 +35,9 @@ async fn whoever_holds_the_lock_of_the_leader_is_named_everywhere() -> Result<()
         told.text
     );
     for named in [
-        format!("select count(*) = 1 from auth_reconciler.reconcilers where role = 'foreign' and pid = {pid} and remark like '%a thief%no daemon can lead%'"),
-        "select array_agg(problem order by problem) = '{ForeignLock,NobodyLeads}' from auth_reconciler.problems".to_owned(),
-        "select count(*) = 0 from auth_reconciler.reconcilers where role = 'active'".to_owned(),
+        format!("select count(*) = 1 from auth_reconciler.reconciler_details where role = 'foreign' and pid = {pid} and remark like '%a thief%no daemon can lead%'"),
+        "select array_agg(problem order by problem) = '{ForeignLock,NobodyLeads}' from auth_reconciler.problem_details".to_owned(),
+        "select count(*) = 0 from auth_reconciler.reconciler_details where role = 'active'".to_owned(),
     ] {
         ensure!(scene.value::<bool>(&named).await?, "{named}");
     }
@@ -46,7 +46,7 @@ async fn whoever_holds_the_lock_of_the_leader_is_named_everywhere() -> Result<()
         .await?;
     daemon.wait_message("serving").await?;
     scene
-        .eventually("select not exists (select from auth_reconciler.problems)")
+        .eventually("select not exists (select from auth_reconciler.problem_details)")
         .await
 }
 
@@ -74,7 +74,7 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
         .await?;
     scene
         .eventually(
-            "select count(*) = 1 from auth_reconciler.problems
+            "select count(*) = 1 from auth_reconciler.problem_details
              where problem = 'ForeignLock' and replace(why, e'\\n', ' ') like '%a thief%the lock of an instance%'",
         )
         .await?;
@@ -99,7 +99,7 @@ async fn whoever_holds_the_lock_of_an_instance_is_named_and_its_look_is_made_up_
     ensure!(told == 1, "said {told} times");
     scene.eventually(ALL_TRUE).await?;
     scene
-        .eventually("select not exists (select from auth_reconciler.problems)")
+        .eventually("select not exists (select from auth_reconciler.problem_details)")
         .await
 }
 
@@ -137,10 +137,10 @@ async fn under_our_name(scene: &Scene, role: &str) -> Result<()> {
     let told = format!("%of role {role}%auth-reconciler ear 0.1.0 somewhere 1%");
     for wanted in [
         format!(
-            "select count(*) = 2 from auth_reconciler.reconcilers where role = 'foreign' and remark like '{told}'"
+            "select count(*) = 2 from auth_reconciler.reconciler_details where role = 'foreign' and remark like '{told}'"
         ),
         "select auth_reconciler.nobody_leads()".to_owned(),
-        "select count(*) = 0 from auth_reconciler.reconcilers where role in ('active', 'standby')"
+        "select count(*) = 0 from auth_reconciler.reconciler_details where role in ('active', 'standby')"
             .to_owned(),
     ] {
         scene.eventually(&wanted).await.context(wanted)?;
@@ -185,7 +185,7 @@ async fn whoever_holds_another_lock_of_ours_is_named() -> Result<()> {
         .await?;
     scene
         .eventually(
-            "select count(*) = 3 from auth_reconciler.problems where problem = 'ForeignLock'",
+            "select count(*) = 3 from auth_reconciler.problem_details where problem = 'ForeignLock'",
         )
         .await
 }

@@ -11,8 +11,7 @@ use crate::scene::{ALL_TRUE, Scene, insert_many};
 const STANDS_BY: &str = "standing by: another process leads";
 
 /// The roles in the view, the active one first.
-const ROLES: &str =
-    "select coalesce(array_agg(role::text order by role), '{}') from auth_reconciler.reconcilers";
+const ROLES: &str = "select coalesce(array_agg(role::text order by role), '{}') from auth_reconciler.reconciler_details";
 
 const LOCK_IS_FREE: &str = "select not exists (
     select from pg_locks where locktype = 'advisory' and granted
@@ -28,7 +27,7 @@ async fn the_second_process_takes_over_when_the_first_is_killed() -> Result<()> 
     let roles: Vec<String> = scene.value(ROLES).await?;
     assert_eq!(roles, ["active", "standby"]);
     let terms: Vec<Option<i64>> = scene
-        .value("select array_agg(term order by role) from auth_reconciler.reconcilers")
+        .value("select array_agg(term order by role) from auth_reconciler.reconciler_details")
         .await?;
     assert_eq!(terms, [Some(1), None], "the standby has led no term");
 
@@ -37,7 +36,7 @@ async fn the_second_process_takes_over_when_the_first_is_killed() -> Result<()> 
     scene
         .eventually(
             "select array_agg((role::text, term)::text) = array['(active,2)'] and every(active_since >= since)
-             from auth_reconciler.reconcilers",
+             from auth_reconciler.reconciler_details",
         )
         .await?;
     insert_many(&scene, &stub, 3).await?;
@@ -45,7 +44,7 @@ async fn the_second_process_takes_over_when_the_first_is_killed() -> Result<()> 
 
     second.sigkill()?;
     scene
-        .eventually("select array_agg((role, hears, term)::text) = array['(dead,f,2)'] from auth_reconciler.reconcilers")
+        .eventually("select array_agg((role, hears, term)::text) = array['(dead,f,2)'] from auth_reconciler.reconciler_details")
         .await
 }
 

@@ -110,8 +110,9 @@ async fn told_by_commands(scene: &Scene, shown: &str) -> Result<()> {
 /// The story of each row holds the mark, but for the one whose key was not text: of a key nothing is told.
 async fn explained(scene: &Scene, rows: &Rows, shown: &str) -> Result<()> {
     for id in [rows.good, rows.status, rows.provider, rows.key] {
-        let explain =
-            format!("select string_agg(what, e'\\n') from auth_reconciler.explain('{id}')");
+        let explain = format!(
+            "select string_agg(replace(what, e'\\n', ' '), e'\\n') from auth_reconciler.explain('{id}')"
+        );
         let told: String = scene.value(&explain).await?;
         ensure!((id == rows.key) != told.contains(shown), "{told}");
     }
@@ -138,7 +139,13 @@ async fn every_view(scene: &Scene, shown: &str) -> Result<()> {
     }
     marked.sort();
     marked.dedup();
-    for view in ["drift", "instances", "problems", "status", "transitions"] {
+    for view in [
+        "drift_details",
+        "instances",
+        "problem_details",
+        "status",
+        "transitions",
+    ] {
         ensure!(
             marked.iter().any(|seen| seen == view),
             "{view} shows no mark: {marked:?}"

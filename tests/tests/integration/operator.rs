@@ -21,6 +21,7 @@ pub(crate) mod questions;
 mod reconcilers;
 mod snapshots;
 mod upgrade;
+mod widths;
 
 /// One value of one row.
 async fn value<T>(client: &Client, sql: &str) -> Result<T>

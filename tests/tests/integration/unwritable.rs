@@ -116,7 +116,7 @@ async fn is_a_problem(scene: &Scene, id: Uuid, told: &str) -> Result<()> {
         .query_one(
             "select problem, replace(why, e'\\n', ' '),
                 extract(epoch from i.next_attempt_at - i.recorded_at)::float8, i.trouble
-             from auth_reconciler.problems as p join auth_reconciler.instances as i using (id) where id = $1",
+             from auth_reconciler.problem_details as p join auth_reconciler.instances as i using (id) where id = $1",
             &[&id],
         )
         .await?;
@@ -290,7 +290,7 @@ async fn it_is_written_once_the_table_is_mended_and_foreseen_when_it_is_watched(
         ))
         .await?;
     scene
-        .eventually("select not exists (select from auth_reconciler.problems)")
+        .eventually("select not exists (select from auth_reconciler.problem_details)")
         .await
         .context("nothing is left of it")
 }

@@ -159,10 +159,10 @@ impl Report {
     }
 
     async fn leader(&mut self, pool: &Pool) {
-        let asked = with(pool, "read the view reconcilers", async |client| {
+        let asked = with(pool, "read the view reconciler_details", async |client| {
             client
                 .query_typed(
-                    "select role, host, version from auth_reconciler.reconcilers
+                    "select role, host, version from auth_reconciler.reconciler_details
                      where role in ('active', 'standby', 'half-dead')",
                     &[],
                 )

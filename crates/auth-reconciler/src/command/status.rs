@@ -110,7 +110,7 @@ async fn faults(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
 }
 
 async fn unseen_engine(pool: &Pool) -> Result<Option<Engine>, StoreError> {
-    let row = pool::with(pool, "read the view reconcilers", async |client| {
+    let row = pool::with(pool, "read the view reconciler_details", async |client| {
         let query = include_str!("../../../../sql/queries/unseen_engine.sql");
         client.query_typed_opt(query, &[]).await
     })

@@ -48,7 +48,7 @@ async fn a_right_that_is_lost_is_told_with_the_grant_and_once() -> Result<()> {
                 line.is(BEGAN) && line.has("problem", "RightsMissing")
             })
             .await?;
-        let told = "select count(*) = 1 from auth_reconciler.problems where id is null and problem = 'RightsMissing'";
+        let told = "select count(*) = 1 from auth_reconciler.problem_details where id is null and problem = 'RightsMissing'";
         eventually(manager, told).await?;
         // As the owner: the role may not even ask.
         let status = run_command(scene.url(), &["status"], &[]).await?;

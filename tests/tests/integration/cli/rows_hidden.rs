@@ -41,7 +41,7 @@ async fn a_role_that_rows_are_hidden_from_is_told_the_remedy_before_it_starts() 
             line.has("problem", "RowsHidden") && line.text.contains(REMEDY)
         })
         .await?;
-    let told = "select count(*) = 1 from auth_reconciler.problems where id is null and problem = 'RowsHidden'";
+    let told = "select count(*) = 1 from auth_reconciler.problem_details where id is null and problem = 'RowsHidden'";
     eventually(manager, told).await?;
     let status = run_command(url, &["status"], &[]).await?;
     ensure!(status.code == Some(1), "{status:?}");

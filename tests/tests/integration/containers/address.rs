@@ -64,9 +64,10 @@ async fn a_daemon_in_a_container_asks_instances_by_their_names() -> Result<()> {
             .into(),
     );
     let daemon = engine.run(daemon).await?;
-    let seen = "select to_regclass('auth_reconciler.reconcilers') is not null";
+    let seen = "select to_regclass('auth_reconciler.reconciler_details') is not null";
     eventually(&client, seen).await?;
-    let seen = "select coalesce(bool_or(engine = 'seen'), false) from auth_reconciler.reconcilers";
+    let seen =
+        "select coalesce(bool_or(engine = 'seen'), false) from auth_reconciler.reconciler_details";
     eventually(&client, seen).await?;
 
     let watcher = Watcher::start(database.url(), &table).await?;

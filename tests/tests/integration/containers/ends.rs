@@ -119,7 +119,8 @@ async fn one_that_is_removed_at_its_end_is_told_with_its_exit_code() -> Result<(
     let mut settings = without_backoff(&debug);
     settings.push(("AUTH_RECONCILER_DOCKER", &url));
     let _later = Daemon::start(&harbour.scene.database, &settings).await?;
-    let seen = "select coalesce(bool_or(engine = 'seen'), false) from auth_reconciler.reconcilers
+    let seen =
+        "select coalesce(bool_or(engine = 'seen'), false) from auth_reconciler.reconciler_details
         where role = 'active'";
     eventually(&harbour.scene.client, seen).await?;
     let ask = "select auth_reconciler.reconcile($1)";

@@ -72,7 +72,7 @@ impl Harbour {
     /// Waits until the view `reconcilers` says this of the engine.
     pub(crate) async fn says_of_engine(&self, what: &str) -> Result<()> {
         let asked = format!(
-            "select coalesce(bool_or(engine = '{what}'), false) from auth_reconciler.reconcilers where role = 'active'"
+            "select coalesce(bool_or(engine = '{what}'), false) from auth_reconciler.reconciler_details where role = 'active'"
         );
         crate::scene::eventually(&self.scene.client, &asked).await
     }

@@ -147,7 +147,7 @@ async fn a_container_event_finds_its_row_in_whichever_table_it_is() -> Result<()
     let scene = Scene::serve(database, client, two.clone(), &settings).await?;
     crate::scene::eventually(
         &scene.client,
-        "select bool_or(engine = 'seen') from auth_reconciler.reconcilers",
+        "select bool_or(engine = 'seen') from auth_reconciler.reconciler_details",
     )
     .await?;
     let spec = Spec::new().at_once();

@@ -45,7 +45,7 @@ struct Told {
 async fn told(client: &Client) -> Result<Told> {
     let asked = "select coalesce(engine, ''), coalesce(engine_since::text, ''), coalesce(engine_address, ''),
             coalesce(engine_detail, '')
-        from auth_reconciler.reconcilers where role = 'active'";
+        from auth_reconciler.reconciler_details where role = 'active'";
     let row = client.query_one(asked, &[]).await?;
     Ok(Told {
         view: row.try_get(0)?,
@@ -58,7 +58,7 @@ async fn told(client: &Client) -> Result<Told> {
 /// Waits until `reconcilers` says this of the engine, and tells all that it says.
 async fn says_of_engine(client: &Client, view: &str) -> Result<Told> {
     let asked = format!(
-        "select coalesce(bool_or(engine = '{view}'), false) from auth_reconciler.reconcilers where role = 'active'"
+        "select coalesce(bool_or(engine = '{view}'), false) from auth_reconciler.reconciler_details where role = 'active'"
     );
     crate::scene::eventually(client, &asked).await?;
     told(client).await

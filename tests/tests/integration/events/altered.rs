@@ -60,7 +60,7 @@ async fn mended(scene: &Scene, what: &str) -> Result<()> {
         migrated.code == Some(0) && migrated.stdout.contains(what),
         "{migrated:?}"
     );
-    let well = "select not exists (select from auth_reconciler.problems where id is null)";
+    let well = "select not exists (select from auth_reconciler.problem_details where id is null)";
     eventually(&scene.client, well).await?;
     let doctor = command(scene, "doctor").await?;
     ensure!(doctor.code == Some(0), "{doctor:?}");
@@ -84,7 +84,7 @@ async fn a_trigger_function_replaced_by_hand_is_told_and_made_anew() -> Result<(
     client.batch_execute(replace).await?;
     let what = "function log_change() (changed)";
     told(&scene, mark, what).await?;
-    let shown = "select count(*) = 1 from auth_reconciler.problems where problem = 'SchemaAltered' and id is null";
+    let shown = "select count(*) = 1 from auth_reconciler.problem_details where problem = 'SchemaAltered' and id is null";
     eventually(client, shown).await?;
     let status = command(&scene, "status").await?;
     ensure!(

@@ -75,7 +75,7 @@ impl Two {
             ensure!(shown.contains(&id.to_string()), "{view}: {shown:?}");
             ensure!(!shown.contains(&self.row.to_string()), "{view}: {shown:?}");
         }
-        let told = "select string_agg(problem || ' ' || translate(why, e'\\n', ' '), ';') from auth_reconciler.problems
+        let told = "select string_agg(problem || ' ' || translate(why, e'\\n', ' '), ';') from auth_reconciler.problem_details
             where id is null";
         let told: String = client.query_one(told, &[]).await?.get(0);
         for word in [CHANGED, said, TABLE] {
@@ -163,7 +163,8 @@ impl Two {
             .iter()
             .filter(|line| line.level() == Some("ERROR") && line.text.contains(said));
         ensure!(told.count() == 1, "told more than once: {said}");
-        let well = "select not exists (select from auth_reconciler.problems where id is null)";
+        let well =
+            "select not exists (select from auth_reconciler.problem_details where id is null)";
         eventually(&scene.client, well).await
     }
 }

@@ -26,7 +26,7 @@ async fn told_and_mended(scene: &Scene, problem: &str, words: &[&str]) -> Result
         })
         .await?;
     let shown = format!(
-        "select count(*) = 1 and bool_and(problem = '{problem}') from auth_reconciler.problems where id is null"
+        "select count(*) = 1 and bool_and(problem = '{problem}') from auth_reconciler.problem_details where id is null"
     );
     eventually(&scene.client, &shown).await?;
     let status = command(scene, "status").await?;
@@ -46,7 +46,7 @@ async fn told_and_mended(scene: &Scene, problem: &str, words: &[&str]) -> Result
     ensure!(migrated.code == Some(0), "{migrated:?}");
     eventually(
         &scene.client,
-        "select not exists (select from auth_reconciler.problems where id is null)",
+        "select not exists (select from auth_reconciler.problem_details where id is null)",
     )
     .await?;
     let doctor = command(scene, "doctor").await?;
@@ -149,7 +149,7 @@ async fn triggers_disabled_on_a_partition_are_told() -> Result<()> {
     );
     let migrated = run_command(scene.database.url(), &["migrate"], &settings).await?;
     ensure!(migrated.code == Some(0), "{migrated:?}");
-    let well = "select not exists (select from auth_reconciler.problems where id is null)";
+    let well = "select not exists (select from auth_reconciler.problem_details where id is null)";
     eventually(&scene.client, well).await?;
 
     for (table, remedy) in [("public.part_0", "unwatch('public.parted')")] {

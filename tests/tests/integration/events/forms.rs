@@ -116,8 +116,7 @@ async fn the_form_of_our_trigger_follows_the_triggers_of_others() -> Result<()> 
 async fn changes_that_a_later_trigger_hides_are_told_and_mended_by_migrate() -> Result<()> {
     let scene = scene::Scene::shared().await?;
     scene.migrate().await?;
-    let problems =
-        "select count(*) filter (where problem = 'ChangesHidden') from auth_reconciler.problems";
+    let problems = "select count(*) filter (where problem = 'ChangesHidden') from auth_reconciler.problem_details";
     for (does, hidden) in [(MAKE_KEYS, 1), (DROP_TRIGGER, 0)] {
         scene.manager.batch_execute(does).await?;
         assert_eq!(scene.value::<i64>(problems).await?, hidden, "{does}");

@@ -9,7 +9,8 @@ use crate::scene::eventually;
 
 const OFTEN: (&str, &str) = ("AUTH_RECONCILER_ECHO_INTERVAL", "100ms");
 
-const WELL: &str = "select not exists (select from auth_reconciler.problems where id is null)";
+const WELL: &str =
+    "select not exists (select from auth_reconciler.problem_details where id is null)";
 
 /// What is done to them, what is said of it, and the statement that is said to mend it and does.
 const ALTERED: &[(&str, &str, &str)] = &[

@@ -76,7 +76,7 @@ async fn rows_of_a_new_table_are_queued_whatever_ends_in_between() -> Result<()>
 
 async fn nothing_is_told_of(scene: &Scene, id: Uuid) -> Result<()> {
     let seen = "select concat_ws(' ', (select count(*) from auth_reconciler.instances),
-            (select count(*) from auth_reconciler.transitions), (select count(*) from auth_reconciler.drift),
+            (select count(*) from auth_reconciler.transitions), (select count(*) from auth_reconciler.drift_details),
             (select count(*) from auth_reconciler.latency),
             (select count(*) from auth_reconciler.backlog where id is not null))";
     assert_eq!(scene.value::<String>(seen).await?, "0 0 0 0 0");
@@ -308,7 +308,7 @@ async fn looks_that_cannot_even_be_logged_are_owed_until_they_can() -> Result<()
     scene.manager.batch_execute(wrong).await?;
     scene.eventually(ALL_TRUE).await?;
     daemon.wait_message(REFUSES).await?;
-    let shown = "select count(*) = 1 from auth_reconciler.problems where id is null and problem = 'LogRefuses'";
+    let shown = "select count(*) = 1 from auth_reconciler.problem_details where id is null and problem = 'LogRefuses'";
     scene.eventually(shown).await?;
     let status = run_command(scene.url(), &["status"], &[]).await?;
     assert!(
@@ -326,6 +326,6 @@ async fn looks_that_cannot_even_be_logged_are_owed_until_they_can() -> Result<()
     scene.manager.batch_execute(MEND).await?;
     scene.eventually(NOTHING_OWED).await?;
     next.wait_message("changes can be logged again").await?;
-    let well = "select not exists (select from auth_reconciler.problems where id is null)";
+    let well = "select not exists (select from auth_reconciler.problem_details where id is null)";
     scene.eventually(well).await
 }

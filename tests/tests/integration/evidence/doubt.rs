@@ -55,8 +55,8 @@ async fn all_held(scene: &Scene, ids: &[Uuid]) -> Result<()> {
     scene.daemon.wait_message(NOBODY).await?;
     eventually(
         &scene.client,
-        "select exists (select from auth_reconciler.problems where problem = 'Doubt' and id is null)
-            and exists (select from auth_reconciler.reconcilers where remark like '%nobody else answers%')",
+        "select exists (select from auth_reconciler.problem_details where problem = 'Doubt' and id is null)
+            and exists (select from auth_reconciler.reconciler_details where remark like '%nobody else answers%')",
     )
     .await?;
     unchanged(scene, ids).await
@@ -72,14 +72,14 @@ async fn an_address_at_which_nobody_listens_rewrites_nobody() -> Result<()> {
     assert_eq!(line.level(), Some("WARN"));
     eventually(
         &scene.client,
-        "select exists (select from auth_reconciler.problems where problem = 'Doubt')",
+        "select exists (select from auth_reconciler.problem_details where problem = 'Doubt')",
     )
     .await?;
     let said = problem(&scene, "Doubt").await?.unwrap_or_default();
     let remark: String = scene
         .client
         .query_one(
-            "select replace(string_agg(remark, ' '), E'\\n', ' ') from auth_reconciler.reconcilers",
+            "select replace(string_agg(remark, ' '), E'\\n', ' ') from auth_reconciler.reconciler_details",
             &[],
         )
         .await?
@@ -212,7 +212,7 @@ async fn silence_is_believed_at_the_limit_that_the_settings_name_and_until_someb
     eventually(
         &scene.client,
         "select exists (
-            select from auth_reconciler.problems as p where p.problem = 'Doubt' and p.why like '%BELIEVE_SILENCE_AFTER%'
+            select from auth_reconciler.problem_details as p where p.problem = 'Doubt' and p.why like '%BELIEVE_SILENCE_AFTER%'
         )",
     )
     .await?;
@@ -224,7 +224,7 @@ async fn silence_is_believed_at_the_limit_that_the_settings_name_and_until_someb
     scene.daemon.wait_message(SOMEBODY).await?;
     eventually(
         &scene.client,
-        "select not exists (select from auth_reconciler.problems)",
+        "select not exists (select from auth_reconciler.problem_details)",
     )
     .await
 }

@@ -97,7 +97,8 @@ async fn a_name_that_is_gone_is_believed_beside_a_witness_and_doubted_without() 
     for id in others {
         scene.client.execute(ask, &[id]).await?;
     }
-    let doubt = "select exists (select from auth_reconciler.problems where problem = 'Doubt')";
+    let doubt =
+        "select exists (select from auth_reconciler.problem_details where problem = 'Doubt')";
     eventually(&scene.client, doubt).await?;
     for id in others {
         let status = scene.table.status(&scene.client, *id).await?;
@@ -179,7 +180,7 @@ async fn a_container_s_address_is_known_while_the_engine_is_out_of_sight() -> Re
     // The engine is gone, socket and all.
     drop(fake);
     let unseen = "select bool_or(engine like '%not seen%' or remark like '%out of sight%')
-        from auth_reconciler.reconcilers";
+        from auth_reconciler.reconciler_details";
     eventually(client, unseen).await?;
     gone.set(Behaviour::NotListening).await?;
     let ask = "select auth_reconciler.reconcile($1)";
@@ -190,7 +191,8 @@ async fn a_container_s_address_is_known_while_the_engine_is_out_of_sight() -> Re
     // One that the engine has never shown.
     let unknown = Uuid::new_v4();
     insert_ready(client, table, unknown, witness.port()).await?;
-    let told = "select exists (select from auth_reconciler.problems where problem = 'NotAsked')";
+    let told =
+        "select exists (select from auth_reconciler.problem_details where problem = 'NotAsked')";
     eventually(client, told).await?;
     let said = problem(&scene, "NotAsked").await?.unwrap_or_default();
     ensure!(said.contains("engine is out of sight"), "{said}");

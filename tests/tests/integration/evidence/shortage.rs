@@ -49,8 +49,8 @@ async fn tried_in_vain(scene: &Scene, ids: &[Uuid], times: usize) -> Result<()> 
 /// Waits until the database says, or no longer says, that instances cannot be asked.
 async fn noted(scene: &Scene, stands: bool) -> Result<()> {
     let both = format!(
-        "select {stands} = exists (select from auth_reconciler.problems where problem = 'NotAsked' and id is null)
-            and {stands} = exists (select from auth_reconciler.reconcilers where remark like '%cannot be asked%')"
+        "select {stands} = exists (select from auth_reconciler.problem_details where problem = 'NotAsked' and id is null)
+            and {stands} = exists (select from auth_reconciler.reconciler_details where remark like '%cannot be asked%')"
     );
     eventually(&scene.client, &both).await
 }
@@ -93,7 +93,7 @@ async fn without_descriptors_nobody_was_asked() -> Result<()> {
     }
     scene.daemon.wait_message(CANNOT).await?;
     // On a busy machine all may have been asked for a moment, so what is said is read with that it is.
-    let said = "select exists (select from auth_reconciler.problems
+    let said = "select exists (select from auth_reconciler.problem_details
         where problem = 'NotAsked' and id is null and why like '%ulimit -n%')";
     eventually(&scene.client, said).await?;
     noted(&scene, true).await?;

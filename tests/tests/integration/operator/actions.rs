@@ -61,7 +61,7 @@ async fn a_pause_wins_over_every_cause_and_outlives_the_daemon() -> Result<()> {
     let shown: String = value(
         client,
         "select concat_ws('|', s.state, s.reason, p.problem, p.why, p.next)
-         from auth_reconciler.status as s join auth_reconciler.problems as p using (id)",
+         from auth_reconciler.status as s join auth_reconciler.problem_details as p using (id)",
     )
     .await?;
     assert_eq!(

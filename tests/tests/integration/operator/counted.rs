@@ -38,7 +38,7 @@ async fn drift(scene: &Scene) -> Result<Vec<String>> {
         &scene.manager,
         "select coalesce(array_agg(concat_ws('|', application, from_status, to_status, times, guarded,
              date_trunc('minute', now() - since), date_trunc('minute', now() - last_at))), '{}')
-         from auth_reconciler.drift",
+         from auth_reconciler.drift_details",
     )
     .await
 }

@@ -14,7 +14,7 @@ async fn explain_of_an_instance_that_lived_through_everything() -> Result<()> {
     let id = Uuid::new_v4();
     live_through_everything(&scene, id).await?;
     let told = format!(
-        "select array_agg(act || ' | ' || regexp_replace(what, '[0-9.]+ ms', 'N ms')) from auth_reconciler.explain('{id}')"
+        "select array_agg(act || ' | ' || regexp_replace(replace(what, e'\\n', ' '), '[0-9.]+ ms', 'N ms')) from auth_reconciler.explain('{id}')"
     );
     let told: Vec<String> = value(&scene.client, &told).await?;
     let expected = story();

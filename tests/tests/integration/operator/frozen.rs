@@ -61,7 +61,7 @@ async fn a_leader_that_does_not_move_is_told_by_problems_status_and_doctor() -> 
     freeze(&scene).await?;
     scene.table.write_status(client, id, Some("failed")).await?;
     // That a change was not read for 10 s.
-    let told = "select count(*) = 1 from auth_reconciler.problems where problem = 'LeaderSilent' and id is null";
+    let told = "select count(*) = 1 from auth_reconciler.problem_details where problem = 'LeaderSilent' and id is null";
     eventually(client, told).await?;
     let url = scene.database.url();
     for command in ["status", "doctor"] {
@@ -70,7 +70,7 @@ async fn a_leader_that_does_not_move_is_told_by_problems_status_and_doctor() -> 
         assert!(output.code == Some(1) && said, "{output:?}");
     }
     scene.daemon.signal("CONT")?;
-    let mended = "select not exists (select from auth_reconciler.problems where id is null)";
+    let mended = "select not exists (select from auth_reconciler.problem_details where id is null)";
     eventually(client, mended).await
 }
 
@@ -111,7 +111,7 @@ async fn a_statement_that_ends_behind_a_leader_that_does_not_move_is_no_sign_of_
     let ended = "select bool_and(state = 'idle') and max(state_change) > (select max(changed_at) from auth_reconciler.change)
         from pg_stat_activity where datname = current_database() and application_name like 'auth-reconciler pool %'";
     eventually(client, ended).await?;
-    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconcilers where role = 'active'";
+    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconciler_details where role = 'active'";
     eventually(client, told).await?;
     scene.daemon.signal("CONT")?;
     eventually(
@@ -153,7 +153,7 @@ async fn a_standby_takes_the_place_of_a_leader_that_hears_and_does_not_move() ->
     stub.request(asked).await?;
     freeze(&scene).await?;
     table.save_api_key(client, id, None).await?;
-    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconcilers where role = 'active'";
+    let told = "select remark like 'hears, but does not answer since 2%' from auth_reconciler.reconciler_details where role = 'active'";
     eventually(client, told).await?;
     patiently(&standby, SERVING).await?;
     eventually(
@@ -190,7 +190,7 @@ async fn a_leader_that_waits_for_an_api_shows_a_sign_when_it_is_rung_for() -> Re
         .insert(&scene.client, id, Some(stub.port()), Some("a key"))
         .await?;
     stub.request(1).await?;
-    let sign = "select last_sign::text from auth_reconciler.reconcilers";
+    let sign = "select last_sign::text from auth_reconciler.reconciler_details";
     let before: String = value(&scene.client, sign).await?;
     scene
         .client
@@ -198,7 +198,7 @@ async fn a_leader_that_waits_for_an_api_shows_a_sign_when_it_is_rung_for() -> Re
         .await?;
     eventually(
         &scene.client,
-        &format!("select last_sign > '{before}' from auth_reconciler.reconcilers"),
+        &format!("select last_sign > '{before}' from auth_reconciler.reconciler_details"),
     )
     .await
 }

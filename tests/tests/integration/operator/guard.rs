@@ -66,7 +66,7 @@ async fn a_stale_write_is_put_aside_and_the_rest_of_its_statement_goes_through()
     );
     let drift: String = value(
         &scene.client,
-        "select concat_ws('|', application, role, from_status, to_status, times, guarded) from auth_reconciler.drift",
+        "select concat_ws('|', application, role, from_status, to_status, times, guarded) from auth_reconciler.drift_details",
     )
     .await?;
     assert_eq!(drift, "the manager|postgres|client_ready|pending|1|1");
@@ -109,7 +109,7 @@ async fn under_concurrent_stale_writes_no_reader_ever_sees_one() -> Result<()> {
         writer??;
     }
     assert_eq!(watcher.statuses(id).await?, ["client_ready"]);
-    let guarded = "select sum(guarded)::bigint from auth_reconciler.drift";
+    let guarded = "select sum(guarded)::bigint from auth_reconciler.drift_details";
     assert_eq!(value::<i64>(&scene.client, guarded).await?, 300);
     // Two writers never spin, guarded or not.
     let probes = stub.counts().total() - before;

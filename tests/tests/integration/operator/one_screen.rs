@@ -13,7 +13,7 @@ async fn overview_counts_what_instances_lists_and_says_since_when() -> Result<()
     let scene = scripted().await?;
     let told = |rows: &str| {
         format!(
-            "select array_agg(concat_ws('|', auth_status, reason, instances, in_trouble, since)
+            "select array_agg(concat_ws('|', auth_status, reason, instances, in_trouble, date_trunc('minute', oldest))
                 order by auth_status, reason)
              from ({rows}) as t"
         )
@@ -22,7 +22,7 @@ async fn overview_counts_what_instances_lists_and_says_since_when() -> Result<()
     let counted: Vec<String> = value(&scene.manager, &counted).await?;
     let listed = told(
         "select i.auth_status, coalesce(i.reason, 'Unseen') as reason, count(*) as instances,
-            count(*) filter (where i.trouble) as in_trouble, date_trunc('second', min(i.since)) as since
+            count(*) filter (where i.trouble) as in_trouble, now() - min(i.since) as oldest
          from auth_reconciler.instances as i
          group by 1, 2",
     );

@@ -106,7 +106,8 @@ async fn in_a_doubt_nothing_is_kept_and_what_was_put_aside_is_given_back() -> Re
         let ask = "select auth_reconciler.reconcile($1)";
         scene.client.execute(ask, &[id]).await?;
     }
-    let doubt = "select exists (select from auth_reconciler.problems where problem = 'Doubt')";
+    let doubt =
+        "select exists (select from auth_reconciler.problem_details where problem = 'Doubt')";
     eventually(&scene.client, doubt).await?;
     let untouched = "select count(*) filter (where final) > 0 from auth_reconciler.instance";
     ensure!(

@@ -17,13 +17,13 @@ async fn a_half_dead_process_and_a_dead_one_show_as_such() -> Result<()> {
         format!(
             "select count(*) = 1 and bool_and(role = '{role}' and hears is {hears} and process = {process}
                  and version = '{}' and host <> '' and since is not null and remark <> '')
-             from auth_reconciler.reconcilers",
+             from auth_reconciler.reconciler_details",
             env!("CARGO_PKG_VERSION")
         )
     };
     let process = scene.daemon.pid();
     assert!(value::<bool>(&scene.client, &shown("active", "true", process)).await?);
-    let signs = "select engine = 'unknown' or engine = 'off', last_sign > active_since, term = 1 from auth_reconciler.reconcilers";
+    let signs = "select engine = 'unknown' or engine = 'off', last_sign > active_since, term = 1 from auth_reconciler.reconciler_details";
     let row = scene.client.query_one(signs, &[]).await?;
     assert_eq!(
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
@@ -47,7 +47,7 @@ async fn a_half_dead_process_and_a_dead_one_show_as_such() -> Result<()> {
     let next = scene.restart().await?;
     assert!(value::<bool>(&scene.client, &shown("active", "true", next.pid())).await?);
     // A command is no reconciler.
-    let others = "select count(*) from auth_reconciler.reconcilers where role <> 'active'";
+    let others = "select count(*) from auth_reconciler.reconciler_details where role <> 'active'";
     assert_eq!(value::<i64>(&scene.client, others).await?, 0);
     // One that was stopped in good order shows no other way.
     next.sigterm()?;
@@ -84,7 +84,7 @@ async fn every_view_can_be_read_on_a_hot_standby() -> Result<()> {
     }
     let story = format!("select string_agg(act, ' ') from auth_reconciler.explain('{id}')");
     assert_eq!(value::<String>(&client, &story).await?, "waits now");
-    let who = "select role || ': ' || remark from auth_reconciler.reconcilers";
+    let who = "select role || ': ' || remark from auth_reconciler.reconciler_details";
     assert_eq!(
         value::<String>(&client, who).await?,
         "unknown: this server is a standby: ask the primary, where the sessions are"

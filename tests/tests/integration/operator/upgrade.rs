@@ -167,6 +167,8 @@ async fn who_could_read_the_views_of_the_last_release_can_read_them_still() -> R
     let mut refused = Vec::new();
     for view in [
         "problems",
+        "problem_details",
+        "drift_details",
         "status",
         "instances",
         "drift",

@@ -150,6 +150,7 @@ const ROUTINES: &[&str] = &[
     sql!("routines/58_reconcilers.sql"),
     sql!("routines/60_views.sql"),
     sql!("routines/62_questions.sql"),
+    sql!("routines/63_drift.sql"),
     sql!("routines/64_days.sql"),
     sql!("routines/70_explain.sql"),
     sql!("routines/75_help.sql"),

@@ -125,7 +125,7 @@ async fn a_socket_that_is_missing_or_stale_is_found_when_it_is_well() -> Result<
         recorder.cut_all().await?;
         let told = says_of_engine(&scene.client, "not seen").await?;
         let now = format!(
-            "select engine_detail like '%{error}%mount its folder%' from auth_reconciler.reconcilers"
+            "select engine_detail like '%{error}%mount its folder%' from auth_reconciler.reconciler_details"
         );
         crate::scene::eventually(&scene.client, &now).await?;
         recorder.set(Way::Pass).await?;

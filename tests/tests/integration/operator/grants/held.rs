@@ -45,7 +45,7 @@ const TABLES: &[(&str, &str)] = &[
     ("auth_reconciler.migration", "select"),
     ("auth_reconciler.owed", "delete insert select update"),
     ("auth_reconciler.pause", "delete select"),
-    ("auth_reconciler.reconcilers", "select"),
+    ("auth_reconciler.reconciler_details", "select"),
     ("auth_reconciler.transition", "delete insert select"),
     ("auth_reconciler.watched_table", "select"),
     (

@@ -91,7 +91,7 @@ fn shows() -> Vec<Path> {
         ),
         (
             "doctor",
-            "select * from auth_reconciler.reconcilers".to_owned(),
+            "select * from auth_reconciler.reconciler_details".to_owned(),
         ),
         (
             "faults",
