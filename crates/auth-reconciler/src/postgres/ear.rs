@@ -16,7 +16,7 @@ use postgres_url::{Database, TlsError};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::CHANNEL;
@@ -187,7 +187,9 @@ impl Ear {
         let epoch: [(&(dyn ToSql + Sync), Type); 1] = [(&epoch, Type::UUID)];
         let row = self.client().query_typed_one(take_over, &epoch).await;
         let row = row.map_err(failed("take over"))?;
-        Ok((row.get("term"), row.get("has_sleeper_lock")))
+        let told = row.try_get("term");
+        let told = told.and_then(|term| Ok((term, row.try_get("has_sleeper_lock")?)));
+        told.map_err(failed("take over"))
     }
 
     /// The doorbell of whoever leads.
@@ -215,8 +217,8 @@ impl Doorbell {
     /// # Errors
     /// The connection ended or does not answer.
     pub(crate) async fn silence(&self) -> Result<bool, StoreError> {
-        let row = self.run("have nobody ring", "select auth_reconciler.silence()");
-        row.await.map(|row| row.get(0))
+        let silence = "select auth_reconciler.silence()";
+        self.run("have nobody ring", silence).await
     }
 
     /// Has everybody ring who commits from now on; false: only until somebody else gives the sleeper's lock back.
@@ -224,16 +226,17 @@ impl Doorbell {
     /// # Errors
     /// The connection ended or does not answer.
     pub(crate) async fn resound(&self) -> Result<bool, StoreError> {
-        let row = self.run("have writers ring", "select auth_reconciler.resound()");
-        row.await.map(|row| row.get(0))
+        let resound = "select auth_reconciler.resound()";
+        self.run("have writers ring", resound).await
     }
 
-    async fn run(&self, act: &'static str, statement: &str) -> Result<Row, StoreError> {
+    async fn run(&self, act: &'static str, statement: &str) -> Result<bool, StoreError> {
         let row = self.session.query_typed_one(statement, &[]);
-        match tokio::time::timeout(LIMIT, row).await {
-            Ok(row) => row.map_err(|source| StoreError::Query { act, source }),
-            Err(_) => Err(StoreError::Timeout { act, limit: LIMIT }),
-        }
+        let row = tokio::time::timeout(LIMIT, row).await;
+        let row = row.map_err(|_| StoreError::Timeout { act, limit: LIMIT })?;
+        // Of another type where the schema is of another build.
+        row.and_then(|row| row.try_get(0))
+            .map_err(|source| StoreError::Query { act, source })
     }
 }
 
