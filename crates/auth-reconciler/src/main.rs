@@ -154,7 +154,7 @@ async fn execute(settings: &Settings) -> anyhow::Result<Exit> {
             Ok(Exit::Well)
         }
         Command::Run(run) => run_daemon(settings, run).await.map(|()| Exit::Well),
-        Command::Status { json } => command::status::show(database, *json).await,
+        Command::Status { shown, json } => command::status::show(database, *shown, *json).await,
         Command::Watch(watch) => {
             command::watch::follow(database, watch).await?;
             Ok(Exit::Well)

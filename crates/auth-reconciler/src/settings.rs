@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Run(Box<RunSettings>),
     /// Show the instances.
     Status {
+        /// Which of them, and how.
+        shown: Shown,
         /// As one JSON object, for programs.
         json: bool,
     },
@@ -79,6 +81,17 @@ pub(crate) enum Command {
     Health(HealthSettings),
     /// Remove the triggers and the schema.
     Uninstall(Consent),
+}
+
+/// What the command `status` shows of the instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Each of them.
+    Every,
+    /// Those in trouble.
+    Trouble,
+    /// How many there are of each status and reason.
+    Summary,
 }
 
 /// What may be removed without asking, and although something stands in the way.
@@ -177,7 +190,18 @@ fn command(
         {
             return Err(SettingsError::EveryTable);
         }
-        CommandArgs::Status { json } => Command::Status { json: *json },
+        CommandArgs::Status {
+            json,
+            trouble,
+            summary,
+        } => Command::Status {
+            shown: match (trouble, summary) {
+                (_, true) => Shown::Summary,
+                (true, false) => Shown::Trouble,
+                (false, false) => Shown::Every,
+            },
+            json: *json,
+        },
         CommandArgs::Watch { json } => {
             Command::Watch(Box::new(WatchSettings::resolve(*json, given, source)?))
         }

@@ -16,12 +16,15 @@ use postgres_url::Database;
 use serde::{Deserialize, Serialize};
 use terminal_size::Width;
 
-use super::{Unwritten, complain, say};
+use super::{complain, say};
 use crate::exit::Exit;
 use crate::postgres::error::StoreError;
 use crate::postgres::faults::from_rows;
 use crate::postgres::pool::with;
 use crate::postgres::{pool, schema};
+use crate::settings::Shown;
+
+mod summary;
 
 /// Columns from which on a terminal shows everything side by side: 155 before the message, and room for it.
 const WIDE: u16 = 195;
@@ -53,42 +56,45 @@ struct Engine {
     why: Option<String>,
 }
 
-/// Prints every instance, those in trouble first, and last what is wrong with the whole. It is trouble that an instance is,
+/// What is printed of the instances, and whether one of them is in trouble.
+struct Answer {
+    text: String,
+    trouble: bool,
+}
+
+/// Prints the instances, those in trouble first, and last what is wrong with the whole. It is trouble that an instance is,
 /// or that a table is not seen as it was watched; that nobody leads is more than that.
 ///
 /// That the engine is not seen is no trouble of an instance: it is said in one line more, which programs find on
 /// standard error, beside an array that is as it always was.
-pub(crate) async fn show(database: &Database, json: bool) -> Result<Exit> {
+pub(crate) async fn show(database: &Database, shown: Shown, json: bool) -> Result<Exit> {
     let pool = pool::open(&database.for_reading(), 1, pool::Session::Command)?;
     let no_status = || format!("no status from {}", database.describe());
     schema::must_exist(&pool).await.with_context(no_status)?;
-    let rows = pool::with(&pool, "read the status view", async |client| {
-        client
-            .query_typed_one(include_str!("../../../../sql/queries/status.sql"), &[])
-            .await
-    })
-    .await
+    let Answer {
+        text: answer,
+        trouble,
+    } = match shown {
+        Shown::Summary => summary::answer(&pool, json).await,
+        Shown::Every | Shown::Trouble => listed(&pool, shown, json).await,
+    }
     .with_context(no_status)?;
-    let instances: Vec<Instance> = serde_json::from_value(rows.get(0))
-        .context("the status view is not as this version knows it")?;
     let engine = unseen_engine(&pool).await.with_context(no_status)?;
     let faults = faults(&pool).await.with_context(no_status)?;
     // A table that is not watched says more than that nobody leads; that nobody does is the last word.
     let mut said = faults.iter().rev().map(|fault| text(Some(&fault.why)));
+    say(answer)?;
     if json {
-        say(serde_json::to_string_pretty(&instances)?)?;
         if let Some(engine) = engine {
             complain(sentence(&engine));
         }
         said.for_each(complain);
     } else {
-        print(&instances)?;
         if let Some(engine) = engine {
             say(sentence(&engine))?;
         }
         said.try_for_each(say)?;
     }
-    let trouble = instances.iter().any(|instance| instance.trouble);
     Ok(
         if faults.iter().any(|fault| fault.problem == NOBODY_LEADS) {
             Exit::NobodyLeads
@@ -98,6 +104,30 @@ pub(crate) async fn show(database: &Database, json: bool) -> Result<Exit> {
             Exit::Well
         },
     )
+}
+
+/// The instances, each or those in trouble.
+async fn listed(pool: &Pool, shown: Shown, json: bool) -> Result<Answer> {
+    let row = with(pool, "read the status view", async |client| {
+        let query = include_str!("../../../../sql/queries/status.sql");
+        client.query_typed_one(query, &[]).await
+    })
+    .await?;
+    let mut instances: Vec<Instance> = serde_json::from_value(row.get(0))
+        .context("the status view is not as this version knows it")?;
+    if shown == Shown::Trouble {
+        instances.retain(|instance| instance.trouble);
+    }
+    Ok(Answer {
+        text: if json {
+            serde_json::to_string_pretty(&instances)?
+        } else if shown == Shown::Trouble && instances.is_empty() {
+            "no instance is in trouble".to_owned()
+        } else {
+            table(&instances)
+        },
+        trouble: instances.iter().any(|instance| instance.trouble),
+    })
 }
 
 async fn faults(pool: &Pool) -> Result<Vec<Fault>, StoreError> {
@@ -131,24 +161,24 @@ fn sentence(engine: &Engine) -> String {
     )
 }
 
-fn print(instances: &[Instance]) -> Result<(), Unwritten> {
+fn table(instances: &[Instance]) -> String {
     if instances.is_empty() {
-        return say("no instances in the watched tables");
+        return "no instances in the watched tables".to_owned();
     }
-    match terminal_size::terminal_size_of(io::stdout()) {
-        Some((Width(width), _)) if width < WIDE => say(narrow(instances)),
-        Some((Width(width), _)) => say(wide(instances, Some(width))),
-        None => say(wide(instances, None)),
-    }?;
+    let table = match terminal_size::terminal_size_of(io::stdout()) {
+        Some((Width(width), _)) if width < WIDE => narrow(instances),
+        Some((Width(width), _)) => wide(instances, Some(width)),
+        None => wide(instances, None),
+    };
     let trouble = instances.iter().filter(|instance| instance.trouble).count();
     let ready = instances
         .iter()
         .filter(|instance| instance.auth_status.as_deref() == Some("client_ready"))
         .count();
-    say(format_args!(
-        "\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
+    format!(
+        "{table}\n\n{} instances, {ready} client_ready, {trouble} in trouble (!)",
         instances.len()
-    ))
+    )
 }
 
 /// One line for each instance; messages are wrapped where the width is known.

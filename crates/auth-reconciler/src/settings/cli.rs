@@ -89,6 +89,12 @@ pub(super) enum CommandArgs {
         /// Prints JSON for programs instead of a table
         #[arg(long)]
         json: bool,
+        /// Shows only the instances that are in trouble
+        #[arg(long, conflicts_with = "summary")]
+        trouble: bool,
+        /// Shows how many instances there are of each status and reason, and for how long they are so
+        #[arg(long)]
+        summary: bool,
     },
     /// Follows the transitions of all instances, or of one, as they happen, until Ctrl-C
     Watch {

@@ -119,6 +119,73 @@ async fn that_nobody_leads_is_the_last_line_and_exits_with_4() -> Result<()> {
     stage.close().await
 }
 
+/// What a fleet of any size shows on one screen, and what of it needs a person.
+#[tokio::test]
+async fn a_summary_counts_and_trouble_shows_what_is_in_trouble() -> Result<()> {
+    let scene = Scene::shared().await?;
+    scene.migrate().await?;
+    let none = run_command(scene.url(), &["status", "--trouble"], &[]).await?;
+    ensure!(
+        none.stdout.starts_with("no instance is in trouble\n"),
+        "{none:?}"
+    );
+    let none = run_command(scene.url(), &["status", "--summary"], &[]).await?;
+    ensure!(
+        none.stdout
+            .starts_with("no instances in the watched tables\n"),
+        "{none:?}"
+    );
+
+    scene.manager.batch_execute(ROWS).await?;
+    scene.manager.batch_execute(RECORDED).await?;
+    let summary = run_command(scene.url(), &["status", "--summary"], &[]).await?;
+    let lines: Vec<&str> = summary.stdout.lines().collect();
+    let first = lines.get(1).context("no line")?;
+    let first: Vec<&str> = first.split_whitespace().collect();
+    ensure!(
+        first.starts_with(&["failed", "ApiKeyRejected", "1", "1"]),
+        "{summary:?}"
+    );
+    let counted = "9 instances, 3 client_ready, 1 in trouble (!)";
+    ensure!(lines.contains(&counted), "{summary:?}");
+    let groups = run_command(scene.url(), &["status", "--summary", "--json"], &[]).await?;
+    let groups: Vec<Value> = serde_json::from_str(&groups.stdout)?;
+    let all: Option<u64> = groups.iter().map(|group| group["instances"].as_u64()).sum();
+    ensure!(
+        all == Some(9)
+            && groups.len()
+                == lines
+                    .iter()
+                    .position(|line| line.is_empty())
+                    .context("no end")?
+                    - 1
+    );
+
+    let trouble = run_command(scene.url(), &["status", "--trouble"], &[]).await?;
+    ensure!(
+        trouble
+            .stdout
+            .contains("00000000-0000-0000-0000-000000000002"),
+        "{trouble:?}"
+    );
+    ensure!(
+        trouble
+            .stdout
+            .contains("\n1 instances, 0 client_ready, 1 in trouble"),
+        "{trouble:?}"
+    );
+    let listed = run_command(scene.url(), &["status", "--trouble", "--json"], &[]).await?;
+    let listed: Vec<Value> = serde_json::from_str(&listed.stdout)?;
+    ensure!(
+        listed.len() == 1 && listed[0]["trouble"] == true,
+        "{listed:?}"
+    );
+    // They tell the same by their exit codes as the whole does.
+    let whole = run_command(scene.url(), &["status"], &[]).await?;
+    ensure!(whole.code == summary.code && whole.code == trouble.code && whole.code != Some(0));
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_a_schema_it_says_what_to_run() -> Result<()> {
     let database = TestDatabase::shared().await?;

@@ -1,14 +1,22 @@
 //! What each command takes.
 
 use super::*;
-use crate::settings::Consent;
+use crate::settings::{Consent, Shown};
 
 #[test]
 fn commands_take_their_own_switches() {
     assert!(matches!(
         parse(&["status", "--json"], &[URL]).unwrap().command,
-        Command::Status { json: true }
+        Command::Status {
+            json: true,
+            shown: Shown::Every
+        }
     ));
+    for (flag, shown) in [("--trouble", Shown::Trouble), ("--summary", Shown::Summary)] {
+        let command = parse(&["status", flag], &[URL]).unwrap().command;
+        assert!(matches!(command, Command::Status { json: false, shown: told } if told == shown));
+    }
+    assert!(parse(&["status", "--trouble", "--summary"], &[URL]).is_err());
     assert!(matches!(
         parse(&["uninstall"], &[URL]).unwrap().command,
         Command::Uninstall(Consent {
