@@ -135,7 +135,7 @@ comment on column auth_reconciler.status.state is
 
 create or replace view auth_reconciler.totals as
 select
-    c.auth_status, coalesce(c.reason, 'Unseen') as reason, sum(c.instances)::bigint as instances,
+    auth_reconciler.legible(c.auth_status) as auth_status, coalesce(c.reason, 'Unseen') as reason, sum(c.instances)::bigint as instances,
     sum(c.in_trouble)::bigint as in_trouble, sum(c.contested)::bigint as contested, sum(c.paused)::bigint as paused
 from auth_reconciler.counted_rows() as c
 group by c.auth_status, c.reason
@@ -153,7 +153,7 @@ comment on column auth_reconciler.totals.paused is 'Those of them that an operat
 
 create or replace view auth_reconciler.overview as
 select
-    c.auth_status,
+    auth_reconciler.legible(c.auth_status) as auth_status,
     coalesce(c.reason, 'Unseen') as reason,
     sum(c.instances)::bigint as instances,
     sum(c.in_trouble)::bigint as in_trouble,
