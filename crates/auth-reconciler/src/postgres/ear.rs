@@ -14,9 +14,9 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use postgres_url::{Database, TlsError};
 use thiserror::Error;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::CHANNEL;
