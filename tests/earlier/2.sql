@@ -181,7 +181,7 @@ comment on column auth_reconciler.leadership.taken_at is 'When it took over.';
 -- Containers: what each verdict saw of them, and whether the engine is in sight.
 
 alter table auth_reconciler.instance
-    add column container_engine uuid,
+    add column container_engine text,
     add column container_id text,
     add column container_name text,
     add column container_state text,
