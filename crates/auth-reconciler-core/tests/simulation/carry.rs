@@ -9,28 +9,10 @@ use auth_reconciler_core::follow::Sound;
 use auth_reconciler_core::{Cause, standby};
 use uuid::Uuid;
 
-use crate::daemon::{Act, Daemon, Job, TABLE, index, key};
+use crate::daemon::{Act, Job, TABLE, index, key};
 use crate::sim::Sim;
 
 impl Sim {
-    pub(crate) fn start_daemon(&mut self) {
-        if self.daemon.is_some() {
-            return;
-        }
-        let seed = self.rng.next();
-        self.daemon = Some(Daemon::new(
-            self.slots,
-            self.policy,
-            self.dock.is_some(),
-            seed,
-        ));
-        self.started.clear();
-        self.ledger.process_started();
-        if let Some(dock) = &mut self.dock {
-            dock.forget();
-        }
-    }
-
     /// What was told is taken in, and then at most so many commands are carried out.
     pub(crate) fn dispatch(&mut self, commands: usize) {
         self.fetch();

@@ -16,6 +16,8 @@ use auth_reconciler_core::verdict::Policy;
 use auth_reconciler_core::{Answer, Key};
 use uuid::Uuid;
 
+use crate::sim::Sim;
+
 pub(crate) const BURST: u32 = 60;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -196,4 +198,25 @@ pub(crate) fn row_facts(key: Option<u64>, status: Option<String>) -> Row {
 
 pub(crate) fn changes(entries: &[crate::database::LogEntry]) -> Vec<Change> {
     entries.iter().map(|entry| entry.change).collect()
+}
+
+impl Sim {
+    /// A new process, if none runs.
+    pub(crate) fn start_daemon(&mut self) {
+        if self.daemon.is_some() {
+            return;
+        }
+        let seed = self.rng.next();
+        self.daemon = Some(Daemon::new(
+            self.slots,
+            self.policy,
+            self.dock.is_some(),
+            seed,
+        ));
+        self.started.clear();
+        self.ledger.process_started();
+        if let Some(dock) = &mut self.dock {
+            dock.forget();
+        }
+    }
 }
