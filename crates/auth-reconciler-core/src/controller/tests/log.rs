@@ -200,9 +200,8 @@ fn retries_leave_a_slot_to_the_log_even_where_there_is_but_one() {
     assert!(controller.running.contains_key(&key(1)));
 }
 
-/// Its pace is spent. Else somebody who writes ever on had it read ever on.
-#[test]
-fn one_that_may_not_begin_yet_is_put_off_and_rests_before_it_is_brought_again() {
+/// Row 1 is recorded at 2 ms, its pace of one look in 500 ms is spent by that, and the log brings it again at 3 ms.
+pub(super) fn brought_too_early() -> Controller {
     let mut limited = settings();
     limited.limits = Limits::with_slots(4, 1, ms(500));
     let mut controller = serving(limited);
@@ -211,6 +210,13 @@ fn one_that_may_not_begin_yet_is_put_off_and_rests_before_it_is_brought_again() 
     controller.handle(rang(key(1)), ms(3));
     let (batch, _) = next_log_read(&mut controller, ms(3));
     controller.handle(brought(batch, &[1], false, ms(3)), ms(3));
+    controller
+}
+
+/// Its pace is spent. Else somebody who writes ever on had it read ever on.
+#[test]
+fn one_that_may_not_begin_yet_is_put_off_and_rests_before_it_is_brought_again() {
+    let mut controller = brought_too_early();
     let put_off = Command::PutOff {
         epoch: epoch(1),
         changes: vec![1],

@@ -1,6 +1,8 @@
 //! What others can cost us: whoever rings, and whoever holds a lock on the log.
 
-use super::log::{begun, brought, next_log_read, nothing_found, read_nothing, recorded, rest};
+use super::log::{
+    begun, brought, brought_too_early, next_log_read, nothing_found, read_nothing, recorded, rest,
+};
 use super::steps::{failed, next_all, read};
 use super::*;
 use crate::record::Recorded;
@@ -183,15 +185,8 @@ fn a_ring_outlasts_a_hold_of_the_log() {
 /// Else it would be called for the same moment again and again.
 #[test]
 fn whatever_is_due_at_a_moment_is_done_at_that_moment() {
-    let mut limited = settings();
-    limited.limits = Limits::with_slots(4, 1, ms(500));
-    let mut controller = serving(limited);
-    begun(&mut controller, 1, ms(1));
-    recorded(&mut controller, 1, Recorded::Written, ms(2));
-    // Its pace is spent: it is put off, and rests.
-    controller.handle(rang(key(1)), ms(3));
-    let (batch, _) = next_log_read(&mut controller, ms(3));
-    controller.handle(brought(batch, &[1], false, ms(3)), ms(3));
+    // It is put off, and rests.
+    let mut controller = brought_too_early();
     rest(&mut controller, ms(3));
     controller.handle(Input::PutOff(Ok(true)), ms(4));
     let (batch, _) = next_log_read(&mut controller, ms(4));

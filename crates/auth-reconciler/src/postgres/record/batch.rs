@@ -23,9 +23,9 @@ use crate::postgres::tables::Tables;
 const RECORD: &str = sql!("queries/record.sql");
 const FORGET: &str = sql!("queries/forget.sql");
 
-/// Records these behind the fence, with as few transactions as [`parts`] makes of them. The results are in their order; one that
-/// is refused, busy, gone or cannot be written takes no other with it, and a table that is locked is waited for once. `note` is told of each transaction that has locked
-/// watched rows.
+/// Records these behind the fence, with as few transactions as [`parts`] makes of them. The results are in their order; one
+/// that is refused, busy, gone or cannot be written takes no other with it, and a table that is locked is waited for once.
+/// `note` is told of each transaction that has locked watched rows.
 pub(crate) async fn record_all(
     pool: &Pool,
     tables: &Tables,
